@@ -1,0 +1,90 @@
+# One command from a fresh clone to a result. A target that needs Python first makes $(VENV), when it is missing, and
+# installs into it, when pyproject.toml or constraints.txt has changed since the last time.
+#
+#   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
+#   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
+#   make test PYTEST_FLAGS="..."           more flags for pytest
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+EXTRAS := torch,mxnet,book,dev
+PYTHON ?=
+DEMO_FLAGS ?= --data synthetic
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOG := $(VENV)/install.log
+
+.PHONY: help demo test test-slow lint clean distclean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on the spot
+	@$(BIN)/tinyssd compare $(DEMO_FLAGS)
+
+test: $(STAMP) ## run every test that is not marked slow
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+test-slow: $(STAMP) ## run the tests marked slow
+	@$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+
+lint: $(STAMP) ## check lint, format and types
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy ssd_common
+
+clean: ## remove caches and built files
+	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment as well
+	@rm -rf $(VENV)
+
+# MXNet runs on no Python later than 3.11, and the package on none before 3.10.
+IS_SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
+
+# Being on PATH does not make an interpreter usable: pyenv puts shims there for versions that are not switched on, and
+# Debian keeps ensurepip in a package of its own. So each candidate is run.
+$(STAMP): pyproject.toml constraints.txt
+	@fail() { echo "make: $$*" >&2; exit 1; }
+
+	if ! $(BIN)/python -c '' &>/dev/null; then
+	    chosen= incomplete=
+	    for candidate in $(or $(PYTHON),python3.11 python3.10 python3 python); do
+	        "$$candidate" -c '$(IS_SUITABLE)' &>/dev/null || continue
+	        if "$$candidate" -c 'import ensurepip, venv' &>/dev/null; then chosen=$$candidate; break; fi
+	        incomplete=$$candidate
+	    done
+	    if [[ -z $$chosen && -n $$incomplete ]]; then
+	        version=$$("$$incomplete" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	        fail "$$incomplete cannot make a virtual environment: on Debian or Ubuntu, apt-get install python$$version-venv"
+	    elif [[ -z $$chosen ]]; then
+	        fail "$(if $(PYTHON),$(PYTHON) is not,nothing on PATH is) a working Python 3.11 or 3.10 (MXNet runs on no later" \
+	            "one): install one, or name one with make PYTHON=/path/to/python3.11"
+	    fi
+	    echo "make: making $(VENV) with $$("$$chosen" --version)"
+	    "$$chosen" -m venv --clear $(VENV)
+	elif ! $(BIN)/python -c '$(IS_SUITABLE)'; then
+	    fail "$(VENV) is $$($(BIN)/python --version), and MXNet needs 3.11 or 3.10: make distclean, then again"
+	fi
+	$(BIN)/python -m pip --version &>/dev/null || $(BIN)/python -m ensurepip &>$(LOG)
+
+	echo "make: installing PyTorch and MXNet into $(VENV): minutes, 3.0 GB to download, 5.6 GB on disk (see $(LOG))"
+	if ! $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' &>$(LOG); then
+	    reason=$$(grep -oE '(ERROR|[A-Za-z0-9._]+(Error|Exception)): .*' $(LOG) | tail -n 1) || reason=
+	    fail "pip failed: $${reason:-see the log} (log: $(LOG); on a slow line, PIP_DEFAULT_TIMEOUT=300 make ...)"
+	fi
+
+	for module in mxnet torch torchvision d2l.torch; do
+	    if ! reason=$$($(BIN)/python -W ignore -c "import $$module" 2>&1 | tail -n 1); then
+	        fail "$$module is installed but cannot be imported: $$reason" \
+	            "(a missing library? on Debian or Ubuntu, apt-get install libgomp1 libquadmath0)"
+	    fi
+	done
+	touch $@

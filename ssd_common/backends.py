@@ -1,0 +1,97 @@
+"""The two backends, imported only when one is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import warnings
+from types import ModuleType
+from typing import Any
+
+from ssd_common.errors import InputError
+
+BACKENDS = {"torch": "ssd_torch", "mxnet": "ssd_mxnet"}
+"""The package of each backend, by the name of its framework."""
+_NEEDS = {
+    "torch": "torch and torchvision of matching versions (0.27.1 goes with 2.12.1)",
+    "mxnet": "Python 3.10 or 3.11 and numpy below 1.24",
+}
+
+
+class Backend:
+    """One of the two packages; its modules are attributes: `backend.boxes.box_iou`."""
+
+    anchors: ModuleType
+    boxes: ModuleType
+    data: ModuleType
+    detection: ModuleType
+    evaluate: ModuleType
+    losses: ModuleType
+    model: ModuleType
+    predict: ModuleType
+    targets: ModuleType
+    train: ModuleType
+    weights: ModuleType
+
+    def __init__(self, name: str, package: str) -> None:
+        self.name = name
+        for module in Backend.__annotations__:
+            setattr(self, module, importlib.import_module(f"{package}.{module}"))
+
+
+def load_backend(name: str) -> Backend:
+    """Return a backend, importing its framework.
+
+    Args:
+        name: "torch" or "mxnet".
+
+    Raises:
+        InputError: there is no such backend, or its framework is missing or cannot be imported; one line says what to
+            install.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"unknown backend '{name}'; the backends are {', '.join(BACKENDS)}")
+    install = f"pip install -c constraints.txt '.[{name}]'"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # MXNet 1.9.1's own, about numpy and distutils
+            return Backend(name, BACKENDS[name])
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in BACKENDS.values():
+            raise
+        raise InputError(f"backend '{name}' needs the package {error.name}, which is missing: {install}") from error
+    except Exception as error:  # a framework that is there but broken raises whatever it stumbles on
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"backend '{name}' is installed but cannot be imported ({reason}); it needs {_NEEDS[name]}: {install}"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each package that matters; "missing" where one is not installed."""
+    found = {"python": platform.python_version()}
+    for package in ("tinyssd", "torch", "torchvision", "mxnet", "numpy", "matplotlib", "d2l"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers were measured on: system, processor, cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

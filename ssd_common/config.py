@@ -1,0 +1,250 @@
+"""Every hyperparameter of the detector, in frozen dataclasses, and the presets that reproduce the chapters.
+
+Sources: *Dive into Deep Learning*, section "Single Shot Multibox Detection" (d2l), and *The Straight Dope*, chapter
+"Object Detection Using Convolutional Neural Networks" (straight dope).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ssd_common.errors import InputError
+
+BASE_CHANNELS = (16, 32, 64)
+"""Output channels of the base network's three downsampling blocks (d2l, `base_net`)."""
+BLOCK_CHANNELS = 128
+"""Output channels of the three downsampling blocks behind the base network (d2l, `get_blk`)."""
+NUM_BLOCKS = 5
+"""Feature map blocks, each with its own predictors (d2l, `TinySSD`)."""
+INPUT_MULTIPLE = 64
+"""The base network halves a picture three times and the next blocks three times more."""
+OFFSET_EPS = 1e-6
+"""Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Sizes and aspect ratios of the anchors of each feature map block.
+
+    At every unit of block `i` there are `len(sizes[i]) + len(ratios[i]) - 1` anchors.
+    """
+
+    sizes: tuple[tuple[float, ...], ...] = ((0.2, 0.272), (0.37, 0.447), (0.54, 0.619), (0.71, 0.79), (0.88, 0.961))
+    """Side of a square anchor as a fraction of the picture (d2l; the same in straight dope)."""
+    ratios: tuple[tuple[float, ...], ...] = ((1.0, 2.0, 0.5),) * NUM_BLOCKS
+    """Width over height (d2l; the same in straight dope)."""
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) != NUM_BLOCKS or len(self.ratios) != NUM_BLOCKS:
+            raise InputError(
+                f"anchors need sizes and ratios for {NUM_BLOCKS} blocks, got {len(self.sizes)} and {len(self.ratios)}"
+            )
+        for i, values in enumerate(self.sizes + self.ratios):
+            if not values or not all(0 < v < float("inf") for v in values):
+                kind, block = ("sizes", i) if i < NUM_BLOCKS else ("ratios", i - NUM_BLOCKS)
+                raise InputError(f"anchor {kind} of block {block} must be positive numbers, got {list(values)}")
+
+    def per_unit(self, block: int) -> int:
+        """The number of anchors at each unit of feature map `block`."""
+        return len(self.sizes[block]) + len(self.ratios[block]) - 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a weights file must say so that its weights can be used: the network and its preprocessing."""
+
+    class_names: tuple[str, ...] = ("banana",)
+    """Object classes; class `i` is column `i + 1` of the class predictions, column 0 is background."""
+    image_size: int = 256
+    """Pictures are resized to this height and width, in pixels (d2l and straight dope)."""
+    mean: tuple[float, float, float] | None = None
+    """RGB value subtracted from every pixel, 0…255; d2l subtracts nothing."""
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            raise InputError("a model needs at least one class name")
+        if self.image_size < INPUT_MULTIPLE or self.image_size % INPUT_MULTIPLE:
+            raise InputError(f"the image size must be a multiple of {INPUT_MULTIPLE}, got {self.image_size}")
+
+    @property
+    def num_classes(self) -> int:
+        """Object classes, without background."""
+        return len(self.class_names)
+
+    @property
+    def feature_map_sizes(self) -> tuple[int, ...]:
+        """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 picture."""
+        return (*(self.image_size // 2**i for i in range(3, 3 + NUM_BLOCKS - 1)), 1)
+
+    @property
+    def num_anchors(self) -> int:
+        """Anchors in all: 5444 for the book's model."""
+        return sum(size * size * self.anchors.per_unit(i) for i, size in enumerate(self.feature_map_sizes))
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which losses `calc_loss` adds up."""
+
+    cls_loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """Class loss: d2l uses cross entropy, straight dope the focal loss."""
+    bbox_loss: Literal["l1", "smooth_l1"] = "l1"
+    """Offset loss: d2l uses L1, straight dope smooth L1."""
+    alpha: float = 0.25
+    """Focal loss: factor in front (straight dope, `FocalLoss`)."""
+    gamma: float = 2.0
+    """Focal loss: exponent of (1 - p) (straight dope, `FocalLoss`)."""
+    sigma: float = 1.0
+    """Smooth L1: square below 1 / sigma² (straight dope, `SmoothL1Loss`)."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop: stochastic gradient descent on the mean loss of a batch."""
+
+    epochs: int = 20
+    """Passes over the training pictures (d2l)."""
+    batch_size: int = 32
+    """Pictures a step (d2l); the last batch of an epoch may be smaller."""
+    lr: float = 0.2
+    """Learning rate (d2l)."""
+    weight_decay: float = 5e-4
+    """L2 penalty on every parameter, biases and batch normalisation included (d2l)."""
+    momentum: float = 0.0
+    """Of stochastic gradient descent (d2l uses none)."""
+    init: Literal["xavier", "torch"] = "xavier"
+    """Initial weights: Xavier as in d2l's MXNet edition, or PyTorch's default as in its PyTorch edition."""
+    init_magnitude: float = 3.0
+    """Xavier: the bound is sqrt(magnitude / mean(fan_in, fan_out)); Gluon's default is 3."""
+    seed: int = 0
+    """Of the initial weights and of the order of the pictures."""
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise InputError(f"{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
+            raise InputError(f"lr must be a positive number, got {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum}")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError(f"weight-decay must not be negative, got {self.weight_decay}")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """How predictions become detections."""
+
+    nms_threshold: float = 0.5
+    """A box that overlaps a better one by more than this IoU is suppressed (d2l)."""
+    pos_threshold: float = 0.009999999
+    """Scores below it are background (d2l)."""
+    class_aware: bool = True
+    """Boxes suppress only boxes of their own class; d2l and straight dope ignore the class."""
+    clip: bool = True
+    """Cut boxes off at the edges of the picture; d2l does not."""
+    top_k: int | None = 400
+    """Only so many of the best boxes of a picture compete; d2l lets all 5444."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named, complete configuration."""
+
+    name: str
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+
+
+BOOK = Preset("book")
+"""*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2."""
+
+STRAIGHT_DOPE = Preset(
+    "straight-dope",
+    model=ModelConfig(class_names=("pikachu",), mean=(123.0, 117.0, 104.0)),
+    train=TrainConfig(epochs=150, lr=0.1, init_magnitude=2.0, loss=LossConfig(cls_loss="focal", bbox_loss="smooth_l1")),
+    predict=PredictConfig(class_aware=False, clip=False, top_k=None),
+)
+"""*The Straight Dope*: mean subtracted, focal + smooth L1 loss, 150 epochs at learning rate 0.1."""
+
+PRESETS = {preset.name: preset for preset in (BOOK, STRAIGHT_DOPE)}
+
+
+def get_preset(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        InputError: there is none of that name; the message lists the names.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset '{name}'; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain dicts, lists and numbers, without the values that are None (TOML has no null)."""
+    plain = dataclasses.asdict(config)
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: strip(v) for k, v in value.items() if v is not None}
+        if isinstance(value, (list, tuple)):
+            return [strip(v) for v in value]
+        return value
+
+    return strip(plain)
+
+
+def from_dict(cls: type[Any], plain: dict[str, Any], source: str = "configuration") -> Any:
+    """Return the dataclass `cls` that `to_dict` turned into `plain`.
+
+    Args:
+        cls: one of the dataclasses above.
+        plain: its values by name. A missing optional value (`X | None`) is None, any other missing one the default.
+        source: the file the values come from, for messages.
+
+    Raises:
+        InputError: a name that `cls` does not have, or a value of another type.
+    """
+    if not isinstance(plain, dict):
+        raise InputError(f"{source}: {cls.__name__} must be a table of values, got {plain!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(plain) - set(hints))
+    if unknown:
+        raise InputError(f"{source}: unknown setting '{unknown[0]}'; {cls.__name__} has {', '.join(hints)}")
+    values = {}
+    for name, hint in hints.items():
+        if name in plain:
+            values[name] = _convert(plain[name], hint, f"{source}: {name}")
+        elif isinstance(hint, types.UnionType) and types.NoneType in typing.get_args(hint):
+            values[name] = None
+    return cls(**values)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """Return a plain TOML or JSON value as the type that a dataclass field asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, types.UnionType):  # X | None
+        return None if value is None else _convert(value, arguments[0], where)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} must be one of {', '.join(arguments)}, got {value!r}")
+        return value
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(Any, hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or (arguments[-1] is not ... and len(value) != len(arguments)):
+            raise InputError(f"{where} must be a list, got {value!r}")
+        return tuple(_convert(v, arguments[0], f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{where} must be of type {hint.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,86 @@
+"""The order of the pictures and their batches: the same for both backends, from the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.config import ModelConfig
+from ssd_common.data.dataset import Dataset
+from ssd_common.data.transforms import normalise, resize_image
+
+Batch = tuple[NDArray[np.floating], NDArray[np.float32]]
+
+
+def epoch_order(num_images: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Return the picture indices of each batch of one epoch, shuffled; the last batch may be smaller.
+
+    The order depends on its arguments only: training that is resumed sees what it would have seen.
+
+    Args:
+        num_images: pictures in the data set.
+        batch_size: pictures a batch.
+        seed: of the training.
+        epoch: from 0.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(num_images)
+    return [order[i : i + batch_size] for i in range(0, num_images, batch_size)]
+
+
+def in_order(num_images: int, batch_size: int) -> list[NDArray[np.int64]]:
+    """Return the picture indices of each batch, not shuffled; the last batch may be smaller."""
+    return [np.arange(i, min(i + batch_size, num_images)) for i in range(0, num_images, batch_size)]
+
+
+def batches(
+    data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model: ModelConfig, dtype: str = "float32"
+) -> Iterator[Batch]:
+    """Yield the batches of a data set as the network takes them.
+
+    Args:
+        data: the data set.
+        order: picture indices of each batch.
+        model: its image size and mean are applied.
+        dtype: of the pictures.
+
+    Yields:
+        pictures `(batch, 3, height, width)`, 0…255 minus the mean, channels last in memory;
+        labels `(batch, max_objects, 5)` float32, rows of -1 where a picture has fewer objects; `max_objects` is at
+        least 1.
+    """
+    for indices in order:
+        images, labels = zip(*(data[int(i)] for i in indices), strict=True)
+        yield to_batch(images, model, dtype), pad_labels(labels)
+
+
+def to_batch(images: Sequence[NDArray[np.uint8]], model: ModelConfig, dtype: str = "float32") -> NDArray[np.floating]:
+    """Return pictures of any size as one batch for the network.
+
+    Args:
+        images: uint8 `(height, width, 3)` RGB.
+        model: its image size and mean are applied.
+        dtype: of the result.
+
+    Returns:
+        `(batch, 3, image_size, image_size)`.
+    """
+    size = (model.image_size, model.image_size)
+    fitting = [image if image.shape[:2] == size else resize_image(image, size) for image in images]
+    return normalise(np.stack(fitting), model.mean, np.dtype(dtype))
+
+
+def pad_labels(labels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the labels of a batch, rows of -1 where a picture has fewer objects than another.
+
+    Args:
+        labels: `(num_objects, 5)` each.
+
+    Returns:
+        `(batch, max_objects, 5)` float32; `max_objects` is at least 1.
+    """
+    padded = np.full((len(labels), max(1, *(len(rows) for rows in labels)), 5), -1, np.float32)
+    for i, rows in enumerate(labels):
+        padded[i, : len(rows)] = rows
+    return padded

@@ -1,0 +1,116 @@
+"""Pictures: decoded, resized and laid out for a network, once, for both backends.
+
+Two decoders, or two bilinear resizes, are two different pictures. So every picture that either backend sees, from any
+data set, passes through Pillow here.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ssd_common.errors import InputError
+
+# The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+
+# Pillow's own default for "perhaps a decompression bomb": 256 MiB of RGB. Held here because Pillow only warns at it,
+# and because its limit is a global that any other library can lift.
+MAX_PIXELS = 256 * 1024 * 1024 // 3
+
+
+def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
+    """Return a picture as an RGB array, uint8, `(height, width, 3)`, upright.
+
+    The format is told by the content, not by the file's extension. Grey, palette, CMYK and 1-bit pictures become RGB.
+    An alpha channel is dropped, not blended (what Pillow's `convert("RGB")`, OpenCV and MXNet do), so a transparent
+    pixel shows the colour stored under it. Of 16 bits a channel, the upper 8 are kept. The EXIF orientation is
+    applied. An animation gives its first frame.
+
+    Args:
+        source: the path of a picture file, or the file's content.
+        name: what to call the picture in an error; the path, by default.
+
+    Raises:
+        InputError: the file is missing, is not a picture, is cut short, has more than `MAX_PIXELS` pixels, or has
+            32-bit pixels, whose range no format defines.
+    """
+    if name is None:
+        name = "picture" if isinstance(source, bytes) else str(source)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height <= MAX_PIXELS:
+                return np.array(_to_rgb(ImageOps.exif_transpose(image), image.format))
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not a picture in one of the formats {', '.join(FORMATS)}") from error
+    except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: cannot read the picture ({reason}): replace it or leave it out") from error
+    raise InputError(f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS} allowed: make it smaller")
+
+
+def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    # Mode I has 32 bits, but these two formats have 16 at most.
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
+        # Pillow's convert() would clip every value above 255 to white instead of scaling.
+        high_byte = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(high_byte.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"32-bit pixels, mode {image.mode}, have no agreed range; save it with 8 bits a channel")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # straight to RGB, Pillow warns
+    return image.convert("RGB")
+
+
+def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the picture at the given size, uint8, `(height, width, 3)`, without keeping the aspect ratio.
+
+    Bilinear as Pillow does it: when shrinking, a pixel is the weighted mean of all the pixels that it covers. OpenCV
+    and MXNet look at four of them whatever the scale, which aliases.
+
+    Args:
+        image: RGB, uint8, `(height, width, 3)`.
+        size: in pixels, one side of a square or `(height, width)`.
+
+    Raises:
+        InputError: a side is not positive, or the result would have more than `MAX_PIXELS` pixels.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise InputError(f"cannot resize a picture to {height} x {width}: sides from 1, at most {MAX_PIXELS} pixels")
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized)
+
+
+def normalise(
+    images: NDArray[np.uint8], mean: ArrayLike | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[np.floating[Any]]:
+    """Return the pictures as a batch for a network, `(batch, 3, height, width)`, 0...255 less the mean.
+
+    The result is a transposed view of a contiguous `(batch, height, width, 3)` array: a batch that PyTorch takes as
+    `channels_last` without copying. Call `np.ascontiguousarray` on it where C,H,W order in memory matters.
+
+    Args:
+        images: RGB, uint8, `(batch, height, width, 3)`.
+        mean: `(3,)`, what to subtract from R, G and B, 0...255; nothing, by default, as in the book.
+        dtype: the floating type of the result.
+
+    Raises:
+        ValueError: `images` is not uint8 `(batch, height, width, 3)`, or `mean` is not three numbers.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images must be uint8 (batch, height, width, 3), not {images.dtype} {images.shape}")
+    batch = images.astype(dtype, order="C")
+    if mean is not None:
+        channel_mean = np.asarray(mean, dtype=dtype)
+        if channel_mean.shape != (3,):
+            raise ValueError(f"mean must be three numbers, R, G and B, not an array of shape {channel_mean.shape}")
+        batch -= channel_mean
+    return batch.transpose(0, 3, 1, 2)  # (batch, 3, height, width)

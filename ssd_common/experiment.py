@@ -1,0 +1,226 @@
+"""A training from its first line to its run folder, for either backend."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common import plotting
+from ssd_common.backends import Backend
+from ssd_common.config import BOOK, ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, get_preset, to_dict
+from ssd_common.data.dataset import Dataset
+from ssd_common.errors import InputError
+from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
+from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Detections = NDArray[np.floating]
+EVALUATED = ("class_error", "bbox_mae", "baseline_class_error", "baseline_bbox_mae", "ap50", "ap")
+PICTURES_SHOWN = 8  # of the validation split
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `config.toml` holds: the data and the configuration of a training."""
+
+    data: str
+    limit: int | None
+    preset: Preset
+
+
+def read_settings(path: Path) -> Settings:
+    """Return the settings in a `config.toml`; what is missing is the book's.
+
+    Raises:
+        InputError: the file is missing, is not TOML, or has a setting that does not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file ({error})") from None
+    known = ("backend", "data", "limit", "preset", "model", "train", "predict")
+    for name in content:
+        if name not in known:
+            raise InputError(f"{path}: unknown setting '{name}'; the settings are {', '.join(known)}")
+    data, limit = content.get("data", "synthetic"), content.get("limit")
+    if not isinstance(data, str) or not isinstance(limit, int | None):
+        raise InputError(f"{path}: data must be a text and limit a whole number, got {data!r} and {limit!r}")
+    parts = {
+        part: from_dict(cls, {**to_dict(getattr(BOOK, part)), **content.get(part, {})}, f"{path}: {part}")
+        for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig))
+    }
+    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts))
+
+
+def write_settings(run: RunFolder, settings: Settings, backend: str) -> None:
+    """Write `config.toml` into a run folder."""
+    preset = settings.preset
+    content: dict[str, Any] = {"backend": backend, "data": settings.data, "preset": preset.name}
+    if settings.limit is not None:
+        content["limit"] = settings.limit
+    run.write_config(content | {part: to_dict(getattr(preset, part)) for part in ("model", "train", "predict")})
+
+
+def choose_preset(name: str, config: Path | None, changes: Mapping[str, Any]) -> Preset:
+    """Return a preset, or the configuration in a file instead, with settings of its training changed.
+
+    Args:
+        name: of the preset.
+        config: a `config.toml`, or None.
+        changes: new values by name of the `TrainConfig` field; those that are None change nothing.
+
+    Raises:
+        InputError: no such preset, an unreadable file, or a value out of range.
+    """
+    preset = read_settings(config).preset if config else get_preset(name)
+    changes = {field: value for field, value in changes.items() if value is not None}
+    return dataclasses.replace(preset, train=dataclasses.replace(preset.train, **changes))
+
+
+def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None) -> Checkpoint:
+    """Return what a training starts from: seeded initial weights, or those of a file.
+
+    Raises:
+        InputError: the file cannot be used, or its classes are not those of the data.
+    """
+    if weights is None:
+        model = dataclasses.replace(preset.model, class_names=data.class_names)
+        return Checkpoint(initial_weights(model, preset.train), model, preset.train, data=data.name)
+    loaded = load_checkpoint(weights)
+    if loaded.model.class_names != data.class_names:
+        raise InputError(
+            f"{weights}: its classes are {', '.join(loaded.model.class_names)}; "
+            f"those of data set {data.name} are {', '.join(data.class_names)}"
+        )
+    return Checkpoint(loaded.weights, loaded.model, preset.train, data=data.name)
+
+
+def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Settings, Checkpoint, list[Row]]:
+    """Return the settings, the last checkpoint and the rows of a run that is to go on.
+
+    Args:
+        folder: the run folder.
+        epochs: epochs in all; None for the number that the run was started with.
+
+    Raises:
+        InputError: the folder is not a run, or it has all its epochs.
+    """
+    settings = read_settings(folder / "config.toml")
+    start = load_checkpoint(folder / "weights" / "last.safetensors")
+    train = settings.preset.train if epochs is None else dataclasses.replace(settings.preset.train, epochs=epochs)
+    if start.epoch >= train.epochs:
+        raise InputError(f"{folder}: all {start.epoch} epochs are trained; ask for more with --epochs")
+    settings = dataclasses.replace(settings, preset=dataclasses.replace(settings.preset, train=train))
+    return settings, start, read_rows(folder / "results.csv")[: start.epoch]
+
+
+@dataclass
+class Trained:
+    """What a training left in memory."""
+
+    checkpoint: Checkpoint
+    rows: list[Row]
+    detections: list[Detections]
+    """Of each validation picture, at the last epoch."""
+
+
+def train_run(
+    backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, start: Checkpoint, device: str
+) -> Trained:
+    """Train a network from a checkpoint on, filling the run folder epoch by epoch.
+
+    Args:
+        backend: which framework.
+        run: the folder; its rows are those of the epochs before.
+        data: training pictures.
+        val: validation pictures.
+        preset: the configuration.
+        start: weights, momentum and epoch to start from.
+        device: as on the command line.
+
+    Raises:
+        InputError: the loss is no longer a finite number.
+    """
+    model, config = preset.model, preset.train
+    where = backend.data.get_device(device)
+    net = backend.weights.make_net(model, start.weights, where)
+    trainer = backend.train.make_trainer(net, config)
+    backend.weights.set_momentum(net, trainer, start.momentum)
+    trained = Trained(start, run.rows, [])
+    steps_per_epoch = math.ceil(len(data) / config.batch_size)
+    bar = progress_bar(run.console, f"{backend.name} epoch")
+    for row in backend.train.train(net, trainer, data, model, config, start.epoch, where, bar):
+        if not math.isfinite(row["loss"]):
+            raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
+        metrics, trained.detections = backend.evaluate.evaluate(
+            net, val, model, preset.predict, config.loss, config.batch_size, where
+        )
+        row |= {f"val_{name}": metrics[name] for name in EVALUATED}
+        trained.checkpoint = Checkpoint(
+            weights=backend.weights.get_weights(net),
+            model=model,
+            train=config,
+            momentum=backend.weights.get_momentum(net, trainer),
+            epoch=row["epoch"],
+            step=row["epoch"] * steps_per_epoch,
+            data=data.name,
+        )
+        best = all(_score(row) >= _score(earlier) for earlier in run.rows)
+        run.record(row)
+        run.save(trained.checkpoint, best)
+        run.log(format_row(row, config.epochs))
+    return trained
+
+
+def format_row(row: Row, epochs: int) -> str:
+    """Return the line that is printed at the end of an epoch."""
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}"
+        f"  class error {row['class_error']:.2e}  bbox MAE {row['bbox_mae']:.2e}"
+        f"  |  val: class error {row['val_class_error']:.2e}  bbox MAE {row['val_bbox_mae']:.2e}"
+        f"  AP50 {row['val_ap50']:.3f}  AP {row['val_ap']:.3f}"
+        f"  |  {row['examples_per_second']:.1f} examples/s + {row['data_seconds']:.1f} s data"
+    )
+
+
+def format_baselines(row: Row) -> str:
+    """Return the line that says what predicting nothing would score."""
+    return (
+        f"trivial baselines: all background and zero offsets score class error {row['baseline_class_error']:.2e}, "
+        f"bbox MAE {row['baseline_bbox_mae']:.2e} in training, "
+        f"{row['val_baseline_class_error']:.2e}, {row['val_baseline_bbox_mae']:.2e} in validation"
+    )
+
+
+def save_pictures(path: Path, val: Dataset, detections: Sequence[Detections]) -> None:
+    """Draw the best detection, and the true boxes, of the first validation pictures."""
+    count = min(PICTURES_SHOWN, len(val), len(detections))
+    examples = [val[i] for i in range(count)]
+    plotting.save_detection_grid(
+        path,
+        [image for image, _ in examples],
+        [found[:1] for found in detections[:count]],
+        val.class_names,
+        truths=[labels for _, labels in examples],
+        threshold=0.0,
+    )
+
+
+def _score(row: Row) -> tuple[float, float]:
+    """Return what makes one epoch better than another: average precision, then the lower loss."""
+    precision = row.get("val_ap")
+    return (-1.0 if precision is None or math.isnan(precision) else precision, -row["loss"])

@@ -1,0 +1,168 @@
+"""The parity ladder: what is compared between numpy, PyTorch and MXNet, at which tolerance, and what comes out.
+
+Rungs 1 to 6 compare each backend with the numpy reference; on the exact ones and on detections the reference has the
+same dtype, elsewhere it is float64. Rungs 7 to 11 compare the networks: in float64 MXNet with PyTorch, in float32 both
+with PyTorch in float64, so that a reader sees which side is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.backends import Backend
+from ssd_common.config import Preset
+from ssd_common.errors import InputError
+from ssd_common.weights import Weights
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One comparison: what is measured, and the largest value that passes in each dtype."""
+
+    number: int
+    name: str
+    quantity: str
+    float64: float
+    float32: float
+    note: str = ""
+
+    def tolerance(self, dtype: str) -> float:
+        """The largest value that passes."""
+        return self.float64 if dtype == "float64" else self.float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one rung measured."""
+
+    rung: int
+    name: str
+    quantity: str
+    dtype: str
+    errors: dict[str, float | None]
+    """Against the reference, by "numpy", "torch", "mxnet"; None for the reference itself, or where none applies."""
+    difference: float | None
+    """Torch against mxnet, if both were there."""
+    reference: str
+    tolerance: float
+    passed: bool
+    note: str
+
+
+LADDER = (
+    Rung(1, "anchors", "largest difference", 1e-12, 1e-7),
+    Rung(2, "IoU", "largest difference", 1e-12, 1e-6),
+    Rung(3, "assignment", "anchors assigned otherwise", 0, 0),
+    Rung(4, "offsets", "largest difference, targets and decoded boxes", 1e-12, 2e-5),
+    Rung(5, "NMS", "boxes kept otherwise", 0, 0),
+    Rung(6, "detections", "largest difference in a row", 1e-12, 1e-5),
+    Rung(7, "logits", "largest difference / largest logit", 1e-10, 1e-4),
+    Rung(8, "loss", "largest difference of a picture's loss", 1e-12, 1e-5),
+    Rung(9, "gradients", "norm of difference / norm, worst tensor", 1e-9, 1e-2),
+    Rung(10, "one step", "largest difference of a parameter", 1e-11, 1e-4),
+    Rung(11, "steps", "largest difference of a loss over all steps", 1e-9, 1e-2),
+)
+"""The rungs. Float64 differs by rounding only."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the ladder is climbed with."""
+
+    preset: Preset
+    weights: Weights
+    batches: list[tuple[Array, Array]]
+    """Pictures `(batch, 3, height, width)` and labels `(batch, max_objects, 5)` of each step."""
+    dtype: str = "float64"
+    seed: int = 0
+
+
+def climb(subject: Subject, backends: Mapping[str, Backend], rungs: range = range(1, len(LADDER) + 1)) -> Iterator[Row]:
+    """Yield the row of each rung, bottom first.
+
+    Args:
+        subject: what to compare with.
+        backends: "torch", "mxnet" or both. Rungs 7 to 11 need torch.
+        rungs: the numbers of the rungs to climb.
+    """
+    from ssd_common import parity_boxes, parity_networks  # they import the types of this module
+
+    measures: tuple[Callable[[Subject, Mapping[str, Backend]], Measured], ...] = (
+        parity_boxes.measure_anchors,
+        parity_boxes.measure_iou,
+        parity_boxes.measure_assignment,
+        parity_boxes.measure_offsets,
+        parity_boxes.measure_nms,
+        parity_boxes.measure_detections,
+        parity_networks.measure_logits,
+        parity_networks.measure_loss,
+        parity_networks.measure_gradients,
+        parity_networks.measure_one_step,
+        parity_networks.measure_steps,
+    )
+    for rung, measure in zip(LADDER, measures, strict=True):
+        if rung.number in rungs:
+            measured, tolerance = measure(subject, backends), rung.tolerance(subject.dtype)
+            found = [e for e in (*measured.errors.values(), measured.difference) if e is not None]
+            yield Row(
+                rung=rung.number,
+                name=rung.name,
+                quantity=rung.quantity,
+                dtype=subject.dtype,
+                errors=measured.errors,
+                difference=measured.difference,
+                reference=measured.reference,
+                tolerance=tolerance,
+                passed=bool(found) and all(e <= tolerance for e in found),  # False for NaN
+                note=rung.note,
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of a row, before they are judged."""
+
+    errors: dict[str, float | None]
+    difference: float | None
+    reference: str
+
+
+def parse_rungs(text: str) -> range:
+    """Return the rungs that "7-11" or "3" means.
+
+    Raises:
+        InputError: the text is not of that form, or the ladder has no such rung.
+    """
+    first, dash, last = text.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
+        raise InputError(f"--rungs {text}: name a rung or a span of rungs, such as 3 or 7-11")
+    rungs = range(int(first), int(last or first) + 1)
+    if not rungs or rungs.start < 1 or rungs.stop > len(LADDER) + 1:
+        raise InputError(f"--rungs {text}: the ladder has the rungs 1 to {len(LADDER)}, from the lower to the higher")
+    return rungs
+
+
+def max_difference(first: Any, second: Any) -> float:
+    """Return the largest absolute difference of two arrays, or of two lists of arrays; infinite if shapes differ."""
+    if isinstance(first, (list, tuple)):
+        return max((max_difference(a, b) for a, b in zip(first, second, strict=True)), default=0.0)
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape:
+        return float("inf")
+    return float(np.abs(first.astype(np.float64) - second.astype(np.float64)).max(initial=0.0))
+
+
+def count_mismatches(first: Any, second: Any) -> float:
+    """Return the number of elements that differ between two integer arrays, or lists of them."""
+    if isinstance(first, (list, tuple)):
+        return sum(count_mismatches(a, b) for a, b in zip(first, second, strict=True))
+    if len(first) != len(second):
+        return float(max(len(first), len(second)))
+    return float((np.asarray(first) != np.asarray(second)).sum())

@@ -1,0 +1,161 @@
+"""Rungs 7 to 11 of the ladder: the networks with the same weights and the same batches, PyTorch against MXNet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ssd_common import losses
+from ssd_common.backends import Backend
+from ssd_common.config import TrainConfig
+from ssd_common.parity import Array, Measured, Subject, max_difference
+from ssd_common.weights import Weights
+
+Compute = Callable[[Backend, Subject, str], Any]
+Distance = Callable[[Any, Any], float]
+
+
+def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare the class logits and offsets of the first batch, in training and in inference."""
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
+        X, _ = _batch(b, subject, dtype)
+        found = []
+        for training in (True, False):  # a new network each: training moves the running statistics
+            _, *outputs = b.predict.forward(_net(b, subject, dtype), X, training)
+            found += [b.data.to_numpy(array) for array in outputs]
+        return found
+
+    def distance(found: list[Array], reference: list[Array]) -> float:
+        return max(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
+
+    return _compare(subject, backends, compute, distance)[0]
+
+
+def measure_loss(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare the loss of every picture of the first batch; numpy computes it from PyTorch's predictions."""
+    config = subject.preset.train.loss
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> tuple[Array, Array]:
+        net, (X, Y) = _net(b, subject, dtype), _batch(b, subject, dtype)
+        anchors, cls_preds, bbox_preds = b.predict.forward(net, X, training=True)
+        bbox_labels, bbox_masks, cls_labels = b.targets.multibox_target(anchors, Y)
+        arrays = (cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
+        loss = b.data.to_numpy(b.losses.calc_loss(*arrays, config))
+        cls, labels, bbox, offsets, masks = (b.data.to_numpy(array) for array in arrays)
+        return loss, losses.calc_loss(cls, labels, bbox, offsets, masks, config)
+
+    def distance(found: tuple[Array, Array], reference: tuple[Array, Array]) -> float:
+        return max_difference(found[0], reference[0])
+
+    measured, results, reference = _compare(subject, backends, compute, distance)
+    return dataclasses.replace(
+        measured, errors=measured.errors | {"numpy": max_difference(results["torch"][1], reference[0])}
+    )
+
+
+def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare the gradient of every parameter: norm of the difference over norm of the tensor, the worst of all.
+
+    Batch normalisation takes away whatever the bias of the convolution before it adds: its exact gradient is 0, so
+    rounding is measured against the gradient of that convolution's weight.
+    """
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> Weights:
+        net, (X, Y) = _net(b, subject, dtype), _batch(b, subject, dtype)
+        b.train.forward_backward(net, X, Y, subject.preset.train.loss)
+        gradients: Weights = b.weights.get_gradients(net)
+        return gradients
+
+    def distance(found: Weights, reference: Weights) -> float:
+        def norm_of(name: str) -> float:
+            layer = name.rsplit(".", 1)[0]
+            convolution = reference[f"{layer}.weight"].ndim == 4
+            return _norm(reference[f"{layer}.weight" if name.startswith("blk_") and convolution else name])
+
+        if found.keys() != reference.keys():
+            return float("inf")
+        # A block without positive anchors has offsets whose gradient is exactly 0 on both sides.
+        return max(_norm(found[name] - reference[name]) / (norm_of(name) or 1) for name in reference)
+
+    return _compare(subject, backends, compute, distance)[0]
+
+
+def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare every parameter after one step.
+
+    Not the running statistics: PyTorch keeps the unbiased variance of the batches, MXNet the biased one, and MXNet
+    stores their momentum of 0.9 as float32.
+    """
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
+        net = _net(b, subject, dtype)
+        _train(b, net, subject, dtype, steps=1)
+        return [value for name, value in b.weights.get_weights(net).items() if "running" not in name]
+
+    return _compare(subject, backends, compute, max_difference)[0]
+
+
+def measure_steps(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare the loss at every step of a training."""
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> Array:
+        return np.array(_train(b, _net(b, subject, dtype), subject, dtype, steps=len(subject.batches)))
+
+    return _compare(subject, backends, compute, max_difference)[0]
+
+
+def _compare(
+    subject: Subject, backends: Mapping[str, Backend], compute: Compute, distance: Distance
+) -> tuple[Measured, dict[str, Any], Any]:
+    """Return the numbers, each backend's result, and the reference: PyTorch's result in float64."""
+    results = {name: compute(backend, subject, subject.dtype) for name, backend in backends.items()}
+    errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
+    if subject.dtype == "float64":
+        reference = results["torch"]
+        errors |= {name: distance(result, reference) for name, result in results.items() if name != "torch"}
+    else:
+        reference = compute(backends["torch"], subject, "float64")
+        errors |= {name: distance(result, reference) for name, result in results.items()}
+    difference = distance(results["mxnet"], results["torch"]) if "mxnet" in results else None
+    return Measured(errors, difference, "torch float64"), results, reference
+
+
+def _net(b: Backend, subject: Subject, dtype: str) -> Any:
+    return b.weights.make_net(subject.preset.model, subject.weights, dtype=dtype)
+
+
+def _batch(b: Backend, subject: Subject, dtype: str, step: int = 0) -> tuple[Any, Any]:
+    images, labels = subject.batches[step]
+    return b.data.to_device(images, dtype=dtype), b.data.to_device(labels, dtype=dtype)
+
+
+def _train(b: Backend, net: Any, subject: Subject, dtype: str, steps: int) -> list[float]:
+    """Train a network for some steps and return the mean loss of each batch."""
+    config = _as_mxnet_stores_it(subject.preset.train)
+    trainer = b.train.make_trainer(net, config)
+    mean_losses = []
+    for step in range(steps):
+        metrics = b.train.train_step(net, trainer, *_batch(b, subject, dtype, step), config.loss)
+        mean_losses.append((float(metrics["cls_loss"]) + float(metrics["bbox_loss"])) / metrics["examples"])
+    return mean_losses
+
+
+def _norm(values: Array) -> float:
+    return float(np.linalg.norm(values.astype(np.float64).ravel()))
+
+
+def _as_mxnet_stores_it(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with the numbers of the optimiser rounded to float32, as MXNet keeps them.
+
+    A learning rate of 0.2 is 0.200000003 there; with 0.2 on one side only, two float64 trainings drift apart.
+    """
+    return dataclasses.replace(
+        config,
+        lr=float(np.float32(config.lr)),
+        momentum=float(np.float32(config.momentum)),
+        weight_decay=float(np.float32(config.weight_decay)),
+    )

@@ -1,0 +1,132 @@
+"""The run folder: what a training leaves behind, the same for both backends."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ssd_common.atomic import write_atomically
+from ssd_common.errors import InputError
+from ssd_common.weights import Checkpoint, save_checkpoint
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    "epoch",
+    "loss",
+    "cls_loss",
+    "bbox_loss",
+    "class_error",
+    "bbox_mae",
+    "val_class_error",
+    "val_bbox_mae",
+    "val_ap50",
+    "val_ap",
+    "examples_per_second",
+    "data_seconds",
+)
+"""Columns of `results.csv`."""
+
+
+class RunFolder:
+    """A folder `runs/<name>` with a log, a table of epochs and weights; every file is there whole or not at all."""
+
+    def __init__(self, path: Path, console: Console, rows: Sequence[Row] = ()) -> None:
+        """Make the folder; `rows` are those of the epochs before, if the run goes on."""
+        self.path, self.console, self.rows = path, console, list(rows)
+        path.mkdir(parents=True, exist_ok=True)
+        self._log = (path / "log.txt").open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    def log(self, line: str) -> None:
+        """Print a line and keep it in `log.txt`."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._log.write(line + "\n")
+        self._log.flush()
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write `config.toml`."""
+        write_atomically(self.path / "config.toml", tomli_w.dumps(config).encode())
+
+    def record(self, row: Row) -> None:
+        """Add the row of an epoch to `results.csv`."""
+        self.rows.append(row)
+        write_atomically(self.path / "results.csv", format_rows(self.rows).encode())
+
+    def save(self, checkpoint: Checkpoint, best: bool) -> None:
+        """Write `weights/last.safetensors`, and `weights/best.safetensors` if these are the best so far."""
+        save_checkpoint(self.path / "weights" / "last.safetensors", checkpoint)
+        if best:
+            save_checkpoint(self.path / "weights" / "best.safetensors", checkpoint)
+
+
+def new_folder(out: Path | None, name: str) -> Path:
+    """Return the folder of a new run: `out`, or `runs/<name>` with a number behind it if that exists.
+
+    Raises:
+        InputError: `out` is a file, or holds a run already.
+    """
+    if out is None:
+        candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10**6))
+        return next(path for path in candidates if not path.exists())
+    check_output_folder(out)
+    if (out / "config.toml").exists():
+        raise InputError(f"--out {out}: there is a run in this folder; name another, or continue it with --resume")
+    return out
+
+
+def check_output_folder(path: Path) -> None:
+    """Raise InputError if `path`, or a folder above it, is a file."""
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"--out {path}: {part} is a file; name a folder")
+
+
+def format_rows(rows: Sequence[Row]) -> str:
+    """Return rows of epochs as CSV with `COLUMNS`; a value that is missing is empty."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if row.get(name) is None else row[name] for name in COLUMNS} for row in rows)
+    return buffer.getvalue()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a `results.csv`.
+
+    Raises:
+        InputError: the file is missing, or a row has a value that is not a number.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; is its folder a run?")
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, text in enumerate(csv.DictReader(file), start=2):
+            try:
+                row: Row = {name: float(text[name]) if text[name] else None for name in COLUMNS}
+                rows.append(row | {"epoch": int(text["epoch"])})
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"{path}, line {number}: not a row of results ({error})") from None
+    return rows
+
+
+def progress_bar(console: Console, label: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    """Return a function that passes a list on item by item, with a bar on a terminal and without one elsewhere."""
+
+    def show(items: Iterable[Any]) -> Iterator[Any]:
+        items = list(items)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            yield from progress.track(items, description=label)
+
+    return show

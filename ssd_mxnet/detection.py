@@ -1,0 +1,93 @@
+"""From predictions to detections: non-maximum suppression."""
+
+import numpy
+from mxnet import nd, np
+
+from .boxes import offset_inverse
+
+_LOWEST_SCORE = float(numpy.finfo(numpy.float32).min)
+
+
+def nms(boxes, scores, iou_threshold, *, class_ids=None):
+    """Return the indices of the boxes that survive non-maximum suppression, best score first.
+
+    Args:
+        boxes: `(n, 4)` corners.
+        scores: `(n,)`.
+        iou_threshold: largest overlap that two kept boxes may have.
+        class_ids: `(n,)`; if given, a box suppresses only boxes of its own class.
+
+    Returns:
+        `(kept,)` int64.
+
+    Source: d2l, section "Anchor Boxes", predicting bounding boxes with non-maximum suppression.
+    """
+    if not len(scores):
+        return np.zeros((0,), dtype=np.int64, ctx=boxes.ctx)
+    if class_ids is not None:
+        class_ids = class_ids[None]
+    (keep,) = _batched_nms(boxes[None], scores[None], iou_threshold, class_ids, None)
+    return np.array(keep, dtype=np.int64, ctx=boxes.ctx)
+
+
+def multibox_detection(
+    cls_probs,
+    offset_preds,
+    anchors,
+    nms_threshold=0.5,
+    pos_threshold=0.009999999,
+    *,
+    class_aware=False,
+    clip=False,
+    top_k=None,
+):
+    """Return the detections of every picture, the kept ones first.
+
+    Args:
+        cls_probs: `(batch, num_classes + 1, num_anchors)` probabilities, background first.
+        offset_preds: `(batch, num_anchors * 4)` predicted offsets.
+        anchors: `(1, num_anchors, 4)` corners.
+        nms_threshold: see `nms`.
+        pos_threshold: smallest score of a detection.
+        class_aware: suppress within a class only; the book ignores the class.
+        clip: cut boxes off at 0 and 1; the book does not.
+        top_k: let only the `top_k` best boxes of a picture compete and drop the others; the book lets all.
+
+    Returns:
+        `(batch, num_anchors, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
+
+    Source: d2l, section "Anchor Boxes", predicting bounding boxes with non-maximum suppression.
+    """
+    scores, class_ids = cls_probs[:, 1:].max(axis=1), cls_probs[:, 1:].argmax(axis=1)  # (batch, num_anchors)
+    boxes = offset_inverse(anchors, offset_preds.reshape(*scores.shape, 4))
+    if clip:
+        boxes = boxes.clip(0, 1)
+    keeps = _batched_nms(boxes, scores, nms_threshold, class_ids if class_aware else None, top_k)
+    output = []
+    for score, class_id, box, keep in zip(scores, class_ids, boxes, keeps, strict=True):
+        kept = numpy.zeros(len(score), bool)
+        kept[keep] = True
+        order = np.array(numpy.concatenate((keep, numpy.flatnonzero(~kept))), dtype=np.int64, ctx=box.ctx)
+        kept = np.array(kept, dtype=bool, ctx=box.ctx)
+        class_id = np.where(kept & (score >= pos_threshold), class_id, np.full_like(class_id, -1))
+        score = np.where(score < pos_threshold, 1 - score, score)
+        output.append(np.concatenate((class_id[:, None].astype(box.dtype), score[:, None], box), axis=-1)[order])
+    return np.stack(output)
+
+
+def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
+    """Return, for each picture, the numpy indices of the kept boxes, best first; MXNet's operator suppresses."""
+    index = np.arange(scores.shape[1], dtype=boxes.dtype, ctx=boxes.ctx)  # exact in float32 up to 2**24 anchors
+    index = np.broadcast_to(index, scores.shape)
+    group = np.zeros_like(scores) if class_ids is None else class_ids.astype(boxes.dtype)
+    rows = np.concatenate((np.stack((group, scores, index), axis=-1), boxes), axis=-1)
+    result = nd.contrib.box_nms(
+        rows.as_nd_ndarray(),
+        overlap_thresh=iou_threshold,
+        valid_thresh=_LOWEST_SCORE,
+        topk=-1 if top_k is None else top_k,
+        id_index=0,
+        score_index=1,
+        coord_start=3,
+    ).asnumpy()  # suppressed rows are -1 throughout
+    return [picture[picture[:, 2] >= 0, 2].astype(numpy.int64) for picture in result]

@@ -1,0 +1,63 @@
+"""Measuring: the sums of a batch, and a data set's metrics and detections."""
+
+from mxnet import autograd, np
+
+from ssd_common.config import LossConfig, PredictConfig
+from ssd_common.data.sampling import batches, in_order
+from ssd_common.metrics import EpochMeter, average_precision
+
+from .data import to_device
+from .losses import bbox_eval, cls_eval, loss_terms
+from .predict import detect, forward
+from .targets import multibox_target
+
+
+def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks):
+    """Return the sums over one batch from which `EpochMeter` computes the metrics.
+
+    Args:
+        cls: class loss of every picture, `(batch,)`.
+        bbox: offset loss of every picture, `(batch,)`.
+        cls_preds: see `loss_terms`, and so the rest.
+    """
+    with autograd.pause():
+        return {
+            "examples": len(cls),
+            "cls_loss": cls.sum(),
+            "bbox_loss": bbox.sum(),
+            "correct": cls_eval(cls_preds, cls_labels),
+            "positives": (cls_labels > 0).sum(),
+            "anchors": cls_labels.size,
+            "abs_error": bbox_eval(bbox_preds, bbox_labels, bbox_masks),
+            "abs_offsets": np.abs(bbox_labels).sum(),
+            "offsets": bbox_labels.size,
+        }
+
+
+def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_size=32, device=None):
+    """Return the metrics of a data set, and the detections in each of its pictures.
+
+    Args:
+        net: the network.
+        data: the data set.
+        model: its `ModelConfig`.
+        config: how predictions become detections.
+        loss: which losses to report.
+        batch_size: pictures at a time.
+        device: where the network is.
+
+    Returns:
+        metrics of `EpochMeter.summary` and `average_precision` by name;
+        a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
+    """
+    meter, detections, truths = EpochMeter(), [], []
+    for images, labels in meter.time_data(batches(data, in_order(len(data), batch_size), model)):
+        X, Y = to_device(images, device), to_device(labels, device)
+        anchors, cls_preds, bbox_preds = forward(net, X)
+        bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
+        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
+        meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
+        detections += detect(anchors, cls_preds, bbox_preds, config)
+        truths += list(labels)
+    precision = average_precision(detections, truths, model.num_classes, model.image_size)
+    return meter.summary() | precision, detections

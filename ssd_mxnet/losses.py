@@ -1,0 +1,132 @@
+"""Losses and the two training metrics of the chapter."""
+
+from mxnet import np, npx
+
+from ssd_common.config import LossConfig
+
+
+def cross_entropy(cls_preds, cls_labels):
+    """Return the cross entropy `-log p` of every anchor, p being the softmax probability of its label.
+
+    Args:
+        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
+        cls_labels: `(batch, num_anchors)` integer.
+
+    Returns:
+        `(batch, num_anchors)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", defining loss and evaluation functions.
+    """
+    return -npx.pick(npx.log_softmax(cls_preds, axis=-1), cls_labels, axis=-1)
+
+
+def focal_loss(cls_preds, cls_labels, alpha, gamma):
+    """Return the focal loss `-alpha (1 - p)^gamma log p` of every anchor.
+
+    Args:
+        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
+        cls_labels: `(batch, num_anchors)` integer.
+        alpha: factor in front, for all classes alike.
+        gamma: how strongly anchors that are already right are played down; 0 gives `alpha` times cross entropy.
+
+    Returns:
+        `(batch, num_anchors)`.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", 2017; d2l, exercise 1; straight dope, `FocalLoss`.
+    """
+    log_prob = -cross_entropy(cls_preds, cls_labels)
+    return -alpha * (1 - np.exp(log_prob)) ** gamma * log_prob
+
+
+def l1_loss(errors):
+    """Return the absolute value of every error.
+
+    Args:
+        errors: any shape.
+
+    Returns:
+        The same shape.
+
+    Source: d2l, section "Single Shot Multibox Detection", defining loss and evaluation functions.
+    """
+    return np.abs(errors)
+
+
+def smooth_l1(errors, sigma):
+    """Return the smooth L1 loss: `(sigma x)² / 2` where `|x| < 1 / sigma²`, `|x| - 0.5 / sigma²` elsewhere.
+
+    Args:
+        errors: any shape.
+        sigma: the larger, the closer to L1.
+
+    Returns:
+        The same shape.
+
+    Source: d2l, section "Single Shot Multibox Detection", exercise 1; straight dope, `SmoothL1Loss`.
+    """
+    size = np.abs(errors)
+    return np.where(size < 1 / sigma**2, (sigma * errors) ** 2 / 2, size - 0.5 / sigma**2)
+
+
+def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):
+    """Return the class loss and the offset loss of every picture, each the mean over all its anchors.
+
+    Args:
+        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
+        cls_labels: `(batch, num_anchors)` integer, 0 for background.
+        bbox_preds: `(batch, num_anchors * 4)` predicted offsets.
+        bbox_labels: `(batch, num_anchors * 4)` target offsets.
+        bbox_masks: `(batch, num_anchors * 4)`, 0 removes an offset from the loss (but not from the mean).
+        config: which losses; the default is the book's cross entropy and L1.
+
+    Returns:
+        Two arrays `(batch,)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`.
+    """
+    errors = (bbox_preds - bbox_labels) * bbox_masks
+    if config.cls_loss == "focal":
+        cls = focal_loss(cls_preds, cls_labels, config.alpha, config.gamma)
+    else:
+        cls = cross_entropy(cls_preds, cls_labels)
+    bbox = smooth_l1(errors, config.sigma) if config.bbox_loss == "smooth_l1" else l1_loss(errors)
+    return cls.mean(axis=1), bbox.mean(axis=1)
+
+
+def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):
+    """Return the loss of every picture: class loss plus offset loss.
+
+    Args: those of `loss_terms`.
+
+    Returns:
+        `(batch,)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`.
+    """
+    cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config)
+    return cls + bbox
+
+
+def cls_eval(cls_preds, cls_labels):
+    """Return the number of anchors whose most probable class is their label.
+
+    Args:
+        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
+        cls_labels: `(batch, num_anchors)` integer.
+
+    Source: d2l, section "Single Shot Multibox Detection", `cls_eval`.
+    """
+    return float((cls_preds.argmax(axis=-1) == cls_labels).sum())
+
+
+def bbox_eval(bbox_preds, bbox_labels, bbox_masks):
+    """Return the sum of the absolute errors of the offsets that the mask keeps.
+
+    Args:
+        bbox_preds: `(batch, num_anchors * 4)`.
+        bbox_labels: `(batch, num_anchors * 4)`.
+        bbox_masks: `(batch, num_anchors * 4)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", `bbox_eval`.
+    """
+    return float(np.abs((bbox_labels - bbox_preds) * bbox_masks).sum())

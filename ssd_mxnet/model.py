@@ -1,0 +1,172 @@
+"""The network, in the order of the chapter."""
+
+from mxnet import np, npx, symbol
+from mxnet.gluon import nn
+
+from ssd_common.config import BASE_CHANNELS, BLOCK_CHANNELS, BOOK, NUM_BLOCKS
+
+from .anchors import multibox_prior
+
+
+def cls_predictor(num_anchors, num_classes):
+    """Return the layer that predicts the class of every anchor.
+
+    Channel `i * (num_classes + 1) + j` of its output is the logit of class `j` for anchor `i` of a unit.
+
+    Args:
+        num_anchors: anchors at each unit.
+        num_classes: object classes, without background.
+
+    Source: d2l, section "Single Shot Multibox Detection", class prediction layer.
+    """
+    return nn.Conv2D(num_anchors * (num_classes + 1), kernel_size=3, padding=1)
+
+
+def bbox_predictor(num_anchors):
+    """Return the layer that predicts the four offsets of every anchor.
+
+    Args:
+        num_anchors: anchors at each unit.
+
+    Source: d2l, section "Single Shot Multibox Detection", bounding box prediction layer.
+    """
+    return nn.Conv2D(num_anchors * 4, kernel_size=3, padding=1)
+
+
+def flatten_pred(pred):
+    """Return the predictions of one feature map, channels innermost, in one row a picture.
+
+    Args:
+        pred: `(batch, channels, height, width)`.
+
+    Returns:
+        `(batch, height * width * channels)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", concatenating predictions for multiple scales.
+    """
+    _, npx = _namespaces(pred)
+    return npx.batch_flatten(pred.transpose(0, 2, 3, 1))
+
+
+def concat_preds(preds):
+    """Return the predictions of all feature maps side by side.
+
+    Args:
+        preds: list of `(batch, channels, height, width)`, each with its own channels, height and width.
+
+    Returns:
+        `(batch, sum of height * width * channels)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", concatenating predictions for multiple scales.
+    """
+    np, _ = _namespaces(preds[0])
+    return np.concatenate([flatten_pred(pred) for pred in preds], axis=1)
+
+
+def down_sample_blk(num_channels):
+    """Return the block that halves height and width: twice convolution, batch normalisation and ReLU, then max pooling.
+
+    Args:
+        num_channels: channels of its output.
+
+    Source: d2l, section "Single Shot Multibox Detection", downsampling block.
+    """
+    blk = nn.HybridSequential()
+    for _ in range(2):
+        blk.add(nn.Conv2D(num_channels, kernel_size=3, padding=1), nn.BatchNorm(), nn.Activation("relu"))
+    blk.add(nn.MaxPool2D(2))
+    return blk
+
+
+def base_net():
+    """Return the base network: three downsampling blocks, a 256 × 256 picture to 64 maps of 32 × 32.
+
+    Source: d2l, section "Single Shot Multibox Detection", base network block.
+    """
+    blk = nn.HybridSequential()
+    blk.add(*[down_sample_blk(channels) for channels in BASE_CHANNELS])
+    return blk
+
+
+def get_blk(i):
+    """Return feature map block `i`: the base network, three downsampling blocks, global max pooling.
+
+    Args:
+        i: 0…4.
+
+    Source: d2l, section "Single Shot Multibox Detection", the complete model.
+    """
+    if i == 0:
+        return base_net()
+    if i == NUM_BLOCKS - 1:
+        return nn.GlobalMaxPool2D()
+    return down_sample_blk(BLOCK_CHANNELS)
+
+
+def blk_forward(X, blk, size, ratio, cls_predictor, bbox_predictor):
+    """Return what one feature map block makes of its input.
+
+    Args:
+        X: `(batch, channels, height, width)`, the feature map before.
+        blk: the block.
+        size: sizes of its anchors.
+        ratio: aspect ratios of its anchors.
+        cls_predictor: its class prediction layer.
+        bbox_predictor: its bounding box prediction layer.
+
+    Returns:
+        the feature map; its anchors `(1, num_anchors, 4)`; class predictions and offset predictions
+        `(batch, channels, height, width)`.
+
+    Source: d2l, section "Single Shot Multibox Detection", the complete model.
+    """
+    Y = blk(X)
+    anchors = multibox_prior(Y, sizes=size, ratios=ratio)
+    return Y, anchors, cls_predictor(Y), bbox_predictor(Y)
+
+
+class TinySSD(nn.HybridBlock):
+    """The single shot multibox detector: five feature map blocks, each with its anchors and predictors.
+
+    Called with pictures `(batch, 3, height, width)`, height and width multiples of 64, it returns anchors
+    `(1, num_anchors, 4)`, class logits `(batch, num_anchors, num_classes + 1)` and offsets `(batch, num_anchors * 4)`.
+    Hybridized it runs in float32, because the anchor operator of MXNet does; unhybridized in float64 as well.
+
+    Args:
+        num_classes: object classes, without background.
+        anchors: an `AnchorConfig`; the default is the book's.
+
+    Source: d2l, section "Single Shot Multibox Detection", the complete model.
+    """
+
+    def __init__(self, num_classes, anchors=BOOK.model.anchors):
+        super().__init__()
+        self.num_classes, self.anchors = num_classes, anchors
+        for i in range(NUM_BLOCKS):
+            setattr(self, f"blk_{i}", get_blk(i))
+            setattr(self, f"cls_{i}", cls_predictor(anchors.per_unit(i), num_classes))
+            setattr(self, f"bbox_{i}", bbox_predictor(anchors.per_unit(i)))
+
+    def hybrid_forward(self, F, X):
+        """Return anchors, class logits and offsets of a batch of pictures."""
+        anchors, cls_preds, bbox_preds = [], [], []
+        for i in range(NUM_BLOCKS):
+            X, anchor, cls_pred, bbox_pred = blk_forward(
+                X,
+                getattr(self, f"blk_{i}"),
+                self.anchors.sizes[i],
+                self.anchors.ratios[i],
+                getattr(self, f"cls_{i}"),
+                getattr(self, f"bbox_{i}"),
+            )
+            anchors.append(anchor)
+            cls_preds.append(cls_pred)
+            bbox_preds.append(bbox_pred)
+        anchors = F.np.concatenate(anchors, axis=1)
+        cls_preds = F.npx.reshape(concat_preds(cls_preds), (-2, -1, self.num_classes + 1))  # -2: the batch size
+        return anchors, cls_preds, concat_preds(bbox_preds)
+
+
+def _namespaces(data):
+    """Return the np and npx that act on `data`: those of arrays, or those of symbols while a block is hybridized."""
+    return (symbol.np, symbol.npx) if isinstance(data, symbol.Symbol) else (np, npx)

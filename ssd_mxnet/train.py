@@ -1,0 +1,89 @@
+"""The training loop of the chapter."""
+
+from mxnet import autograd, gluon
+
+from ssd_common.config import LossConfig
+from ssd_common.data.sampling import batches, epoch_order
+from ssd_common.metrics import EpochMeter
+
+from .data import to_device
+from .evaluate import batch_metrics
+from .losses import loss_terms
+from .targets import multibox_target
+
+
+def make_trainer(net, config):
+    """Return the optimiser: stochastic gradient descent with weight decay on every parameter.
+
+    Args:
+        net: the network.
+        config: a `TrainConfig`.
+
+    Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
+    """
+    settings = {"learning_rate": config.lr, "momentum": config.momentum, "wd": config.weight_decay}
+    return gluon.Trainer(net.collect_params(), "sgd", settings)
+
+
+def forward_backward(net, X, Y, loss=LossConfig()):
+    """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
+
+    Args:
+        net: the network.
+        X: pictures `(batch, 3, height, width)`.
+        Y: labels `(batch, max_objects, 5)`.
+        loss: which losses.
+
+    Source: d2l, section "Single Shot Multibox Detection", training the model.
+    """
+    with autograd.record():
+        anchors, cls_preds, bbox_preds = net(X)
+        bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
+        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
+        mean_loss = (cls + bbox).mean()
+    mean_loss.backward()
+    return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
+
+
+def train_step(net, trainer, X, Y, loss=LossConfig()):
+    """Update the network on one batch, and return what `batch_metrics` measured before the update.
+
+    Args:
+        net: the network.
+        trainer: as returned by `make_trainer`.
+        X: pictures `(batch, 3, height, width)`.
+        Y: labels `(batch, max_objects, 5)`.
+        loss: which losses.
+
+    Source: d2l, section "Single Shot Multibox Detection", training the model.
+    """
+    metrics = forward_backward(net, X, Y, loss)
+    trainer.step(1)  # the loss is a mean already, over as many pictures as the last batch has
+    return metrics
+
+
+def train(net, trainer, data, model, config, first_epoch=0, device=None, progress=iter):
+    """Train the network, yielding the metrics of each epoch when it ends.
+
+    Args:
+        net: the network.
+        trainer: as returned by `make_trainer`.
+        data: the training data set.
+        model: the `ModelConfig` of the network.
+        config: a `TrainConfig`.
+        first_epoch: how many epochs were trained before.
+        device: where the network is.
+        progress: called with the list of an epoch's batches, returns an iterable of them; it may show a bar.
+
+    Yields:
+        `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.
+
+    Source: d2l, section "Single Shot Multibox Detection", training the model.
+    """
+    for epoch in range(first_epoch, config.epochs):
+        meter = EpochMeter()
+        order = epoch_order(len(data), config.batch_size, config.seed, epoch)
+        for images, labels in meter.time_data(batches(data, progress(order), model)):
+            X, Y = to_device(images, device), to_device(labels, device)
+            meter.add(train_step(net, trainer, X, Y, config.loss))
+        yield {"epoch": epoch + 1, **meter.summary()}

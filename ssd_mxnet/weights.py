@@ -1,0 +1,91 @@
+"""To and from the canonical weights of `ssd_common.weights`."""
+
+from mxnet import np
+
+from ssd_common.weights import check_weights
+
+from .data import to_device, to_numpy
+from .model import TinySSD
+
+_CANONICAL = {"gamma": "weight", "beta": "bias"}  # batch normalisation's names in Gluon
+
+
+def make_net(config, weights, device=None, dtype="float32"):
+    """Return the network of a model configuration, on the device, with the given weights.
+
+    Args:
+        config: a `ModelConfig`.
+        weights: numpy arrays by canonical name.
+        device: as returned by `get_device`; the CPU by default.
+        dtype: "float32" or "float64".
+
+    Raises:
+        InputError: the weights are not those of the model; the message names the tensor.
+    """
+    check_weights(weights, config, "weights")
+    net = TinySSD(config.num_classes, config.anchors)
+    net.cast(dtype)
+    for name, parameter in _parameters(net).items():
+        parameter.shape = weights[name].shape  # otherwise known only after the first batch
+    net.initialize(init="zeros", ctx=device)  # the default draws no float64
+    set_weights(net, weights)
+    if dtype == "float32":  # see TinySSD
+        net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def get_weights(net):
+    """Return every parameter and running statistic as numpy arrays by canonical name."""
+    return {name: to_numpy(parameter.data()) for name, parameter in _parameters(net).items()}
+
+
+def set_weights(net, weights):
+    """Overwrite every parameter and running statistic with numpy arrays by canonical name."""
+    for name, parameter in _parameters(net).items():
+        parameter.set_data(to_device(weights[name], dtype=parameter.dtype))
+
+
+def get_gradients(net):
+    """Return the gradient of every parameter as numpy arrays by canonical name."""
+    return {name: to_numpy(p.grad()) for name, p in _parameters(net).items() if p.grad_req != "null"}
+
+
+def get_momentum(net, trainer):
+    """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
+
+    The convention is PyTorch's: `v = momentum * v + gradient`, and `lr * v` is subtracted from the parameter. MXNet
+    keeps `-lr * v`.
+    """
+    states = trainer._updaters[0].states  # no public way but a pickle
+    momentum = {}
+    for index, name in _trainer_order(net, trainer).items():
+        if states.get(index) is not None:
+            momentum[name] = to_numpy(states[index]) / -trainer.learning_rate
+    return momentum
+
+
+def set_momentum(net, trainer, momentum):
+    """Give the optimiser the velocities that `get_momentum` returned, in either framework."""
+    updater, parameters = trainer._updaters[0], _parameters(net)
+    for index, name in _trainer_order(net, trainer).items():
+        if name in momentum:
+            data = parameters[name].data()
+            updater.states[index] = np.array(momentum[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
+            updater.states_synced[index] = True
+
+
+def _parameters(net):
+    """Return the parameters of the network by canonical name: Gluon's place names, with two words exchanged."""
+    named = net._collect_params_with_prefix()  # what save_parameters uses; the public names are only counters
+    return {_canonical(name): parameter for name, parameter in named.items()}
+
+
+def _canonical(name):
+    layer, part = name.rsplit(".", 1)
+    return f"{layer}.{_CANONICAL.get(part, part)}"
+
+
+def _trainer_order(net, trainer):
+    """Return the canonical name of each trained parameter by its index in the trainer, which sorts them its own way."""
+    names = {id(parameter): name for name, parameter in _parameters(net).items()}
+    return {i: names[id(p)] for i, p in enumerate(trainer._params) if p.grad_req != "null"}

@@ -1,0 +1,1 @@
+"""The single shot multibox detector in PyTorch; `ssd_mxnet` is the same, file by file, in MXNet."""

@@ -1,0 +1,105 @@
+"""Bounding boxes: two formats, overlap, and the offsets that the network learns."""
+
+import torch
+
+from ssd_common.config import OFFSET_EPS
+
+
+def box_corner_to_center(boxes):
+    """Return boxes in center format.
+
+    Args:
+        boxes: `(..., 4)` corners.
+
+    Returns:
+        `(..., 4)` centers.
+
+    Source: d2l, section "Object Detection and Bounding Boxes".
+    """
+    x1, y1, x2, y2 = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+    return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
+
+
+def box_center_to_corner(boxes):
+    """Return boxes in corner format.
+
+    Args:
+        boxes: `(..., 4)` centers.
+
+    Returns:
+        `(..., 4)` corners.
+
+    Source: d2l, section "Object Detection and Bounding Boxes".
+    """
+    cx, cy, w, h = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+    return torch.stack((cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h), dim=-1)
+
+
+def box_iou(boxes1, boxes2):
+    """Return the intersection over union of every pair of boxes.
+
+    A box without area (zero-area, inverted, or with a coordinate that is not finite) overlaps nothing: its IoU is 0
+    even with itself. On all other boxes this is the book's function.
+
+    Args:
+        boxes1: `(..., n, 4)` corners.
+        boxes2: `(..., m, 4)` corners; leading dimensions broadcast against those of `boxes1`.
+
+    Returns:
+        `(..., n, m)`, 0…1.
+
+    Source: d2l, section "Anchor Boxes", intersection over union.
+    """
+    areas1, areas2 = _box_area(boxes1), _box_area(boxes2)
+    boxes1, boxes2 = boxes1[..., :, None, :], boxes2[..., None, :, :]
+    top_left = torch.maximum(boxes1[..., :2], boxes2[..., :2])
+    bottom_right = torch.minimum(boxes1[..., 2:], boxes2[..., 2:])
+    sides = (bottom_right - top_left).clamp(min=0)  # (..., n, m, 2)
+    inter = sides[..., 0] * sides[..., 1]
+    valid = (areas1 > 0)[..., :, None] & (areas2 > 0)[..., None, :]
+    union = areas1[..., :, None] + areas2[..., None, :] - inter
+    return torch.where(valid, inter, 0) / torch.where(valid, union, 1)
+
+
+def _box_area(boxes):
+    """Return `(...)` areas, 0 for a box that has none."""
+    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    area = width * height
+    return torch.where((width > 0) & (height > 0) & (area < torch.inf), area, 0)
+
+
+def offset_boxes(anchors, assigned_bb, eps=OFFSET_EPS):
+    """Return the offsets that move and stretch each anchor onto its assigned box.
+
+    Args:
+        anchors: `(..., n, 4)` corners, with area.
+        assigned_bb: `(..., n, 4)` corners, with area.
+        eps: added inside the logarithm.
+
+    Returns:
+        `(..., n, 4)` offsets.
+
+    Source: d2l, section "Anchor Boxes", labeling classes and offsets.
+    """
+    anc, bb = box_corner_to_center(anchors), box_corner_to_center(assigned_bb)
+    offset_xy = 10 * (bb[..., :2] - anc[..., :2]) / anc[..., 2:]
+    offset_wh = 5 * torch.log(eps + bb[..., 2:] / anc[..., 2:])
+    return torch.cat((offset_xy, offset_wh), dim=-1)
+
+
+def offset_inverse(anchors, offset_preds):
+    """Return the boxes that predicted offsets make of the anchors: the inverse of `offset_boxes` but for `eps`.
+
+    Args:
+        anchors: `(..., n, 4)` corners.
+        offset_preds: `(..., n, 4)` offsets.
+
+    Returns:
+        `(..., n, 4)` corners.
+
+    Source: d2l, section "Anchor Boxes", predicting bounding boxes.
+    """
+    anc = box_corner_to_center(anchors)
+    pred_xy = offset_preds[..., :2] * anc[..., 2:] / 10 + anc[..., :2]
+    pred_wh = torch.exp(offset_preds[..., 2:] / 5) * anc[..., 2:]
+    return box_center_to_corner(torch.cat((pred_xy, pred_wh), dim=-1))

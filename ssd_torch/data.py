@@ -1,0 +1,39 @@
+"""Between numpy and the device."""
+
+import torch
+
+from ssd_common.errors import InputError
+
+
+def get_device(name="auto"):
+    """Return the device called `name`.
+
+    Args:
+        name: "auto" (a GPU if there is one), "cpu", "gpu", or "gpu:1".
+
+    Raises:
+        InputError: there is no such device.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in ("auto", "cpu", "gpu") or (index and not index.isdigit()) or (index and kind != "gpu"):
+        raise InputError(f"unknown device '{name}'; use auto, cpu, gpu, or gpu:1")
+    available = torch.cuda.device_count()
+    if kind == "gpu" and int(index or 0) >= available:
+        raise InputError(f"device '{name}' is not there: PyTorch sees {available} GPUs; use --device cpu")
+    return torch.device("cpu") if kind == "cpu" or not available else torch.device("cuda", int(index or 0))
+
+
+def to_device(array, device=None, dtype=None):
+    """Return a numpy array as a tensor on the device.
+
+    Args:
+        array: numpy, any shape and strides; a batch of pictures keeps its channels-last strides.
+        device: as returned by `get_device`; the CPU by default.
+        dtype: "float32", "float64", …; that of the array by default.
+    """
+    return torch.from_numpy(array).to(device or "cpu", getattr(torch, dtype) if dtype else None)
+
+
+def to_numpy(tensor):
+    """Return a tensor as a numpy array on the host, detached from the graph."""
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,71 @@
+"""Prediction: from pictures to detections."""
+
+import torch
+
+from ssd_common.config import PredictConfig
+from ssd_common.data.sampling import to_batch
+
+from .data import to_device, to_numpy
+from .detection import multibox_detection
+
+
+def forward(net, X, training=False):
+    """Return what the network returns for a batch, without recording gradients.
+
+    Args:
+        net: the network.
+        X: pictures `(batch, 3, height, width)`.
+        training: let batch normalisation use the statistics of the batch, as in training.
+    """
+    net.train(training)
+    with torch.no_grad():
+        return net(X)
+
+
+def detect(anchors, cls_preds, bbox_preds, config=PredictConfig()):
+    """Return the detections in each picture from what the network returned, best score first.
+
+    Args:
+        anchors: `(1, num_anchors, 4)`.
+        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
+        bbox_preds: `(batch, num_anchors * 4)` offsets.
+        config: thresholds of non-maximum suppression.
+
+    Returns:
+        A list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`, corners 0…1.
+
+    Source: d2l, section "Single Shot Multibox Detection", prediction.
+    """
+    cls_probs = torch.softmax(cls_preds, dim=-1).transpose(1, 2)
+    output = multibox_detection(
+        cls_probs,
+        bbox_preds,
+        anchors,
+        config.nms_threshold,
+        config.pos_threshold,
+        class_aware=config.class_aware,
+        clip=config.clip,
+        top_k=config.top_k,
+    )
+    return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]
+
+
+def predict(net, images, model, config=PredictConfig(), batch_size=32, device=None):
+    """Return the detections in each picture, best score first.
+
+    Args:
+        net: the network.
+        images: list of uint8 RGB numpy arrays `(height, width, 3)`, of any size.
+        model: its `ModelConfig`.
+        config: thresholds of non-maximum suppression.
+        batch_size: pictures at a time.
+        device: where the network is.
+
+    Returns:
+        A list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`, corners 0…1.
+    """
+    detections = []
+    for start in range(0, len(images), batch_size):
+        X = to_device(to_batch(images[start : start + batch_size], model), device)
+        detections += detect(*forward(net, X), config)
+    return detections

@@ -1,0 +1,89 @@
+"""What every test file uses: the backends, the real data, and what happens when one of them is not there."""
+
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+from ssd_common.backends import BACKENDS, load_backend
+from ssd_common.errors import InputError
+
+REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
+_reasons: dict[str, str | None] = {}  # why a framework cannot be used, None where it can
+
+
+def _why_not(name: str) -> str | None:
+    """Return why a backend cannot be used, importing it the first time it is asked for."""
+    if name not in _reasons:
+        try:
+            load_backend(name)
+            _reasons[name] = None
+        except InputError as error:
+            _reasons[name] = str(error)
+    return _reasons[name]
+
+
+def pytest_configure(config):
+    unknown = REQUIRED - set(BACKENDS)
+    if unknown:
+        raise pytest.UsageError(f"TINYSSD_REQUIRE_BACKENDS: unknown backend {', '.join(sorted(unknown))}")
+
+
+def pytest_runtest_setup(item):
+    """Skip, or fail if it is required, a test marked `backend(name)` whose framework is not there."""
+    for mark in item.iter_markers("backend"):
+        for name in mark.args:
+            if reason := _why_not(name):
+                if name in REQUIRED:
+                    pytest.fail(reason, pytrace=False)
+                pytest.skip(reason)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.backend(name)) for name in BACKENDS])
+def backend(request):
+    """Each backend in turn."""
+    return load_backend(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Each floating type in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder with the real data; a test that needs it skips without it, and fails where it is named but missing."""
+    folder = os.environ.get("TINYSSD_DATA")
+    if not folder:
+        pytest.skip("TINYSSD_DATA does not name the folder with the real data")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"TINYSSD_DATA names {folder}, which is not a folder", pytrace=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def d2l_torch():
+    """The book's PyTorch code."""
+    return _import_d2l("torch")
+
+
+@pytest.fixture(scope="session")
+def d2l_mxnet():
+    """The book's MXNet code."""
+    return _import_d2l("mxnet")
+
+
+def _import_d2l(name):
+    import importlib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # d2l imports half of the scientific stack; none of that is tested here
+        try:
+            return importlib.import_module(f"d2l.{name}")
+        except ImportError as error:
+            if name in REQUIRED:
+                pytest.fail(f"the book's package cannot be imported ({error}): pip install d2l", pytrace=False)
+            pytest.skip(f"the book's package cannot be imported ({error}): pip install d2l")
