@@ -360,7 +360,7 @@ def _splits(data: str, data_dir: Path | None, limit: int | None) -> tuple[Datase
 
 
 def _console() -> Console:
-    """Return the console that results are printed to."""
+    """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
     from rich.console import Console
 
-    return Console()
+    return Console(width=None if sys.stdout.isatty() else 110)

@@ -26,6 +26,7 @@ from ssd_common.experiment import (
     train_run,
     write_settings,
 )
+from ssd_common.report_html import write_html
 from ssd_common.runs import RunFolder, progress_bar
 from ssd_common.weights import Checkpoint, Weights
 
@@ -87,7 +88,7 @@ def compare(
     }
     pictures = _draw(run.path, trained, val, result["baselines"])
     report.write_json(run.path / "report.json", result)
-    report.write_html(run.path / "report.html", result, pictures)
+    write_html(run.path / "report.html", result, pictures)
     console.print(report.ladder_table(rows, console.width))
     if trained:
         last = {name: result.rows[-1] for name, result in trained.items()}
@@ -134,9 +135,15 @@ def _climb(
 
 
 def _baselines(trained: Mapping[str, Trained]) -> dict[str, float]:
-    """Return what predicting nothing scores on the training pictures: the same for both backends."""
+    """Return what predicting nothing scores on the same pictures: the same for both backends."""
     for result in trained.values():
-        return {name: result.rows[-1][f"baseline_{name}"] for name in ("class_error", "bbox_mae")}
+        row = result.rows[-1]
+        return {
+            "class_error": row["baseline_class_error"],
+            "bbox_mae": row["baseline_bbox_mae"],
+            "val_class_error": row["val_baseline_class_error"],
+            "val_bbox_mae": row["val_baseline_bbox_mae"],
+        }
     return {}
 
 

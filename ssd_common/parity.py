@@ -56,20 +56,27 @@ class Row:
     note: str
 
 
+_ROUNDING = (
+    "Float32: PyTorch against MXNet is judged, the error of each against float64 is shown. Rounding grows through twelve "
+    "batch normalisations, so both are equally far from float64, and farther than from each other."
+)
+_TIES = _ROUNDING + " Two anchors that overlap a box alike may swap places between float32 and float64."
 LADDER = (
     Rung(1, "anchors", "largest difference", 1e-12, 1e-7),
     Rung(2, "IoU", "largest difference", 1e-12, 1e-6),
     Rung(3, "assignment", "anchors assigned otherwise", 0, 0),
-    Rung(4, "offsets", "largest difference, targets and decoded boxes", 1e-12, 2e-5),
+    Rung(4, "offsets", "largest difference, targets and decoded boxes", 1e-12, 1e-5),
     Rung(5, "NMS", "boxes kept otherwise", 0, 0),
-    Rung(6, "detections", "largest difference in a row", 1e-12, 1e-5),
-    Rung(7, "logits", "largest difference / largest logit", 1e-10, 1e-4),
-    Rung(8, "loss", "largest difference of a picture's loss", 1e-12, 1e-5),
-    Rung(9, "gradients", "norm of difference / norm, worst tensor", 1e-9, 1e-2),
-    Rung(10, "one step", "largest difference of a parameter", 1e-11, 1e-4),
-    Rung(11, "steps", "largest difference of a loss over all steps", 1e-9, 1e-2),
+    Rung(6, "detections", "largest difference in a row", 1e-12, 1e-6),
+    Rung(7, "logits", "largest difference / largest logit", 1e-10, 1e-4, _ROUNDING),
+    Rung(8, "loss", "largest difference of a picture's loss", 1e-12, 1e-5, _ROUNDING),
+    Rung(9, "gradients", "norm of difference / norm, worst tensor", 1e-9, 2e-2, _TIES),
+    Rung(10, "one step", "largest difference of a parameter", 1e-11, 2e-4, _TIES),
+    Rung(11, "steps", "largest difference of a loss over all steps", 1e-9, 1e-2, _TIES),
 )
-"""The rungs. Float64 differs by rounding only."""
+"""The rungs. In float64 everything agrees to rounding."""
+FIRST_NETWORK_RUNG = 7
+"""From this rung on networks are compared."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,10 @@ def climb(subject: Subject, backends: Mapping[str, Backend], rungs: range = rang
     for rung, measure in zip(LADDER, measures, strict=True):
         if rung.number in rungs:
             measured, tolerance = measure(subject, backends), rung.tolerance(subject.dtype)
-            found = [e for e in (*measured.errors.values(), measured.difference) if e is not None]
+            judged = (*measured.errors.values(), measured.difference)
+            if subject.dtype == "float32" and rung.number >= FIRST_NETWORK_RUNG and measured.difference is not None:
+                judged = (measured.difference,)
+            found = [error for error in judged if error is not None]
             yield Row(
                 rung=rung.number,
                 name=rung.name,
@@ -120,7 +130,7 @@ def climb(subject: Subject, backends: Mapping[str, Backend], rungs: range = rang
                 difference=measured.difference,
                 reference=measured.reference,
                 tolerance=tolerance,
-                passed=bool(found) and all(e <= tolerance for e in found),  # False for NaN
+                passed=bool(found) and all(error <= tolerance for error in found),  # False for NaN
                 note=rung.note,
             )
 

@@ -12,26 +12,21 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, SupportsFloat
 
-import matplotlib
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from ssd_common.atomic import write_atomically
+from ssd_common.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
 from ssd_common.errors import InputError
 
-BOX_COLORS = ("#E69F00", "#56B4E9", "#D55E00", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 # Two backends that agree draw the same curve twice: the first is wide, so that it shows around the second.
 LINE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#56B4E9", "linestyle": "-", "marker": "o", "linewidth": 5, "markersize": 11, "markeredgewidth": 2},
@@ -50,7 +45,6 @@ STYLE: list[str | dict[str, Any]] = [
     {"font.size": 13, "axes.titlesize": 15, "legend.fontsize": 12, "text.parse_math": False},
 ]
 CROWDED = 8  # boxes on one tile of a contact sheet above which their labels would hide the picture
-SMALLEST_FONT = 8  # pixels
 
 
 def show_bboxes(
@@ -84,51 +78,12 @@ def show_bboxes(
             np.clip(xmin if across < 0.6 else xmax, *axes.get_xbound()),
             np.clip(ymin, *axes.get_ybound()),
             text,
-            color=_text_color(color),
+            color=text_color(color),
             fontsize=12,
             ha="left" if across < 0.6 else "right",
             va="bottom" if up < 0.9 else "top",
             bbox={"facecolor": color, "linewidth": 0, "pad": 1.5},
         )
-
-
-def draw_detections(
-    image: NDArray[np.uint8], detections: ArrayLike, class_names: Sequence[str], threshold: float = 0.5
-) -> NDArray[np.uint8]:
-    """Return a copy of a picture, at its own resolution, with the detections drawn on it.
-
-    Args:
-        image: (height, width, 3) uint8, RGB.
-        detections: (n, 6) `[class_id, score, xmin, ymin, xmax, ymax]`, corners normalised to 0…1. What lies outside
-            the picture is cut off.
-        class_names: the name of each class id.
-        threshold: the lowest score that is drawn. A row with a negative class id or a NaN is never drawn.
-
-    Raises:
-        InputError: the picture or the detections have another shape, or a class id has no name.
-    """
-    picture = Image.fromarray(_checked_image(image))
-    canvas = ImageDraw.Draw(picture)
-    width, height = picture.size
-    line = max(2, round(max(width, height) / 200))
-    rows = _visible(detections, class_names, threshold)
-    boxes = [_pixels(row[2:], width, height) for row in rows]
-    for row, box in zip(rows[::-1], boxes[::-1], strict=True):  # the best last, on top
-        canvas.rectangle(box, outline=_class_color(row[0]), width=line)
-    labels: list[tuple[int, int, int, int]] = []
-    drawn = []
-    for row, box in zip(rows, boxes, strict=True):  # the best first: it has the choice of places
-        text = _label_text(row, class_names)
-        font = _fitting_font(text, round(max(width, height) / 32), width)
-        across, down = _label_size(text, font)
-        if across <= width and down <= height:
-            left, top = _label_place(across, down, box, width, height, labels)
-            labels.append((left, top, left + across - 1, top + down - 1))
-            drawn.append((text, font, _class_color(row[0])))
-    for place, (text, font, color) in zip(labels[::-1], drawn[::-1], strict=True):
-        canvas.rectangle(place, fill=color)
-        canvas.text((place[0] + 2, place[1] + 1), text, fill=_text_color(color), font=font)
-    return np.array(picture)
 
 
 def save_detection_grid(
@@ -163,9 +118,9 @@ def save_detection_grid(
             raise InputError(f"{len(images)} pictures but {len(items)} {name}: give one for each picture")
     if not images:
         raise InputError("a contact sheet needs at least one picture")
-    shown = [_visible(detections, class_names, threshold) for detections in detections_per_image]
+    shown = [visible(detections, class_names, threshold) for detections in detections_per_image]
     columns = min(columns, len(images))
-    aspects = [image.shape[0] / image.shape[1] for image in map(_checked_image, images)]
+    aspects = [image.shape[0] / image.shape[1] for image in map(checked_image, images)]
     tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
     size = (max(6, 3.2 * columns), sum(3.2 * aspect + (0.3 if titles else 0) for aspect in tallest) + 0.5)
     with style.context(STYLE):
@@ -177,8 +132,8 @@ def save_detection_grid(
                 continue
             _show(axes, images[index])
             rows, scale = shown[index], images[index].shape[1::-1] * 2  # width, height, width, height
-            labels = [_label_text(row, class_names) for row in rows] if len(rows) <= CROWDED else None
-            show_bboxes(axes, rows[:, 2:] * scale, labels, [_class_color(row[0]) for row in rows])
+            labels = [label_text(row, class_names) for row in rows] if len(rows) <= CROWDED else None
+            show_bboxes(axes, rows[:, 2:] * scale, labels, [class_color(row[0]) for row in rows])
             if truths is not None:
                 truth = np.asarray(truths[index], dtype=np.float64).reshape(-1, 5)
                 corners = truth[truth[:, 0] >= 0, 1:] * scale
@@ -189,7 +144,7 @@ def save_detection_grid(
                 title = titles[index]
                 axes.set_title(title if len(title) <= 30 else f"…{title[-29:]}", fontsize=12)
         present = sorted({int(row[0]) for rows in shown for row in rows})
-        handles: list[Any] = [Line2D([], [], color=_class_color(class_id), linewidth=3) for class_id in present]
+        handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]
         names = [f"{class_names[class_id]} (score ≥ {threshold:g})" for class_id in present]
         if truths is not None:
             handles.append((Line2D([], [], color="black"), Line2D([], [], color="white", dashes=(2, 2))))
@@ -247,7 +202,7 @@ def save_anchor_plot(
         anchors: (n, 4) corners `[xmin, ymin, xmax, ymax]`, normalised; more than 50 are drawn in thin, pale lines.
         title: above the picture.
     """
-    height, width = _checked_image(image).shape[:2]
+    height, width = checked_image(image).shape[:2]
     corners = np.asarray(anchors, dtype=np.float64).reshape(-1, 4) * (width, height, width, height)
     margin = (
         np.clip([-corners[:, :2], corners[:, 2:] - (width, height)], 0, max(width, height) / 2).max(initial=0) * 1.02
@@ -292,79 +247,3 @@ def _draw_curve(
     if hollow:
         line.update(markerfacecolor="white", linewidth=line["linewidth"] * 0.6)
     axes.plot([row["epoch"] for row in rows], values, label=label, markevery=math.ceil(len(rows) / 20), **line)
-
-
-def _checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(f"a picture is uint8 (height, width, 3), not {image.dtype} {image.shape}: convert it first")
-    return image
-
-
-def _visible(detections: ArrayLike, class_names: Sequence[str], threshold: float) -> NDArray[np.float64]:
-    """The rows to draw, corners cut to the picture, the best first."""
-    rows: NDArray[np.float64] = np.asarray(detections, dtype=np.float64)
-    if rows.size == 0:
-        return np.empty((0, 6))
-    if rows.ndim != 2 or rows.shape[1] != 6:
-        raise InputError(f"detections of one picture are (n, 6), not {rows.shape}: pass one picture's rows")
-    rows = rows[(rows[:, 0] >= 0) & (rows[:, 1] >= threshold)]
-    unnamed = rows[rows[:, 0] >= len(class_names), 0]
-    if unnamed.size:
-        raise InputError(
-            f"a detection has class id {unnamed[0]:g}, but the class names are {list(class_names)}: "
-            "use the names that the weights were trained with"
-        )
-    rows[:, 2:] = rows[:, 2:].clip(0, 1)
-    rows = rows[(rows[:, 2] < rows[:, 4]) & (rows[:, 3] < rows[:, 5])]  # false for NaN
-    rows = rows[np.argsort(-rows[:, 1], kind="stable")]
-    return rows
-
-
-def _pixels(corners: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
-    """Normalised corners as the first and the last pixel of the box, across and down."""
-    left, top = min(round(corners[0] * width), width - 1), min(round(corners[1] * height), height - 1)
-    return left, top, max(left, round(corners[2] * width) - 1), max(top, round(corners[3] * height) - 1)
-
-
-def _class_color(class_id: float) -> str:
-    return BOX_COLORS[int(class_id) % len(BOX_COLORS)]
-
-
-def _text_color(background: str) -> str:
-    """Black or white, whichever has the higher contrast (relative luminance of WCAG 2.1)."""
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background)]
-    return "black" if np.dot([0.2126, 0.7152, 0.0722], linear) > 0.179 else "white"
-
-
-def _label_text(row: NDArray[np.float64], class_names: Sequence[str]) -> str:
-    return f"{' '.join(class_names[int(row[0])].split())} {row[1]:.2f}"
-
-
-@lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
-
-
-def _fitting_font(text: str, size: int, width: int) -> ImageFont.FreeTypeFont:
-    """The font at `size` pixels, 12 at least, or smaller where the label would be wider than the picture."""
-    size = max(12, size)
-    while size > SMALLEST_FONT and _label_size(text, _font(size))[0] > width:
-        size -= 1
-    return _font(size)
-
-
-def _label_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
-    """Width and height in pixels of a label's filled box."""
-    return math.ceil(font.getlength(text)) + 4, sum(font.getmetrics()) + 2
-
-
-def _label_place(
-    across: int, down: int, box: tuple[int, ...], width: int, height: int, taken: Sequence[tuple[int, ...]]
-) -> tuple[int, int]:
-    """Left and top of a label in the picture: above the box, below or in it, off the other labels where that can be."""
-    lefts = (min(box[0], width - across), max(box[2] + 1 - across, 0))
-    tops = [top for top in (box[1] - down, box[3] + 1, box[1]) if 0 <= top <= height - down] or [height - down]
-    for left, top in ((left, top) for top in tops for left in lefts):
-        if all(left > t[2] or left + across <= t[0] or top > t[3] or top + down <= t[1] for t in taken):
-            return left, top
-    return lefts[0], tops[0]

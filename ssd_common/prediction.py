@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssd_common import plotting
 from ssd_common.atomic import write_atomically
 from ssd_common.backends import Backend
 from ssd_common.config import PredictConfig
 from ssd_common.data.transforms import read_image
+from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
 from ssd_common.runs import check_output_folder
 from ssd_common.weights import Checkpoint
@@ -79,7 +79,7 @@ def predict_files(
         (rows,) = backend.predict.predict(net, [image], checkpoint.model, config, device=where)
         rows = rows[rows[:, 1] >= score_threshold]
         objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
-        drawn = plotting.draw_detections(image, rows, names, threshold=score_threshold)
+        drawn = draw_detections(image, rows, names, threshold=score_threshold)
         out.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn).save(out / target)
         everything += objects

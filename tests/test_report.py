@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ssd_common import report
+from ssd_common import report, report_html
 from ssd_common.errors import InputError
 
 PNG = base64.b64decode(
@@ -103,7 +103,7 @@ class Page(HTMLParser):
 
 
 def page(tmp_path: Path, content: dict[str, Any], pictures: dict[str, Path] | None = None) -> Page:
-    report.write_html(tmp_path / "report.html", content, pictures or {})
+    report_html.write_html(tmp_path / "report.html", content, pictures or {})
     return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
@@ -311,7 +311,7 @@ def test_a_table_scrolls_in_a_container_of_its_own(tmp_path: Path) -> None:
     tables = [parents for tag, _, parents in page(tmp_path, full_report()).tags if tag == "table"]
     assert len(tables) == 7  # the ladder, the summary, two backends, versions, machine, configuration
     assert {parents[-1] for parents in tables} == {"div"}
-    assert re.search(r"\.scroll {[^}]*overflow-x: auto", report.CSS)
+    assert re.search(r"\.scroll {[^}]*overflow-x: auto", report_html.CSS)
 
 
 @pytest.mark.parametrize(
@@ -347,8 +347,8 @@ def test_an_empty_report_is_still_a_page(tmp_path: Path) -> None:
 
 def test_a_picture_that_is_missing_or_no_picture_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.png: the picture cannot be read \(No such file"):
-        report.write_html(tmp_path / "report.html", full_report(), {"gone": tmp_path / "gone.png"})
+        report_html.write_html(tmp_path / "report.html", full_report(), {"gone": tmp_path / "gone.png"})
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(InputError, match=r"notes\.txt: neither a PNG nor a JPEG"):
-        report.write_html(tmp_path / "report.html", full_report(), {"notes": tmp_path / "notes.txt"})
+        report_html.write_html(tmp_path / "report.html", full_report(), {"notes": tmp_path / "notes.txt"})
     assert not (tmp_path / "report.html").exists()

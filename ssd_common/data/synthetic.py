@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ssd_common.data.dataset import Example
 from ssd_common.data.synthetic_background import flat_thing, photograph, scene
 from ssd_common.data.synthetic_fruit import BYSTANDERS, FRUITS
 from ssd_common.data.synthetic_solids import draw, light, pose, visible
@@ -46,7 +47,7 @@ class Picture(NamedTuple):
     """A picture, and what is where in it."""
 
     image: NDArray[np.uint8]
-    """`(image_size, image_size, 3)`, RGB."""
+    """`(image_size, image_size, 3)`, RGB, read-only."""
     owner: NDArray[np.int32]
     """`(image_size, image_size)`: k where object k is at least half opaque and not covered by a later one, else 0."""
     class_ids: NDArray[np.int64]
@@ -93,30 +94,30 @@ class SyntheticDataset:
             raise InputError(f"synthetic: num_images must be at least 1, got {num_images}")
         if seed < 0:
             raise InputError(f"synthetic: seed must be at least 0, got {seed}")
-        self.options = _checked(Options(tuple(classes), max_objects, tuple(size_range), image_size))
+        self.options = _checked(Options(tuple(classes), max_objects, size_range, image_size))
         self.name = f"synthetic:{split}"
         self.class_names = self.options.classes
         self._seed = (seed, list(SPLITS).index(split))
         self._length = SPLITS[split] if num_images is None else num_images
-        self._cached: dict[int, tuple[NDArray[np.uint8], NDArray[np.float32]]] | None = {} if cache else None
+        self._cache = cache
+        self._cached: dict[int, Example] = {}
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int, /) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def __getitem__(self, index: int, /) -> Example:
         """Return a picture, uint8 RGB `(height, width, 3)`, and its labels, float32 `(num_objects, 5)`.
 
         A label is `[class_id, xmin, ymin, xmax, ymax]`, the tight box of what is seen of an object, corners as
         fractions of the picture.
         """
-        if self._cached is not None and index in self._cached:
-            image, labels = self._cached[index]
-        else:
-            image, owner, class_ids = self.picture(index)
-            labels = tight_boxes(owner, class_ids)
-            if self._cached is None:
-                return image, labels
-            self._cached[index] = image, labels
+        example = self._cached.get(index)
+        if example is None:
+            picture = self.picture(index)
+            example = picture.image, tight_boxes(picture.owner, picture.class_ids)
+            if self._cache:
+                self._cached[index] = example
+        image, labels = example
         return image.copy(), labels.copy()  # what the caller does to them does not reach the cache
 
     def picture(self, index: int) -> Picture:
@@ -171,7 +172,7 @@ def make_picture(rng: np.random.Generator, options: Options) -> Picture:
             owner[top:bottom, left:right][np.asarray(cutout.getchannel("A")) >= OPAQUE] = len(boxes)
     if not cut_and_pasted:
         image = photograph(rng, image, max_contrast=1.3)
-    return Picture(np.array(image), owner, np.array(class_ids))
+    return Picture(np.asarray(image), owner, np.array(class_ids))
 
 
 def tight_boxes(owner: NDArray[np.int32], class_ids: NDArray[np.int64]) -> NDArray[np.float32]:

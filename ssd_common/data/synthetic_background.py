@@ -27,13 +27,19 @@ def hsv_to_rgb(hue: Array, saturation: Array, value: Array) -> Array:
 
 def palette(rng: Generator, count: int) -> Array:
     """Return colours `(count, 3)`, 0...255, that go together: near in hue, mostly muted, from dark to light."""
-    # The hues of the world are not uniform: foliage, earth and wood, sky, and then anything.
-    centre = (rng.normal(0.27, 0.06), rng.normal(0.09, 0.04), rng.normal(0.58, 0.04), rng.random())[rng.integers(4)]
+    # The hues of the world are not uniform: earth and wood, foliage, sky, and then anything.
+    mean, deviation = ((0.09, 0.04), (0.09, 0.04), (0.27, 0.06), (0.58, 0.04), (0.5, 1))[rng.integers(5)]
+    centre = rng.normal(mean, deviation)
     spread = rng.standard_normal((3, count))
     hue = (centre + rng.uniform(0.01, 0.08) * spread[0]) % 1
     saturation = rng.beta(1.3, 2.4) + 0.08 * spread[1]
     value = np.linspace(rng.uniform(0, 0.5), rng.uniform(0.5, 1), count) + 0.08 * spread[2]
     return hsv_to_rgb(hue, np.minimum(np.maximum(saturation, 0), 1), np.minimum(np.maximum(value, 0.02), 1))
+
+
+def random_bytes(rng: Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Return noise `(height, width)`, 0...255, faster than `rng.integers` draws it."""
+    return np.frombuffer(rng.bytes(height * width), np.uint8).reshape(height, width)
 
 
 def fractal(rng: Generator, size: int, roughness: float, cells: tuple[int, int] = (4, 4)) -> NDArray[np.float32]:
@@ -45,32 +51,31 @@ def fractal(rng: Generator, size: int, roughness: float, cells: tuple[int, int] 
         roughness: the amplitude of each octave as a share of that of the octave before.
         cells: rows and columns of the coarsest octave; unequal ones give a grain.
     """
-    height, width = cells
-    field = rng.random((height, width), dtype=np.float32)
+    height, width = min(cells[0], size), min(cells[1], size)
+    field = random_bytes(rng, height, width).astype(np.float32)
     amplitude = 1.0
     while min(height, width) < size:
         height, width = min(2 * height, size), min(2 * width, size)
         amplitude *= roughness
         coarse = Image.fromarray(field).resize((width, height), Image.Resampling.BILINEAR)
-        field = rng.random((height, width), dtype=np.float32)
-        field *= np.float32(amplitude)
+        field = random_bytes(rng, height, width) * np.float32(amplitude)
         field += np.asarray(coarse)
     low, high = field.min(), field.max()
     field -= low
-    field *= np.float32(255 / (high - low))
+    field *= np.float32(255 / max(high - low, 1))
     return field
 
 
 def coloured(indices: NDArray[np.uint8], table: Array) -> Image.Image:
-    """Return the RGB picture of an array `(height, width)` of rows of a table of colours `(at most 256, 3)`, 0...255."""
+    """Return the RGB picture `(height, width)` whose pixels are the rows that `indices` names of a table `(256, 3)`."""
     image = Image.fromarray(indices)
-    image.putpalette(np.minimum(table, 255).astype(np.uint8).tobytes())
+    image.putpalette(table.astype(np.uint8).tobytes())
     return image.convert("RGB")
 
 
 def noise_surface(rng: Generator, size: int) -> Image.Image:
     """Return cloud, rock, water, grass or wood: fractal noise through a palette."""
-    cells = ((3, 3), (6, 6), (2, 32), (32, 2), (16, 16), (2, 8))[rng.integers(6)]
+    cells = ((4, 4), (8, 8), (2, 32), (32, 2), (16, 16), (2, 8))[rng.integers(6)]
     field = fractal(rng, size, rng.uniform(0.4, 0.95), cells)
     if rng.random() < 0.3:  # rings of wood, marble, ripples: the colours run through several times
         field *= np.float32(rng.uniform(2, 8))
@@ -93,13 +98,13 @@ def tile_surface(rng: Generator, size: int) -> Image.Image:
     per_side = rng.uniform(3, 30)
     # The 512 keeps the places above 0, where cutting off the fraction rounds down.
     rows = down * (0 if rng.random() < 0.2 else per_side * rng.uniform(0.3, 1.5)) + 512  # times 0: stripes
-    row = rows.astype(np.int32)
+    row = rows.astype(np.int16)
     columns = across * per_side + 512
     if rng.random() < 0.5:  # as bricks are laid
         columns += (row & 1) * np.float32(rng.random())
-    column = columns.astype(np.int32)
+    column = columns.astype(np.int16)
     table = palette(rng, 16)[rng.integers(0, rng.integers(2, 16), 256)]
-    table[255] = palette(rng, 3)[rng.integers(3)]
+    table[255] = rng.integers(256, size=3)
     cell = row + column & 1 if rng.random() < 0.4 else row * 7 + column * 11 & 255
     joint = rng.uniform(0, 0.18)
     indices = cell.astype(np.uint8)
@@ -119,7 +124,7 @@ def clutter_surface(rng: Generator, size: int) -> Image.Image:
     """Return dead leaves: discs, boxes or splinters over each other, few large and many small."""
     sheet = 2 * size  # drawn at twice the size, averaged at the end
     colours = np.concatenate([palette(rng, 12) for _ in range(rng.integers(1, 4))])
-    count = int(rng.integers(60, 320))
+    count = int(rng.integers(40, 260))
     smallest = rng.uniform(0.006, 0.03)
     reach = sheet * np.minimum(smallest / np.sqrt(1 - rng.random(count) * 0.998), 0.4)  # density falls as the cube
     half = np.stack([reach, reach * rng.uniform(rng.uniform(0.15, 1), 1, count)], axis=1)
@@ -167,7 +172,7 @@ def region(rng: Generator, size: int) -> Image.Image:
         mask = Image.fromarray((x[:, None] > skyline).astype(np.uint8) * 255)
         return mask if rng.random() < 0.8 else mask.transpose(Image.Transpose.ROTATE_90)
     if kind == 2:  # patches of any form
-        inside = fractal(rng, size // 2, rng.uniform(0.3, 0.6), (3, 3)) > rng.uniform(100, 155)
+        inside = fractal(rng, size // 2, rng.uniform(0.3, 0.6)) > rng.uniform(100, 155)
         mask = Image.fromarray(inside.astype(np.uint8) * 255)
         return mask.resize((size, size), Image.Resampling.BILINEAR)
     mask = Image.new("L", (size, size))  # a table, a window, a road
@@ -185,7 +190,7 @@ def scene(rng: Generator, size: int) -> Image.Image:
     image = surface(rng, detail)
     for _ in range((0, 0, 0, 1, 1, 1, 1, 1, 2, 2)[rng.integers(10)]):
         image.paste(surface(rng, detail), (0, 0), region(rng, detail))
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         glow = Image.fromarray(rng.integers(90, 256, (3, 3), dtype=np.uint8))
         image = ImageChops.multiply(image, glow.resize(image.size, Image.Resampling.BILINEAR).convert("RGB"))
     return image if detail == size else image.resize((size, size), Image.Resampling.BILINEAR)
@@ -240,8 +245,8 @@ def photograph(rng: Generator, image: Image.Image, max_contrast: float) -> Image
     cast = np.exp(rng.normal(0, 0.07, (3, 1)))
     curves = 255 * np.minimum(np.maximum(level, 0), 1) ** cast
     image = image.point(curves.astype(np.uint8).ravel().tolist())
-    if rng.random() < 0.5:
-        strength = int(rng.integers(2, 14))
-        grain = Image.fromarray(rng.integers(0, 2 * strength + 1, image.size, dtype=np.uint8)).convert("RGB")
+    if rng.random() < 0.4:
+        strength = (4, 8, 16)[rng.integers(3)]
+        grain = Image.fromarray(random_bytes(rng, image.height, image.width) % (2 * strength)).convert("RGB")
         image = ImageChops.add(image, grain, offset=-strength)
     return image

@@ -61,7 +61,7 @@ def solid(body: Tube, skin: Array, gloss: float) -> Mesh:
 
 def banana(rng: np.random.Generator) -> Mesh:
     """Return a banana of random length, thickness, bend and ripeness."""
-    rings, sides = 30, 20
+    rings, sides = 27, 20
     s = np.linspace(0, 1, rings)
     stem = rng.uniform(0.8, 1.1)  # how long it is
     radii = rng.uniform(0.082, 0.125) * np.interp(s, BANANA_PROFILE[:, 0] ** (1 / stem), BANANA_PROFILE[:, 1])
@@ -103,7 +103,7 @@ def _banana_skin(rng: np.random.Generator, along: Array, angle: Array) -> Array:
 
 def _ball(rng: np.random.Generator, tones: Array, height: float, dimple: float) -> tuple[Tube, Array]:
     """Return a ball with a dimple at either pole, and its skin, which wanders between two colours `(2, 3)`."""
-    rings, sides = 24, 24
+    rings, sides = 22, 22
     polar = np.linspace(0, np.pi, rings)
     reach = 1 - dimple * (np.exp(-((polar / 0.4) ** 2)) + 0.5 * np.exp(-(((np.pi - polar) / 0.3) ** 2)))
     radii = reach * np.sin(polar) * (1 + 0.3 * dimple * np.cos(polar))  # wider near the stalk
@@ -134,7 +134,7 @@ def orange(rng: np.random.Generator) -> Mesh:
     """Return an orange with a pitted skin and a navel."""
     body, skin = _ball(rng, ORANGE_SKIN * rng.uniform(0.92, 1.05), rng.uniform(0.92, 1.0), rng.uniform(0, 0.06))
     skin = skin * (1 + rng.uniform(0.02, 0.06) * rng.standard_normal(skin.shape[:2])[..., None])
-    return solid(body, mix(skin, LEAF, 1.6 - body.along / 0.03), rng.uniform(0.1, 0.5))
+    return solid(body, mix(skin, LEAF, 1.6 - body.along / 0.03), rng.uniform(0, 0.3))
 
 
 FRUITS: dict[str, Callable[[np.random.Generator], Mesh]] = {"banana": banana, "apple": apple, "orange": orange}

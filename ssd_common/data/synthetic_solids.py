@@ -72,7 +72,7 @@ def bend(positions: Array, curvature: Array) -> tuple[Array, Array]:
 
 
 def random_rotation(rng: np.random.Generator, tilt: float) -> Array:
-    """Return a rotation `(3, 3)`: by any angle in the picture's plane, after a tilt out of it of about `tilt` radians."""
+    """Return a rotation `(3, 3)` by any angle in the picture's plane, after one out of it of about `tilt` radians."""
     roll, pitch = (max(-2 * tilt, min(2 * tilt, angle)) for angle in rng.normal(0, tilt, 2).tolist())
     yaw = rng.uniform(0, 2 * math.pi)
     (cos_r, sin_r), (cos_p, sin_p), (cos_y, sin_y) = ((math.cos(a), math.sin(a)) for a in (roll, pitch, yaw))
@@ -129,7 +129,7 @@ def light(rng: np.random.Generator, mesh: Mesh) -> Mesh:
     from_the_ground = rng.uniform(0, 0.15) * np.maximum(normals[:, 1], 0)
     shade = ambient + (1 - ambient) * lit + from_the_ground
     tint = shade[:, None] ** np.array([0.85, 1.0, 1.25])  # skin lets light through: shadows keep red and lose blue
-    shine = mesh.gloss * np.maximum(normals @ halfway, 0) ** rng.uniform(6, 30)
+    shine = mesh.gloss * np.maximum(normals @ halfway, 0) ** rng.uniform(5, 20)
     exposure = rng.uniform(0.85, 1.2) * (1 + rng.normal(0, 0.035, 3))
     return mesh._replace(colours=mesh.colours * tint * exposure + shine[:, None])
 

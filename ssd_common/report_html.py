@@ -1,0 +1,148 @@
+"""The report of a comparison as one HTML page for a person: no network, no script, light and dark, phone and desk."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ssd_common.atomic import write_atomically
+from ssd_common.errors import InputError
+from ssd_common.report import (
+    COLUMNS,
+    MISSING,
+    TRAINING_QUANTITIES,
+    WORDS,
+    encoded,
+    farther_off,
+    format_number,
+    ladder_cells,
+    training_cells,
+    verdict_text,
+)
+
+CSS = """
+:root { color-scheme: light dark; --ink: #1b1b1b; --soft: #595959; --paper: #fff; --line: #d3d6db; --panel: #f3f4f6;
+  --pass: #00664a; --fail: #a83200; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --soft: #a9adb3; --paper: #16181b; --line: #3c4148;
+  --panel: #22252a; --pass: #4fd1a5; --fail: #ff9a6b; } }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
+.soft, figcaption { color: var(--soft); } .pass { color: var(--pass); } .fail { color: var(--fail); font-weight: 600; }
+.verdict { font-size: 1.3rem; font-weight: 600; padding: .5rem .8rem; border-left: .4rem solid; }
+pre { background: var(--panel); padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: .5rem 0; }
+table { border-collapse: collapse; font-size: .9rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+td { white-space: nowrap; } th.word, td.word { text-align: left; } td.word { white-space: normal; min-width: 7rem; }
+tbody th { position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 400; min-width: 7rem; }
+figure { margin: 1.5rem 0; } img { max-width: max(100%, 40rem); background: #fff; display: block; }
+"""
+
+
+def write_html(
+    path: str | os.PathLike[str], report: Mapping[str, Any], pictures: Mapping[str, str | os.PathLike[str]]
+) -> None:
+    """Write a report as one HTML page that needs no other file, no network and no script.
+
+    Args:
+        path: where the page goes.
+        report: see the module; what `json.load` reads back from `write_json` will do.
+        pictures: caption to PNG or JPEG file, embedded in this order.
+
+    Raises:
+        InputError: a picture cannot be read, or is neither PNG nor JPEG.
+    """
+    title = escape(str(report.get("title") or "Comparison"))
+    made = escape(", ".join(str(report[key]) for key in ("created", "dtype") if report.get(key)))
+    passed = (report.get("verdict") or {}).get("passed")
+    state = "fail" if not passed else "pass" if report.get("ladder") else "soft"
+    parts = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        # The page forbids itself every request; the empty icon spares the browser from asking for one.
+        '<meta http-equiv="Content-Security-Policy"',
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">',
+        f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>",
+        f'<p class="verdict {state}">{escape(verdict_text(report))}</p>\n<p class="soft">{made}</p>',
+        f"<pre>{escape(str(report.get('command') or MISSING))}</pre>",
+        _ladder_html(report.get("ladder") or ()),
+        _training_html(report.get("training") or {}, report.get("baselines") or {}),
+        *(_figure_html(caption, Path(picture)) for caption, picture in pictures.items()),
+        *(_settings_html(key, report.get(key) or {}) for key in ("versions", "machine", "config")),
+        "</main>\n</body>\n</html>\n",
+    ]
+    write_atomically(path, encoded("\n".join(filter(None, parts))))
+
+
+def _table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in a container of its own that scrolls sideways; the first cell of a row is the row's header."""
+    classes = ["number" if column and name not in WORDS else "word" for column, name in enumerate(header)]
+    lines = [f'<th scope="col" class="{kind}">{escape(name)}</th>' for name, kind in zip(header, classes, strict=True)]
+    lines = [f"<thead><tr>{''.join(lines)}</tr></thead>"]
+    for first, *cells in rows:
+        kinds = [cell.lower() if cell in ("pass", "FAIL") else classes[column] for column, cell in enumerate(cells, 1)]
+        data = "".join(f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in zip(kinds, cells, strict=True))
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{data}</tr>')
+    return '<div class="scroll" tabindex="0"><table>' + "\n".join(lines) + "</table></div>"
+
+
+def _ladder_html(rungs: Sequence[Mapping[str, Any]]) -> str:
+    if not rungs:
+        return ""
+    rows = []
+    for rung in rungs:
+        number, name, *cells, passed = ladder_cells(rung)
+        rows.append([f"{number} {name}", passed, *cells, str(rung["reference"]), farther_off(rung)])
+    table = _table_html(["what", "pass", *COLUMNS[2:-1], "reference", "farther off"], rows)
+    notes = "".join(f"<p>Rung {rung['rung']}: {escape(str(rung['note']))}</p>\n" for rung in rungs if rung["note"])
+    explained = (
+        "An error is the distance from the rung's reference; torch – mxnet is the distance of the two from each other. "
+        "In float32, “farther off” says which of the two is farther from the reference, and how many times."
+    )
+    return f"<h2>Parity ladder</h2>\n<p>{explained}</p>\n{table}\n{notes}"
+
+
+def _training_html(training: Mapping[str, Sequence[Mapping[str, Any]]], baselines: Mapping[str, float]) -> str:
+    training = {backend: epochs for backend, epochs in training.items() if epochs}
+    if not training:
+        return ""
+    last = {backend: epochs[-1] for backend, epochs in training.items()}
+    tables = ["<h2>Training</h2>", _table_html(*training_cells(last, baselines))]
+    quantities = [q for q in TRAINING_QUANTITIES if any(q[0] in row for rows in training.values() for row in rows)]
+    for backend, epochs in training.items():
+        rows = [[format_number(row.get(key), spec) for key, _, spec in quantities] for row in epochs]
+        tables.append(f"<details><summary>Every epoch of {escape(backend)}</summary>")
+        tables.append(_table_html([words for _, words, _ in quantities], rows) + "</details>")
+    return "\n".join(tables)
+
+
+def _figure_html(caption: str, path: Path) -> str:
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: the picture cannot be read ({error.strerror}); leave it out of the report"
+        ) from error
+    kinds = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+    kind = next((kind for signature, kind in kinds.items() if payload.startswith(signature)), None)
+    if kind is None:
+        raise InputError(f"{path}: neither a PNG nor a JPEG file; convert the picture to one of the two")
+    source = f"data:image/{kind};base64,{base64.b64encode(payload).decode()}"
+    caption = escape(caption)
+    image = f'<div class="scroll" tabindex="0"><img src="{source}" alt="{caption}"></div>'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _settings_html(name: str, settings: Mapping[str, Any]) -> str:
+    def flat(prefix: str, value: Any) -> list[list[str]]:
+        if isinstance(value, Mapping):
+            return [row for key, item in value.items() for row in flat(f"{prefix}{key}.", item)]
+        return [[prefix[:-1], str(value)]]
+
+    if not settings:
+        return ""
+    return f"<h2>{escape(name.capitalize())}</h2>\n" + _table_html(["name", "value"], flat("", settings))

@@ -1,0 +1,142 @@
+"""Where the two frameworks differ although the code does not: each row of the README's table, shown by a small test."""
+
+import numpy as np
+import pytest
+
+from ssd_common.backends import load_backend
+from ssd_common.config import BOOK, TrainConfig
+
+pytestmark = pytest.mark.backend("torch", "mxnet")
+
+
+@pytest.fixture
+def batch():
+    """Four values of one channel: mean 2.5, variance 1.25 (biased) or 5/3 (unbiased)."""
+    return np.array([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1, 1)
+
+
+def running_statistics(batch):
+    """Return running mean and variance of each framework after one batch, starting from 0 and 1."""
+    import torch
+    from mxnet import autograd
+    from mxnet import np as mxnp
+    from mxnet.gluon import nn
+
+    layer = torch.nn.BatchNorm2d(1, dtype=torch.float64)
+    layer(torch.tensor(batch))
+    gluon_layer = nn.BatchNorm()
+    gluon_layer.cast("float64")
+    gluon_layer.initialize()
+    x = mxnp.array(batch, dtype="float64")
+    x.attach_grad()
+    with autograd.record():
+        y = gluon_layer(x)
+    before = float(gluon_layer.running_mean.data())
+    y.backward()
+    return (
+        (float(layer.running_mean), float(layer.running_var)),
+        (float(gluon_layer.running_mean.data()), float(gluon_layer.running_var.data())),
+        before,
+    )
+
+
+def test_torch_keeps_the_unbiased_variance_and_mxnet_the_biased_one(batch):
+    (_, torch_var), (_, mxnet_var), _ = running_statistics(batch)
+    np.testing.assert_allclose(torch_var, 0.9 * 1 + 0.1 * 5 / 3, rtol=1e-6)
+    np.testing.assert_allclose(mxnet_var, 0.9 * 1 + 0.1 * 1.25, rtol=1e-6)
+
+
+def test_mxnet_stores_the_momentum_of_batch_normalisation_as_float32(batch):
+    (torch_mean, _), (mxnet_mean, _), _ = running_statistics(batch)
+    np.testing.assert_allclose(torch_mean, 0.1 * 2.5, rtol=1e-15)
+    np.testing.assert_allclose(mxnet_mean, (1 - float(np.float32(0.9))) * 2.5, rtol=1e-12)
+    assert abs(mxnet_mean - torch_mean) > 1e-9
+
+
+def test_mxnet_updates_running_statistics_in_the_backward_pass(batch):
+    _, (after, _), before = running_statistics(batch)
+    np.testing.assert_equal(before, 0.0)
+    assert after > 0
+
+
+def one_parameter_step(lr):
+    """Return what each framework's optimiser makes of the parameter 1.0 with gradient 1.0, in float64."""
+    import torch
+    from mxnet import autograd, gluon
+
+    parameter = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    parameter.grad = torch.ones((), dtype=torch.float64)
+    torch.optim.SGD([parameter], lr=lr).step()
+    own = gluon.Parameter("own", shape=(1,), dtype="float64", init="ones")
+    own.initialize()
+    trainer = gluon.Trainer([own], "sgd", {"learning_rate": lr})
+    with autograd.record():
+        value = own.data() * 1
+    value.backward()
+    trainer.step(1)
+    return parameter.item(), float(own.data())
+
+
+def test_mxnet_stores_the_learning_rate_as_float32():
+    with_torch, with_mxnet = one_parameter_step(0.2)
+    np.testing.assert_allclose(with_torch, 1 - 0.2, rtol=1e-15)
+    np.testing.assert_allclose(with_mxnet, 1 - float(np.float32(0.2)), rtol=1e-15)
+    assert with_torch != with_mxnet
+
+
+def test_with_a_learning_rate_that_float32_holds_exactly_they_agree():
+    np.testing.assert_equal(*one_parameter_step(0.25))
+
+
+def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
+    """`trainer.step(32)` divides by 32 whatever the batch; ours divides by the pictures that are there."""
+    from mxnet import autograd, gluon
+    from mxnet import np as mxnp
+
+    def updated(step):
+        weight = gluon.Parameter("weight", shape=(1,), dtype="float64", init="ones")
+        weight.initialize()
+        trainer = gluon.Trainer([weight], "sgd", {"learning_rate": 0.25})
+        with autograd.record():
+            losses = weight.data() * mxnp.ones(8, dtype="float64")  # eight pictures, gradient 1 each
+            losses = losses.mean() if step == 1 else losses
+        losses.backward()
+        trainer.step(step)
+        return float(weight.data())
+
+    np.testing.assert_allclose(1 - updated(step=1), 0.25)
+    np.testing.assert_allclose(1 - updated(step=32), 0.25 / 4)
+
+
+def test_the_trainer_of_gluon_sorts_parameters_by_name():
+    """So optimiser state is matched by a parameter's place in the network, not by its index."""
+    backend = load_backend("mxnet")
+    from ssd_common.weights import initial_weights, parameter_shapes
+
+    net = backend.weights.make_net(BOOK.model, initial_weights(BOOK.model, TrainConfig()))
+    trainer = backend.train.make_trainer(net, TrainConfig(momentum=0.5))
+    order = list(backend.weights._trainer_order(net, trainer).values())
+    trained = [name for name in parameter_shapes(BOOK.model) if "running" not in name]
+    assert sorted(order) == sorted(trained)
+    assert order != trained
+
+
+def test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions():
+    import torch
+    from mxnet import np as mxnp
+
+    scores = [0.5, 0.9, 0.9, 0.1]
+    assert torch.argsort(torch.tensor(scores), descending=True, stable=True).tolist() == [1, 2, 0, 3]
+    assert mxnp.array(scores).argsort()[::-1].asnumpy().tolist() == [2, 1, 0, 3]
+
+
+def test_importing_mxnet_leaves_both_frameworks_every_core():
+    """MXNet alone would take half of the processors for hyper-threads, and tell OpenMP so for PyTorch as well."""
+    import subprocess
+    import sys
+
+    counts = []
+    for imports in ("torch", "ssd_mxnet, torch"):
+        code = f"import warnings; warnings.simplefilter('ignore'); import {imports}; print(torch.get_num_threads())"
+        counts.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert counts[0] == counts[1]

@@ -1,0 +1,292 @@
+"""The run folder: whole files or none, a table that reads back as written, the best weights kept."""
+
+import csv
+import io
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ssd_common.atomic import write_atomically
+from ssd_common.config import ModelConfig, Preset, TrainConfig
+from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.errors import InputError
+from ssd_common.experiment import EVALUATED, train_run
+from ssd_common.runs import COLUMNS, RunFolder, check_output_folder, format_rows, new_folder, progress_bar, read_rows
+from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+ROW = {name: 0.1 + i for i, name in enumerate(COLUMNS)} | {"epoch": 1}
+MODEL = ModelConfig(image_size=64)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return initial_weights(MODEL, TrainConfig())
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run", Console(file=io.StringIO()))
+    yield folder
+    folder.close()
+
+
+# Files that are there whole or not at all.
+
+
+def test_a_file_is_written_and_its_folders_are_made(tmp_path):
+    write_atomically(tmp_path / "a" / "b" / "file", b"new")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path / "a" / "b") == ["file"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ssd_common.atomic import write_atomically
+
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], die)
+write_atomically(sys.argv[1], b"new" * 1_000_000)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_is_killed_leaves_the_old_file_and_the_next_write_works(step, tmp_path):
+    path = tmp_path / "results.csv"
+    write_atomically(path, b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), step], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.glob("*.csv")) == [path]  # what the killed process left has another ending
+    write_atomically(path, b"newer")
+    assert path.read_bytes() == b"newer"
+
+
+# Where a run goes.
+
+
+def test_new_runs_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for _ in range(3):
+        made.append(new_folder(None, "torch-synthetic"))
+        made[-1].mkdir(parents=True)
+    assert [path.as_posix() for path in made] == [
+        "runs/torch-synthetic",
+        "runs/torch-synthetic-2",
+        "runs/torch-synthetic-3",
+    ]
+
+
+def test_a_named_folder_is_taken_as_it_is_also_when_it_exists(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert new_folder(tmp_path, "name") == tmp_path
+    assert new_folder(tmp_path / "new", "name") == tmp_path / "new"
+
+
+def test_a_folder_that_holds_a_run_is_refused(run):
+    run.write_config({"backend": "torch"})
+    with pytest.raises(InputError, match="there is a run in this folder; name another, or continue it with --resume"):
+        new_folder(run.path, "name")
+
+
+@pytest.mark.parametrize("below", [".", "more", "more/and/more"])
+def test_a_folder_that_is_a_file_or_below_one_is_refused(below, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match=re.escape(f"{file} is a file; name a folder")):
+        check_output_folder(file / below)
+    check_output_folder(tmp_path / below)
+
+
+# Its files.
+
+
+def test_the_log_is_printed_and_kept_and_goes_on(tmp_path):
+    for line in ("first [bold]line[/]", "a line " + "that is long " * 20):
+        printed = io.StringIO()
+        run = RunFolder(tmp_path, Console(file=printed))
+        run.log(line)
+        run.close()
+        assert printed.getvalue() == line + "\n"
+    assert (tmp_path / "log.txt").read_text().splitlines() == ["first [bold]line[/]", "a line " + "that is long " * 20]
+
+
+def test_results_read_back_as_they_were_written(run):
+    awkward = {"loss": 0.1 + 0.2, "cls_loss": 1e-300, "bbox_loss": 1 / 3, "val_ap": None, "data_seconds": 0.0}
+    rows = [ROW, ROW | awkward | {"epoch": 2, "val_ap50": math.inf}]
+    for row in rows:
+        run.record(row | {"baseline_class_error": 0.5})  # not a column
+    assert read_rows(run.path / "results.csv") == rows == [{name: r[name] for name in COLUMNS} for r in run.rows]
+
+
+def test_results_are_a_plain_csv(run):
+    run.record(ROW | {"val_ap": None})
+    with (run.path / "results.csv").open(newline="") as file:
+        header, row = csv.reader(file)
+    assert tuple(header) == COLUMNS
+    assert dict(zip(header, row, strict=True)) == {k: str(v) for k, v in ROW.items()} | {"val_ap": ""}
+
+
+def test_an_average_precision_that_is_not_a_number_reads_back(tmp_path):
+    (tmp_path / "results.csv").write_text(format_rows([ROW | {"val_ap": math.nan}]))
+    assert math.isnan(read_rows(tmp_path / "results.csv")[0]["val_ap"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("1.1", "many"), ("\n1,", "\n1.5,"), ("\n1,", "\n,"), (",11.1", ""), ("bbox_mae,", "mae,")],
+    ids=["not a number", "half an epoch", "no epoch", "too short", "another column"],
+)
+def test_a_damaged_table_names_its_line(old, new, tmp_path):
+    text = format_rows([ROW])
+    assert old in text
+    (tmp_path / "results.csv").write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"results\.csv, line 2: not a row of results"):
+        read_rows(tmp_path / "results.csv")
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"results\.csv: no such file; is its folder a run\?"):
+        read_rows(tmp_path / "results.csv")
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_an_epoch_whose_weights_were_not_all_written_is_trained_again(written, run, weights, monkeypatch):
+    """Otherwise the run would go on from its last weights, and never again keep them as the best."""
+    replace = os.replace
+
+    def crash(*paths):
+        nonlocal written
+        if written == 0:
+            raise OSError("disk full")
+        written -= 1
+        replace(*paths)
+
+    run.save(Checkpoint(weights, MODEL, epoch=1), best=True)
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="disk full"):
+        run.save(Checkpoint(weights, MODEL, epoch=2), best=True)
+    assert kept_epochs(run)["last"] == 1
+    assert sorted(os.listdir(run.path / "weights")) == ["best.safetensors", "last.safetensors"]
+
+
+# Which weights are kept, with a backend that only plays back scores.
+
+
+def scripted_backend(weights, scores):
+    """Return a backend whose epochs have the given training loss and validation average precision."""
+    rows = iter(scores)
+    current = {}
+
+    def train(net, trainer, data, model, config, first_epoch, device, progress):
+        for epoch, (loss, current["ap"]) in enumerate(rows, start=first_epoch + 1):
+            yield ROW | {"epoch": epoch, "loss": loss}
+
+    def evaluate(net, val, model, config, loss, batch_size, device):
+        return dict.fromkeys(EVALUATED, 0.0) | {"ap": current["ap"]}, []
+
+    return SimpleNamespace(
+        name="scripted",
+        data=SimpleNamespace(get_device=lambda name: None),
+        weights=SimpleNamespace(
+            make_net=lambda *_: None,
+            get_weights=lambda net: weights,
+            get_momentum=lambda *_: {},
+            set_momentum=lambda *_: None,
+        ),
+        train=SimpleNamespace(make_trainer=lambda *_: None, train=train),
+        evaluate=SimpleNamespace(evaluate=evaluate),
+    )
+
+
+def play(run, weights, scores, start=0):
+    preset = Preset("test", MODEL, TrainConfig(epochs=9))
+    data = SyntheticDataset(num_images=1)
+    backend = scripted_backend(weights, scores)
+    return train_run(backend, run, data, data, preset, Checkpoint(weights, MODEL, epoch=start), "cpu")
+
+
+def kept_epochs(run):
+    """Return the epochs of the weights that a run folder has."""
+    return {path.stem: load_checkpoint(path).epoch for path in (run.path / "weights").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([(3, 0.1), (2, 0.3), (1, 0.2)], 2),  # (training loss, validation AP)
+        ([(3, 0.0), (1, 0.0), (2, 0.0)], 2),
+        ([(1, math.nan), (2, 0.0), (3, math.nan)], 2),
+        ([(3, 0.1), (2, 0.2), (1, 0.3)], 3),
+        ([(1, 0.3), (2, 0.2), (3, 0.1)], 1),
+    ],
+    ids=["highest AP", "no AP, lowest loss", "AP not a number", "ever better", "ever worse"],
+)
+def test_the_best_and_the_last_weights_are_kept(scores, best, run, weights):
+    trained = play(run, weights, scores)
+    assert kept_epochs(run) == {"best": best, "last": 3}
+    assert [row["epoch"] for row in read_rows(run.path / "results.csv")] == [1, 2, 3]
+    assert trained.checkpoint.epoch == 3
+
+
+def test_a_run_that_goes_on_remembers_what_was_best(run, weights):
+    play(run, weights, [(1, 0.1), (1, 0.5)])
+    again = RunFolder(run.path, run.console, read_rows(run.path / "results.csv"))
+    play(again, weights, [(1, 0.4), (1, 0.3)], start=2)
+    again.close()
+    assert kept_epochs(run) == {"best": 2, "last": 4}
+    assert [row["epoch"] for row in read_rows(run.path / "results.csv")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_what_was_good(loss, run, weights):
+    with pytest.raises(InputError, match=f"the loss is {loss} in epoch 2; lower --lr"):
+        play(run, weights, [(1, 0.1), (loss, 0.2)])
+    assert kept_epochs(run) == {"best": 1, "last": 1}
+    assert [row["epoch"] for row in read_rows(run.path / "results.csv")] == [1]
+
+
+def test_weights_count_the_steps_of_all_epochs(run, weights):
+    play(run, weights, [(1, 0.1), (1, 0.2)])
+    assert load_checkpoint(run.path / "weights" / "last.safetensors").step == 2  # one picture, so one batch an epoch
+
+
+# The progress bar.
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_progress_bar_is_seen_on_a_terminal_only(terminal):
+    printed = io.StringIO()
+    console = Console(file=printed, force_terminal=terminal, width=80, _environ={"TERM": "xterm"})
+    items = [np.arange(2), np.arange(3)]
+    passed = list(progress_bar(console, "torch epoch")(items))
+    assert [id(item) for item in passed] == [id(item) for item in items]
+    assert ("torch epoch" in printed.getvalue()) == terminal
+    assert terminal or printed.getvalue() == ""
