@@ -113,7 +113,7 @@ def train(
     if trained.rows:
         run.log(format_baselines(trained.rows[-1]))
         plotting.save_training_curves(run.path / "results.png", {backend: trained.rows})
-        save_pictures(run.path / "val_detections.png", validation, trained.detections)
+        save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
     run.log(f"wrote {run.path}")
     run.close()
     return 0

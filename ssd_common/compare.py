@@ -18,7 +18,6 @@ from ssd_common.config import Preset, to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import Batch, batches, epoch_order
 from ssd_common.experiment import (
-    PICTURES_SHOWN,
     Settings,
     Trained,
     format_baselines,
@@ -148,14 +147,13 @@ def _baselines(trained: Mapping[str, Trained]) -> dict[str, float]:
 
 
 def _draw(path: Path, trained: Mapping[str, Trained], val: Dataset, baselines: Mapping[str, float]) -> dict[str, Path]:
-    """Draw the curves of both backends and the detections of each; return the pictures by caption."""
+    """Draw the curves and the detections of both backends; return the pictures by caption."""
     if not trained:
         return {}
-    curves = path / "curves.png"
+    curves, detections = path / "curves.png", path / "detections.png"
     plotting.save_training_curves(curves, {name: result.rows for name, result in trained.items()}, baselines)
-    pictures = {"Training curves of both backends": curves}
-    for name, result in trained.items():
-        file = path / f"{name}_detections.png"
-        save_pictures(file, val, result.detections)
-        pictures[f"Best detection of {name} in the first {PICTURES_SHOWN} validation pictures"] = file
-    return pictures
+    save_pictures(detections, val, {name: result.detections for name, result in trained.items()})
+    return {
+        "Training curves of both backends": curves,
+        "The best detection of each backend in the same validation pictures": detections,
+    }

@@ -28,7 +28,7 @@ else:
 
 Detections = NDArray[np.floating]
 EVALUATED = ("class_error", "bbox_mae", "baseline_class_error", "baseline_bbox_mae", "ap50", "ap")
-PICTURES_SHOWN = 8  # of the validation split
+PICTURES_SHOWN = 5  # of the validation split
 
 
 @dataclass(frozen=True)
@@ -206,16 +206,24 @@ def format_baselines(row: Row) -> str:
     )
 
 
-def save_pictures(path: Path, val: Dataset, detections: Sequence[Detections]) -> None:
-    """Draw the best detection, and the true boxes, of the first validation pictures."""
-    count = min(PICTURES_SHOWN, len(val), len(detections))
+def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]]) -> None:
+    """Draw the best detection and the true boxes in the first validation pictures, a row of pictures for each backend.
+
+    Args:
+        path: of the PNG.
+        val: the validation pictures.
+        detections: of each picture, by backend.
+    """
+    count = min(PICTURES_SHOWN, len(val))
     examples = [val[i] for i in range(count)]
     plotting.save_detection_grid(
         path,
-        [image for image, _ in examples],
-        [found[:1] for found in detections[:count]],
+        [image for _ in detections for image, _ in examples],
+        [found[:1] for of_backend in detections.values() for found in of_backend[:count]],
         val.class_names,
-        truths=[labels for _, labels in examples],
+        truths=[labels for _ in detections for _, labels in examples],
+        titles=[name for name in detections for _ in examples],
+        columns=count,
         threshold=0.0,
     )
 

@@ -57,8 +57,8 @@ class Row:
 
 
 _ROUNDING = (
-    "Float32: PyTorch against MXNet is judged, the error of each against float64 is shown. Rounding grows through twelve "
-    "batch normalisations, so both are equally far from float64, and farther than from each other."
+    "Float32: PyTorch against MXNet is judged, the error of each against float64 is shown. Rounding grows through "
+    "twelve batch normalisations, so both are equally far from float64, and farther than from each other."
 )
 _TIES = _ROUNDING + " Two anchors that overlap a box alike may swap places between float32 and float64."
 LADDER = (

@@ -90,13 +90,14 @@ def test_targets_are_those_of_mxnet_s_operator(anchors, labels):
     from mxnet import np as mxnp
     from mxnet import npx
 
+    anchors, labels = anchors.astype("float32"), labels.astype("float32")
     logits = mxnp.zeros((len(labels), int(labels[..., 0].max()) + 2, anchors.shape[1]))
-    theirs = npx.multibox_target(mxnp.array(anchors), mxnp.array(labels), logits)  # in float32
+    theirs = npx.multibox_target(mxnp.array(anchors), mxnp.array(labels), logits)
     offsets, mask, classes = (array.asnumpy() for array in theirs)
+    offsets = offsets.astype("float64").reshape(-1, 4)
+    offsets[:, 2:] = 5 * np.log(OFFSET_EPS + np.exp(offsets[:, 2:] / 5))  # the operator adds none
     ours = multibox_target(anchors, labels)
-    without_eps = ours[0].reshape(-1, 4)
-    without_eps[:, 2:] = 5 * np.log(np.exp(without_eps[:, 2:] / 5) - OFFSET_EPS)  # the operator adds none
-    np.testing.assert_allclose(without_eps * (mask.reshape(-1, 4) > 0), offsets.reshape(-1, 4), rtol=2e-6, atol=2e-5)
+    np.testing.assert_allclose(ours[0], offsets.reshape(mask.shape) * mask, rtol=1e-6, atol=1e-5)
     np.testing.assert_array_equal(ours[1], mask)
     np.testing.assert_array_equal(ours[2], classes.clip(0))  # -1 throughout a picture without objects
 
@@ -116,7 +117,7 @@ def test_targets_are_the_same_in_numpy_and_the_backends(anchors, labels, backend
 
 
 @table(VALID)
-@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
 def test_assignments_are_the_book_s(anchors, labels, threshold, backend, book, dtype):
     d, n = backend.data.to_device, backend.data.to_numpy
     grid, truth = anchors[0].astype(dtype), labels[0, :, 1:].astype(dtype)

@@ -1,0 +1,279 @@
+"""The command line: help, and one line that says what is wrong with any bad input; `test_cli_runs.py` has the rest."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from safetensors.numpy import save_file
+
+from ssd_common.cli import main
+from ssd_common.config import ModelConfig, Preset, TrainConfig
+from ssd_common.data import DATASETS
+from ssd_common.experiment import Settings, write_settings
+from ssd_common.runs import COLUMNS, RunFolder
+from ssd_common.weights import Checkpoint, initial_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+VERBS = ("train", "eval", "predict", "compare", "data", "info")
+
+
+def tinyssd(arguments):
+    """Return the exit code of a command line; words are separated by spaces."""
+    with pytest.raises(SystemExit) as done:
+        main(arguments.split())
+    return done.value.code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with one of everything: weights good and bad, pictures good and bad, a finished run, configurations."""
+    path = tmp_path_factory.mktemp("cli")
+    preset = Preset("book", ModelConfig(image_size=64), TrainConfig(epochs=1))
+    weights = initial_weights(preset.model, preset.train)
+    run = RunFolder(path / "finished", Console(quiet=True))
+    write_settings(run, Settings("synthetic", 4, preset), "torch")
+    run.record(dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1})
+    run.save(Checkpoint(weights, preset.model, preset.train, epoch=1, step=1, data="synthetic:train"), best=True)
+    run.close()
+
+    payload = (path / "finished" / "weights" / "last.safetensors").read_bytes()
+    flipped = bytearray(payload)
+    flipped[-1000] ^= 1
+    (path / "good.safetensors").write_bytes(payload)
+    (path / "flipped.safetensors").write_bytes(flipped)
+    (path / "truncated.safetensors").write_bytes(payload[:-1000])
+    (path / "text.safetensors").write_text("these are no weights")
+    save_file({"conv1.weight": np.zeros((2, 3), np.float32)}, path / "other.safetensors", {"format": "pt"})
+
+    Image.effect_noise((60, 40), 50).save(path / "good.png")
+    (path / "broken.png").write_bytes((path / "good.png").read_bytes()[:1000])
+    (path / "text.png").write_text("this is no picture")
+    (path / "empty").mkdir()
+    (path / "file").write_text("")
+
+    for name, text in {
+        "unknown": "[train]\nlearning_rate = 0.1\n",
+        "section": "[optimiser]\nlr = 0.1\n",
+        "number": "train = 3\n",
+        "type": '[train]\nlr = "fast"\n',
+        "size": "[model]\nimage_size = 100\n",
+        "mean": "[model]\nmean = [1.0, 2.0]\n",
+        "toml": "[train\n",
+    }.items():
+        (path / f"{name}.toml").write_text(text)
+    return path
+
+
+# Help, and wrong usage, which tyro reports in a box of its own.
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_that_says_what_it_does(verb, capsys):
+    assert tinyssd(f"{verb} --help") == 0
+    out, err = capsys.readouterr()
+    assert f"usage: tinyssd {verb}" in out
+    assert err == ""
+
+
+def test_the_help_of_the_program_names_every_verb(capsys):
+    assert tinyssd("--help") == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", ["train, eval, predict, compare, info, data"]),
+        ("trian", ["trian", "train, eval, predict, compare, info, data"]),
+        ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
+        ("train --batchsize 3", ["--batchsize", "Perhaps you meant", "--batch-size INT"]),
+        ("eval --weigths good.safetensors", ["--weigths", "--weights FILE"]),
+        ("predict good.png --weights good.safetensors --threshold 0.5", ["--threshold", "--score-threshold"]),
+        ("compare --checks", ["--check"]),
+        ("info --verbose", ["--verbose"]),
+        ("train --epochs", ["Missing value for argument '--epochs'"]),
+        ("train --epochs three", ["--epochs", "three"]),
+        ("train --init he", ["'he'", "--init", "'xavier'", "'torch'"]),
+        ("compare --dtype float16", ["'float16'", "--dtype", "'float64'", "'float32'"]),
+        ("eval", ["--weights FILE"]),
+    ],
+)
+def test_wrong_usage_is_refused_with_what_would_be_right(arguments, words, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")  # so that no word is broken
+    assert tinyssd(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+# Bad input: one line.
+
+BAD_INPUT = [
+    ("train --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+    ("train --data synthetic:val", ["synthetic:val", "name the data set alone"]),
+    ("train --backend jax", ["unknown backend 'jax'", "torch, mxnet"]),
+    ("train --preset paper", ["unknown preset 'paper'", "book, straight-dope"]),
+    ("train --limit 0", ["limit must be at least 1, got 0"]),
+    ("train --epochs -1", ["epochs must be at least 0, got -1"]),
+    ("train --batch-size 0", ["batch-size must be at least 1, got 0"]),
+    ("train --lr nan", ["lr must be a positive number, got nan"]),
+    ("train --momentum 1", ["momentum must be at least 0 and below 1, got 1.0"]),
+    ("train --seed -1", ["seed must be at least 0, got -1"]),
+    ("train --out file", ["file is a file; name a folder"]),
+    ("train --out file/below", ["file is a file; name a folder"]),
+    ("train --out finished", ["finished", "there is a run in this folder", "--resume"]),
+    ("train --weights none.safetensors", ["none.safetensors: no such weights file"]),
+    ("train --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match", "another copy"]),
+    ("train --config none.toml", ["none.toml: no such configuration file"]),
+    ("train --config unknown.toml", ["unknown.toml", "unknown setting 'learning_rate'", "epochs, batch_size, lr"]),
+    (
+        "train --config section.toml",
+        ["section.toml", "unknown setting 'optimiser'", "data, limit, preset, model, train"],
+    ),
+    ("train --config number.toml", ["number.toml", "train"]),
+    ("train --config type.toml", ["type.toml", "lr must be of type float, got 'fast'"]),
+    ("train --config size.toml", ["size.toml", "the image size must be a multiple of 64, got 100"]),
+    ("train --config mean.toml", ["mean.toml", "mean", "3", "[1.0, 2.0]"]),
+    ("train --config toml.toml", ["toml.toml: not a readable TOML file"]),
+    ("train --config empty", ["empty: not a readable TOML file"]),
+    ("train --resume finished", ["finished: all 1 epochs are trained; ask for more with --epochs"]),
+    ("train --resume finished --epochs 1", ["finished: all 1 epochs are trained; ask for more with --epochs"]),
+    ("train --resume finished --epochs 2 --lr 0.1", ["--lr cannot be changed with --resume"]),
+    ("train --resume finished --epochs 2 --batch-size 3", ["--batch-size cannot be changed with --resume"]),
+    ("train --resume finished --data pikachu", ["--data cannot be changed with --resume"]),
+    ("train --resume empty", ["empty", "no such configuration file"]),
+    ("train --resume none", ["none", "no such configuration file"]),
+    ("train --data pikachu", ["pikachu/train.rec", "--data-dir or TINYSSD_DATA"]),
+    ("train --data pikachu --data-dir empty", ["pikachu/train.rec", "empty", "--data-dir or TINYSSD_DATA"]),
+    ("eval --weights none.safetensors", ["none.safetensors: no such weights file"]),
+    ("eval --weights empty", ["empty: no such weights file"]),
+    ("eval --weights text.safetensors", ["text.safetensors: not a readable safetensors file"]),
+    ("eval --weights truncated.safetensors", ["truncated.safetensors: not a readable safetensors file"]),
+    ("eval --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match"]),
+    ("eval --weights other.safetensors", ["other.safetensors: a safetensors file, but not a weights file of tinyssd"]),
+    ("eval --weights good.safetensors --data synthetic:test", ["unknown split 'test'", "train, val"]),
+    ("eval --weights good.safetensors --backend tensorflow", ["unknown backend 'tensorflow'", "torch, mxnet"]),
+    ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
+    ("predict --weights good.safetensors", ["predict needs pictures: name files or folders"]),
+    ("predict none.png --weights good.safetensors", ["none.png: no such picture or folder"]),
+    ("predict empty --weights good.safetensors", ["empty: no pictures in this folder"]),
+    ("predict good.png --weights none.safetensors", ["none.safetensors: no such weights file"]),
+    ("predict good.png --weights good.safetensors --out file", ["file is a file; name a folder"]),
+    ("predict good.png --weights good.safetensors --score-threshold 2", ["--score-threshold", "0 and 1, got 2.0"]),
+    ("compare --rungs 0-3", ["--rungs 0-3", "1 to 11"]),
+    ("compare --rungs 5-12", ["--rungs 5-12", "1 to 11"]),
+    ("compare --rungs 3-1", ["--rungs 3-1", "1 to 11"]),
+    ("compare --rungs first", ["--rungs first", "3 or 7-11"]),
+    ("compare --steps 0", ["--steps must be at least 1, got 0"]),
+    ("compare --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+]
+NEEDS_TORCH = [
+    ("train --limit 4 --device tpu", ["unknown device 'tpu'", "auto, cpu, gpu, or gpu:1"]),
+    ("train --limit 4 --device gpu:99", ["device 'gpu:99' is not there", "--device cpu"]),
+    ("train --limit 4 --out /proc/none/run", ["/proc/none"]),
+    ("eval --weights good.safetensors --limit 2 --device cpu:1", ["unknown device 'cpu:1'"]),
+    ("eval --weights good.safetensors --limit 2 --json empty", ["empty"]),
+    ("predict text.png --weights good.safetensors", ["text.png: not a picture in one of the formats", "PNG"]),
+    ("predict broken.png --weights good.safetensors", ["broken.png: cannot read the picture"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [pytest.param(*case, id=case[0]) for case in BAD_INPUT]
+    + [pytest.param(*case, id=case[0], marks=pytest.mark.backend("torch")) for case in NEEDS_TORCH],
+)
+def test_bad_input_is_one_line_and_leaves_nothing_behind(arguments, words, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("TINYSSD_DATA", raising=False)
+    before = sorted(folder.rglob("*"))
+    assert tinyssd(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("tinyssd: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    for word in words:
+        assert word in err
+    assert sorted(folder.rglob("*")) == before
+
+
+def run_main(arguments, cwd, *, packages=""):
+    """Run a command line in a fresh interpreter in which the folder `packages` comes before what is installed."""
+    command = [sys.executable, "-W", "ignore", "-c", "from ssd_common.cli import main; main()", *arguments.split()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("framework", "error", "words"),
+    [
+        (
+            "torch",
+            "ModuleNotFoundError('No module named torch', name='torch')",
+            ["backend 'torch' needs the package torch, which is missing", "pip install -c constraints.txt '.[torch]'"],
+        ),
+        (
+            "mxnet",
+            "ModuleNotFoundError('No module named mxnet', name='mxnet')",
+            ["backend 'mxnet' needs the package mxnet, which is missing", "pip install -c constraints.txt '.[mxnet]'"],
+        ),
+        (
+            "mxnet",
+            "AttributeError('module numpy\\nhas no attribute bool')",
+            ["cannot be imported (module numpy has no attribute bool)", "numpy below 1.24", "'.[mxnet]'"],
+        ),
+    ],
+    ids=["no torch", "no mxnet", "broken mxnet"],
+)
+def test_a_framework_that_is_not_there_is_one_line_that_says_how_to_install_it(framework, error, words, tmp_path):
+    (tmp_path / "packages" / framework).mkdir(parents=True)
+    (tmp_path / "packages" / framework / "__init__.py").write_text(f"raise {error}\n")
+    done = run_main(f"train --limit 1 --backend {framework}", tmp_path, packages=tmp_path / "packages")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tinyssd: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert os.listdir(tmp_path) == ["packages"]
+
+
+def test_info_says_what_is_missing_and_goes_on(tmp_path):
+    for framework in ("torch", "mxnet"):
+        (tmp_path / framework).mkdir()
+        (tmp_path / framework / "__init__.py").write_text(f"raise ModuleNotFoundError(name={framework!r})\n")
+    done = run_main("info", tmp_path, packages=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("which is missing: pip install") == 2
+    assert "in all: 5444" in done.stdout
+
+
+def test_debug_shows_the_traceback_of_bad_input(tmp_path):
+    done = run_main("train --data banana --debug", tmp_path)
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "InputError: unknown data set 'banana'" in done.stderr
+    assert done.returncode == 2
+
+
+# What needs no training.
+
+
+def test_info_shows_the_size_of_the_books_model(capsys):
+    assert tinyssd("info") == 0
+    out = capsys.readouterr().out
+    assert "in all: 5444" in out
+    assert "1,010,376" in out
+    assert "scale 0: 32 x 32 x 4 = 4096" in out
+
+
+def test_data_lists_every_data_set(capsys):
+    assert tinyssd("data") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(DATASETS)

@@ -1,0 +1,256 @@
+"""The command line at work: train, go on in the other framework, measure, predict."""
+
+import contextlib
+import io
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssd_common.backends import BACKENDS
+from ssd_common.cli import main
+from ssd_common.config import PredictConfig
+from ssd_common.data import load_dataset, synthetic
+from ssd_common.data.transforms import read_image
+from ssd_common.experiment import read_settings
+from ssd_common.runs import COLUMNS, read_rows
+from ssd_common.weights import load_checkpoint
+
+CONFIG = """
+[model]
+image_size = 64
+[train]
+batch_size = 4
+lr = 0.03125
+momentum = 0.5
+seed = 3
+"""
+EXACT = [name for name in COLUMNS if name not in ("examples_per_second", "data_seconds")]
+LOSSES = ("loss", "cls_loss", "bbox_loss", "bbox_mae")  # not the class error, which is a count
+BOTH = pytest.mark.backend("torch", "mxnet")
+
+
+def tinyssd(*arguments):
+    """Run a command line that must succeed, and return what it prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as done:
+        main([str(argument) for argument in arguments])
+    assert done.value.code == 0
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_validation_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(synthetic.SPLITS, "val", 6)
+        yield
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Return the folder of a run of so many epochs, trained when first asked for, and what it printed."""
+    base = tmp_path_factory.mktemp("runs")
+    (base / "tiny.toml").write_text(CONFIG)
+    done = {}
+
+    def trained(backend, epochs):
+        if (backend, epochs) not in done:
+            path = base / f"{backend}-{epochs}"
+            flags = ["--config", base / "tiny.toml", "--limit", 6, "--epochs", epochs, "--device", "cpu", "--out", path]
+            done[backend, epochs] = SimpleNamespace(path=path, printed=tinyssd("train", "--backend", backend, *flags))
+        return done[backend, epochs]
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with two pictures of different shapes, and other files."""
+    path = tmp_path_factory.mktemp("pictures")
+    data = load_dataset("synthetic", "train")
+    for i, (name, size) in enumerate({"wide.png": (300, 200), "tall.PNG": (150, 250)}.items()):
+        Image.fromarray(data[i][0]).resize(size).save(path / name)
+    (path / "notes.txt").write_text("no picture")
+    (path / "manual.pdf").write_bytes(b"%PDF-1.4 no picture")
+    return path
+
+
+def same_rows(ours, theirs, rtol):
+    assert len(ours) == len(theirs)
+    for row, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose([row[n] for n in EXACT], [other[n] for n in EXACT], rtol=rtol)
+
+
+# train
+
+
+def test_training_fills_a_run_folder(backend, train):
+    run = train(backend.name, 1)
+    files = sorted(file.relative_to(run.path).as_posix() for file in run.path.rglob("*") if file.is_file())
+    assert files == [
+        "config.toml",
+        "log.txt",
+        "results.csv",
+        "results.png",
+        "val_detections.png",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+    ]
+    (row,) = read_rows(run.path / "results.csv")
+    assert np.isfinite([row[name] for name in COLUMNS]).all()
+    assert row["epoch"] == 1
+    assert row["loss"] == pytest.approx(row["cls_loss"] + row["bbox_loss"])
+    for name in ("results.png", "val_detections.png"):
+        assert np.ptp(read_image(run.path / name)) > 100  # something is drawn
+    assert (run.path / "log.txt").read_text() == run.printed
+    assert run.printed.splitlines()[-1] == f"wrote {run.path}"
+
+
+def test_the_configuration_of_a_run_is_all_that_was_asked_for(backend, train):
+    run = train(backend.name, 1)
+    settings = read_settings(run.path / "config.toml")
+    checkpoint = load_checkpoint(run.path / "weights" / "last.safetensors")
+    assert (settings.data, settings.limit) == ("synthetic", 6)
+    assert settings.preset.train == checkpoint.train
+    assert settings.preset.model == checkpoint.model
+    train_config = checkpoint.train
+    assert (train_config.epochs, train_config.lr, train_config.momentum, train_config.seed) == (1, 0.03125, 0.5, 3)
+    assert (checkpoint.model.image_size, checkpoint.model.class_names) == (64, ("banana",))
+    assert (checkpoint.epoch, checkpoint.step) == (1, 2)  # 6 pictures are batches of 4 and 2
+    assert load_checkpoint(run.path / "weights" / "best.safetensors").epoch == 1
+
+
+def test_the_configuration_of_a_run_starts_another_one_alike(train, tmp_path):
+    run = train("torch", 1)
+    flags = ["--config", run.path / "config.toml", "--limit", 6, "--device", "cpu", "--out", tmp_path / "again"]
+    tinyssd("train", *flags)
+    same_rows(read_rows(tmp_path / "again" / "results.csv"), read_rows(run.path / "results.csv"), rtol=0)
+
+
+@BOTH
+def test_both_frameworks_learn_the_same(train):
+    ours, theirs = (read_rows(train(name, 2).path / "results.csv") for name in BACKENDS)
+    for row, other in zip(ours, theirs, strict=True):
+        for name in LOSSES:
+            np.testing.assert_allclose(row[name], other[name], rtol=0.02, err_msg=name)
+
+
+# train --resume
+
+
+def test_a_resumed_run_is_the_run_that_was_never_stopped(backend, train, tmp_path):
+    whole = train(backend.name, 2)
+    shutil.copytree(train(backend.name, 1).path, tmp_path / "run")
+    tinyssd("train", "--backend", backend.name, "--resume", tmp_path / "run", "--epochs", 2, "--device", "cpu")
+    same_rows(read_rows(tmp_path / "run" / "results.csv"), read_rows(whole.path / "results.csv"), rtol=0)
+    ours, theirs = (load_checkpoint(path / "weights" / "last.safetensors") for path in (tmp_path / "run", whole.path))
+    assert (ours.epoch, ours.step, ours.train) == (theirs.epoch, theirs.step, theirs.train)
+    for kind in ("weights", "momentum"):
+        for name, value in getattr(theirs, kind).items():
+            np.testing.assert_array_equal(getattr(ours, kind)[name], value, err_msg=f"{kind} {name}")
+
+
+@BOTH
+@pytest.mark.parametrize(("first", "second"), [("torch", "mxnet"), ("mxnet", "torch")])
+def test_a_run_goes_on_in_the_other_framework(first, second, train, tmp_path):
+    begun, whole = train(first, 1), train(first, 2)
+    shutil.copytree(begun.path, tmp_path / "run")
+    printed = tinyssd("train", "--backend", second, "--resume", tmp_path / "run", "--epochs", 2, "--device", "cpu")
+    rows, expected = (read_rows(path / "results.csv") for path in (tmp_path / "run", whole.path))
+    same_rows(rows[:1], expected[:1], rtol=0)
+    for name in LOSSES:
+        np.testing.assert_allclose(rows[1][name], expected[1][name], rtol=0.02, err_msg=name)
+    assert load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors").epoch == 2
+    assert f'backend = "{second}"' in (tmp_path / "run" / "config.toml").read_text()
+    assert (tmp_path / "run" / "log.txt").read_text() == begun.printed + printed
+
+
+# eval
+
+
+@BOTH
+def test_eval_measures_what_training_measured(backend, train, tmp_path):
+    run = train(backend.name, 2)
+    weights = run.path / "weights" / "last.safetensors"
+    printed = tinyssd("eval", "--weights", weights, "--backend", backend.name, "--json", tmp_path / "m.json")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert (metrics["data"], metrics["backend"]) == ("synthetic:val", backend.name)
+    row = read_rows(run.path / "results.csv")[-1]
+    for name in ("class_error", "bbox_mae", "ap50", "ap"):
+        np.testing.assert_allclose(metrics[name], row[f"val_{name}"], rtol=1e-5, atol=1e-9, err_msg=name)
+    assert 0 < metrics["baseline_class_error"] < 1
+    assert printed.splitlines()[0] == f"synthetic:val, 6 pictures, {backend.name}"
+    assert printed.splitlines()[-1] == f"wrote {tmp_path / 'm.json'}"
+
+
+@BOTH
+def test_both_frameworks_measure_the_same_weights_alike(train, tmp_path):
+    weights = train("torch", 1).path / "weights" / "last.safetensors"
+    found = {}
+    for name in BACKENDS:
+        flags = ["--data", "synthetic:train", "--limit", 5, "--json", tmp_path / name]
+        tinyssd("eval", "--weights", weights, "--backend", name, *flags)
+        found[name] = json.loads((tmp_path / name).read_text())
+    assert found["torch"]["data"] == "synthetic:train"
+    for name in ("class_error", "bbox_mae", "ap50", "ap", "cls_loss", "bbox_loss"):
+        np.testing.assert_allclose(found["torch"][name], found["mxnet"][name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+# predict
+
+
+def predict(backend, run, pictures, out, threshold):
+    """Return the rows of `detections.json`."""
+    weights = run.path / "weights" / "last.safetensors"
+    flags = ["--weights", weights, "--backend", backend, "--score-threshold", threshold, "--out", out]
+    printed = tinyssd("predict", *pictures, *flags)
+    assert printed.splitlines()[-1].startswith(f"wrote {out}: ")
+    return json.loads((out / "detections.json").read_text())
+
+
+@BOTH
+def test_both_frameworks_detect_the_same(train, pictures, tmp_path):
+    ours, theirs = (predict(name, train("torch", 2), [pictures], tmp_path / name, 0.2) for name in BACKENDS)
+    assert len(ours) > 4
+    assert len(ours) == len(theirs)
+    for row, other in zip(ours, theirs, strict=True):
+        assert all(row[key] == other[key] for key in ("image", "label", "class_id"))
+        numbers, others = ([found["score"], *found["box"].values()] for found in (row, other))
+        np.testing.assert_allclose(numbers, others, rtol=0, atol=1e-3)
+
+
+def test_detections_are_written_in_pixels_of_the_picture(backend, train, pictures, tmp_path):
+    run, wide = train(backend.name, 1), pictures / "wide.png"
+    rows = predict(backend.name, run, [wide], tmp_path, 0.3)
+    assert len(rows) > 2
+    checkpoint = load_checkpoint(run.path / "weights" / "last.safetensors")
+    net = backend.weights.make_net(checkpoint.model, checkpoint.weights)
+    (expected,) = backend.predict.predict(net, [read_image(wide)], checkpoint.model, PredictConfig())
+    expected = expected[expected[:, 1] >= 0.3]
+    for row, (class_id, score, *corners) in zip(rows, expected, strict=True):
+        assert set(row) == {"image", "label", "class_id", "score", "box"}
+        assert (row["image"], row["label"], row["class_id"]) == (str(wide), "banana", 0)
+        assert class_id == 0
+        assert list(row["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+        np.testing.assert_allclose(row["score"], score, rtol=1e-5)
+        np.testing.assert_allclose(list(row["box"].values()), np.multiply(corners, [300, 200, 300, 200]), rtol=1e-5)
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictures, tmp_path):
+    rows = predict(backend.name, train(backend.name, 1), [pictures], tmp_path, 0.3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["detections.json", "tall.png", "wide.png"]
+    for name, size in (("wide.png", (300, 200)), ("tall.png", (150, 250))):
+        with Image.open(tmp_path / name) as drawn:
+            assert drawn.size == size
+    assert {row["image"] for row in rows} <= {str(pictures / "wide.png"), str(pictures / "tall.PNG")}
+    assert not np.array_equal(read_image(tmp_path / "wide.png"), read_image(pictures / "wide.png"))
+
+
+def test_a_picture_without_objects_gives_an_empty_list(train, pictures, tmp_path):
+    assert predict("torch", train("torch", 1), [pictures / "wide.png"], tmp_path, 1.0) == []
+    assert np.array_equal(read_image(tmp_path / "wide.png"), read_image(pictures / "wide.png"))
