@@ -30,7 +30,7 @@ Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
-DEMO_PICTURES, DEMO_EPOCHS = 320, 3
+DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps in the same time
 
 
 def train(
@@ -213,7 +213,7 @@ def compare(
     data_dir: OptionalPath = None,
     preset: PresetName = "book",
     epochs: int = DEMO_EPOCHS,
-    batch_size: OptionalInt = None,
+    batch_size: int = DEMO_BATCH,
     lr: OptionalFloat = None,
     seed: OptionalInt = None,
     limit: Annotated[int | None, arg(metavar="INT")] = DEMO_PICTURES,
@@ -234,8 +234,8 @@ def compare(
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration: book or straight-dope.
         epochs: Passes over the training pictures; 0 climbs the ladder only.
-        batch_size: Pictures a step (default: the preset's, and so for the next ones).
-        lr: Learning rate.
+        batch_size: Pictures a step.
+        lr: Learning rate (default: the preset's).
         seed: Seed of the initial weights and of the order of the pictures.
         limit: Use only the first so many training pictures.
         dtype: Precision of the ladder.

@@ -127,11 +127,6 @@ BAD_INPUT = [
     ("train --lr nan", ["lr must be a positive number, got nan"]),
     ("train --momentum 1", ["momentum must be at least 0 and below 1, got 1.0"]),
     ("train --seed -1", ["seed must be at least 0, got -1"]),
-    ("train --out file", ["file is a file; name a folder"]),
-    ("train --out file/below", ["file is a file; name a folder"]),
-    ("train --out finished", ["finished", "there is a run in this folder", "--resume"]),
-    ("train --weights none.safetensors", ["none.safetensors: no such weights file"]),
-    ("train --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match", "another copy"]),
     ("train --config none.toml", ["none.toml: no such configuration file"]),
     ("train --config unknown.toml", ["unknown.toml", "unknown setting 'learning_rate'", "epochs, batch_size, lr"]),
     (
@@ -176,6 +171,11 @@ BAD_INPUT = [
     ("compare --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
 ]
 NEEDS_TORCH = [
+    ("train --out file", ["file is a file; name a folder"]),
+    ("train --out file/below", ["file is a file; name a folder"]),
+    ("train --out finished", ["finished", "there is a run in this folder", "--resume"]),
+    ("train --weights none.safetensors", ["none.safetensors: no such weights file"]),
+    ("train --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match", "another copy"]),
     ("train --limit 4 --device tpu", ["unknown device 'tpu'", "auto, cpu, gpu, or gpu:1"]),
     ("train --limit 4 --device gpu:99", ["device 'gpu:99' is not there", "--device cpu"]),
     ("train --limit 4 --out /proc/none/run", ["/proc/none"]),

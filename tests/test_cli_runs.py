@@ -123,6 +123,7 @@ def test_the_configuration_of_a_run_is_all_that_was_asked_for(backend, train):
     assert load_checkpoint(run.path / "weights" / "best.safetensors").epoch == 1
 
 
+@pytest.mark.backend("torch")
 def test_the_configuration_of_a_run_starts_another_one_alike(train, tmp_path):
     run = train("torch", 1)
     flags = ["--config", run.path / "config.toml", "--limit", 6, "--device", "cpu", "--out", tmp_path / "again"]
@@ -171,7 +172,6 @@ def test_a_run_goes_on_in_the_other_framework(first, second, train, tmp_path):
 # eval
 
 
-@BOTH
 def test_eval_measures_what_training_measured(backend, train, tmp_path):
     run = train(backend.name, 2)
     weights = run.path / "weights" / "last.safetensors"
@@ -251,6 +251,7 @@ def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictu
     assert not np.array_equal(read_image(tmp_path / "wide.png"), read_image(pictures / "wide.png"))
 
 
+@pytest.mark.backend("torch")
 def test_a_picture_without_objects_gives_an_empty_list(train, pictures, tmp_path):
     assert predict("torch", train("torch", 1), [pictures / "wide.png"], tmp_path, 1.0) == []
     assert np.array_equal(read_image(tmp_path / "wide.png"), read_image(pictures / "wide.png"))
