@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,9 +37,9 @@ DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps 
 
 def train(
     backend: BackendName = "torch",
-    data: DataSpec = "synthetic",
+    data: Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")] = None,
     data_dir: OptionalPath = None,
-    preset: PresetName = "book",
+    preset: Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")] = None,
     config: OptionalPath = None,
     epochs: OptionalInt = None,
     batch_size: OptionalInt = None,
@@ -56,9 +58,9 @@ def train(
 
     Args:
         backend: Framework to train in.
-        data: Data set: synthetic or pikachu.
+        data: Data set: synthetic (the default) or pikachu.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration to start from: book or straight-dope.
+        preset: Configuration to start from: book (the default) or straight-dope.
         config: TOML file with a configuration, such as the config.toml of another run, instead of a preset.
         epochs: Passes over the training pictures (default: the preset's, and so for the next ones).
         batch_size: Pictures a step.
@@ -75,11 +77,13 @@ def train(
     """
     from ssd_common import plotting
     from ssd_common.backends import load_backend
+    from ssd_common.config import get_preset
     from ssd_common.experiment import (
         Settings,
-        choose_preset,
+        change_training,
         first_checkpoint,
         format_baselines,
+        read_settings,
         resumed_checkpoint,
         save_pictures,
         train_run,
@@ -91,31 +95,36 @@ def train(
     changes: dict[str, object] = {"batch_size": batch_size, "lr": lr, "momentum": momentum, "init": init, "seed": seed}
     changes["weight_decay"] = weight_decay
     if resume is not None:
-        for name, value in {**changes, "config": config, "limit": limit, "out": out, "weights": weights}.items():
+        changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
+        for name, value in changes.items():
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
         settings, start, rows = resumed_checkpoint(resume, epochs)
     else:
-        settings = Settings(data, limit, choose_preset(preset, config, {**changes, "epochs": epochs}))
+        if config and preset:
+            raise InputError("--preset and --config exclude each other; leave one out")
+        settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
+        changed = change_training(settings.preset, {**changes, "epochs": epochs})
+        settings = Settings(data or settings.data, limit or settings.limit, changed)
     training, validation = _splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)
+    framework.data.get_device(device)  # before a folder is made
     if resume is None:
         start, rows = first_checkpoint(settings.preset, training, weights), []
     chosen = dataclasses.replace(settings.preset, model=start.model)
     name = f"{backend}-{training.name.partition(':')[0]}"
-    run = RunFolder(resume or new_folder(out, name), _console(), rows)
-    write_settings(run, dataclasses.replace(settings, preset=chosen), backend)
-    run.log(
-        f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; {training.name} "
-        f"has {len(training)} pictures, {validation.name} {len(validation)}"
-    )
-    trained = train_run(framework, run, training, validation, chosen, start, device)
-    if trained.rows:
-        run.log(format_baselines(trained.rows[-1]))
-        plotting.save_training_curves(run.path / "results.png", {backend: trained.rows})
-        save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
-    run.log(f"wrote {run.path}")
-    run.close()
+    with closing(RunFolder(resume or new_folder(out, name), _console(), rows)) as run:
+        write_settings(run, dataclasses.replace(settings, preset=chosen), backend)
+        run.log(
+            f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
+            f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"
+        )
+        trained = train_run(framework, run, training, validation, chosen, start, device)
+        if trained.rows:
+            run.log(format_baselines(trained.rows[-1]))
+            plotting.save_training_curves(run.path / "results.png", {backend: trained.rows})
+            save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
+        run.log(f"wrote {run.path}")
     return 0
 
 
@@ -145,6 +154,8 @@ def evaluate(
     from ssd_common.data import load_dataset
     from ssd_common.weights import load_checkpoint
 
+    if json is not None and json.is_dir():
+        raise InputError(f"--json {json}: a folder; name a file")
     checkpoint = load_checkpoint(weights)
     pictures = load_dataset(data or checkpoint.data.partition(":")[0], "val", data_dir=data_dir, limit=limit)
     if pictures.class_names != checkpoint.model.class_names:
@@ -252,40 +263,43 @@ def compare(
 
     from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.compare import compare as compare_backends
-    from ssd_common.experiment import choose_preset, first_checkpoint
+    from ssd_common.config import get_preset
+    from ssd_common.experiment import change_training, first_checkpoint
     from ssd_common.parity import parse_rungs
     from ssd_common.runs import RunFolder, new_folder
 
     if steps < 1:
         raise InputError(f"--steps must be at least 1, got {steps}")
     climbed = parse_rungs(rungs)
-    chosen = choose_preset(preset, None, {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed})
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
+    chosen = change_training(get_preset(preset), changes)
     training, validation = _splits(data, data_dir, limit)
     backends = {name: load_backend(name) for name in BACKENDS}
     start = first_checkpoint(chosen, training, weights)
     chosen = dataclasses.replace(chosen, model=start.model)
-    run = RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), _console(), [])
-    result = compare_backends(
-        backends,
-        run,
-        training,
-        validation,
-        chosen,
-        start.weights,
-        dtype=dtype,
-        steps=steps,
-        rungs=climbed,
-        device=device,
-        command=" ".join([PROGRAM, *sys.argv[1:]]),
-    )
-    for copy, name in ((json, "report.json"), (html, "report.html")):
-        if copy is not None:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run.path / name, copy)
-    failed = result["verdict"]["failed"]
-    run.log(f"the ladder failed at: {', '.join(failed)}" if failed else "every rung of the ladder passed")
-    run.log(f"wrote {run.path}: report.html, report.json, curves and detections")
-    run.close()
+    for framework in backends.values():
+        framework.data.get_device(device)  # before a folder is made
+    with closing(RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), _console(), [])) as run:
+        result = compare_backends(
+            backends,
+            run,
+            training,
+            validation,
+            chosen,
+            start.weights,
+            dtype=dtype,
+            steps=steps,
+            rungs=climbed,
+            device=device,
+            command=" ".join([PROGRAM, *sys.argv[1:]]),
+        )
+        for copy, name in ((json, "report.json"), (html, "report.html")):
+            if copy is not None:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run.path / name, copy)
+        failed = result["verdict"]["failed"]
+        run.log(f"the ladder failed at: {', '.join(failed)}" if failed else "every rung of the ladder passed")
+        run.log(f"wrote {run.path}: report.html, report.json, curves and detections")
     return 1 if check and failed else 0
 
 
@@ -339,10 +353,12 @@ def main(arguments: list[str] | None = None) -> None:
     command.command(name="data")(list_data)
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
-    except InputError as error:
+    except (InputError, OSError) as error:
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         if debug:
-            raise
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+            traceback.print_exc()
+        else:
+            print(f"{PROGRAM}: {message}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)

@@ -152,6 +152,13 @@ class PredictConfig:
     top_k: int | None = 400
     """Only so many of the best boxes of a picture compete; d2l lets all 5444."""
 
+    def __post_init__(self) -> None:
+        for name in ("nms_threshold", "pos_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k must be at least 1, got {self.top_k}")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -225,7 +232,10 @@ def from_dict(cls: type[Any], plain: dict[str, Any], source: str = "configuratio
             values[name] = _convert(plain[name], hint, f"{source}: {name}")
         elif isinstance(hint, types.UnionType) and types.NoneType in typing.get_args(hint):
             values[name] = None
-    return cls(**values)
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -241,7 +251,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return from_dict(typing.cast(Any, hint), value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or (arguments[-1] is not ... and len(value) != len(arguments)):
-            raise InputError(f"{where} must be a list, got {value!r}")
+            length = "" if arguments[-1] is ... else f" of {len(arguments)}"
+            raise InputError(f"{where} must be a list{length}, got {value!r}")
         return tuple(_convert(v, arguments[0], f"{where}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

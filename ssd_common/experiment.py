@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssd_common import plotting
 from ssd_common.backends import Backend
-from ssd_common.config import BOOK, ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, get_preset, to_dict
+from ssd_common.config import BOOK, ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
@@ -59,10 +59,12 @@ def read_settings(path: Path) -> Settings:
     data, limit = content.get("data", "synthetic"), content.get("limit")
     if not isinstance(data, str) or not isinstance(limit, int | None):
         raise InputError(f"{path}: data must be a text and limit a whole number, got {data!r} and {limit!r}")
-    parts = {
-        part: from_dict(cls, {**to_dict(getattr(BOOK, part)), **content.get(part, {})}, f"{path}: {part}")
-        for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig))
-    }
+    parts = {}
+    for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig)):
+        table = content.get(part, {})
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: {part} must be a table of settings, got {table!r}")
+        parts[part] = from_dict(cls, {**to_dict(getattr(BOOK, part)), **table}, f"{path}: {part}")
     return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts))
 
 
@@ -75,18 +77,16 @@ def write_settings(run: RunFolder, settings: Settings, backend: str) -> None:
     run.write_config(content | {part: to_dict(getattr(preset, part)) for part in ("model", "train", "predict")})
 
 
-def choose_preset(name: str, config: Path | None, changes: Mapping[str, Any]) -> Preset:
-    """Return a preset, or the configuration in a file instead, with settings of its training changed.
+def change_training(preset: Preset, changes: Mapping[str, Any]) -> Preset:
+    """Return a preset with settings of its training changed.
 
     Args:
-        name: of the preset.
-        config: a `config.toml`, or None.
+        preset: the preset.
         changes: new values by name of the `TrainConfig` field; those that are None change nothing.
 
     Raises:
-        InputError: no such preset, an unreadable file, or a value out of range.
+        InputError: a value is out of range.
     """
-    preset = read_settings(config).preset if config else get_preset(name)
     changes = {field: value for field, value in changes.items() if value is not None}
     return dataclasses.replace(preset, train=dataclasses.replace(preset.train, **changes))
 
@@ -183,6 +183,8 @@ def train_run(
         run.record(row)
         run.save(trained.checkpoint, best)
         run.log(format_row(row, config.epochs))
+    if not trained.rows:
+        run.save(start, best=True)
     return trained
 
 

@@ -14,13 +14,16 @@ from PIL import Image
 from ssd_common.atomic import write_atomically
 from ssd_common.backends import Backend
 from ssd_common.config import PredictConfig
-from ssd_common.data.transforms import read_image
+from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
 from ssd_common.runs import check_output_folder
 from ssd_common.weights import Checkpoint
 
 Detections = NDArray[np.floating]
+
+
+_EXTENSIONS = {ending for ending, format_ in Image.registered_extensions().items() if format_ in FORMATS}
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -32,7 +35,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in Image.registered_extensions())
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _EXTENSIONS)
             if not inside:
                 raise InputError(f"{path}: no pictures in this folder")
             found += inside

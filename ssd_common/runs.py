@@ -65,9 +65,10 @@ class RunFolder:
 
     def save(self, checkpoint: Checkpoint, best: bool) -> None:
         """Write `weights/last.safetensors`, and `weights/best.safetensors` if these are the best so far."""
-        save_checkpoint(self.path / "weights" / "last.safetensors", checkpoint)
+        # The best first: a run stopped in between goes on before this epoch, and finds it the best once more.
         if best:
             save_checkpoint(self.path / "weights" / "best.safetensors", checkpoint)
+        save_checkpoint(self.path / "weights" / "last.safetensors", checkpoint)
 
 
 def new_folder(out: Path | None, name: str) -> Path:
@@ -113,7 +114,7 @@ def read_rows(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         for number, text in enumerate(csv.DictReader(file), start=2):
             try:
-                row: Row = {name: float(text[name]) if text[name] else None for name in COLUMNS}
+                row: Row = {name: None if text[name] == "" else float(text[name]) for name in COLUMNS}
                 rows.append(row | {"epoch": int(text["epoch"])})
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: not a row of results ({error})") from None

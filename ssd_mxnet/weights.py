@@ -60,7 +60,8 @@ def get_momentum(net, trainer):
     momentum = {}
     for index, name in _trainer_order(net, trainer).items():
         if states.get(index) is not None:
-            momentum[name] = to_numpy(states[index]) / -trainer.learning_rate
+            # In float64, so that `set_momentum` gets the same bits back.
+            momentum[name] = to_numpy(states[index]).astype("float64") / -trainer.learning_rate
     return momentum
 
 
@@ -70,7 +71,8 @@ def set_momentum(net, trainer, momentum):
     for index, name in _trainer_order(net, trainer).items():
         if name in momentum:
             data = parameters[name].data()
-            updater.states[index] = np.array(momentum[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
+            state = np.array(momentum[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
+            updater.states[index] = state.as_nd_ndarray()  # the optimiser's operators take no other
             updater.states_synced[index] = True
 
 

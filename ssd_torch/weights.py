@@ -56,7 +56,7 @@ def set_momentum(net, trainer, momentum):
     """Give the optimiser the velocities that `get_momentum` returned, in either framework."""
     for name, parameter in net.named_parameters():
         if name in momentum:
-            trainer.state[parameter]["momentum_buffer"] = to_device(momentum[name], parameter.device).to(parameter)
+            trainer.state[parameter]["momentum_buffer"] = torch.tensor(momentum[name]).to(parameter)  # a copy
 
 
 def _tensors(net):

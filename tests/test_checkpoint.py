@@ -225,7 +225,8 @@ def test_training_leaves_the_checkpoint_it_started_from_alone(backend, dtype):
     step(backend.name, net, trainer, random_tensors(TRAINED, dtype, seed=3))
     assert_equal_tensors(given.weights, begin)
     assert_equal_tensors(given.momentum, momentum)
-    assert_equal_tensors(taken, momentum)
+    for name in momentum:  # the very bits, though MXNet's come as float64
+        np.testing.assert_array_equal(taken[name].astype(dtype), momentum[name], err_msg=name)
 
 
 def test_momentum_does_not_depend_on_the_learning_rate(backend):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssd_common import experiment
 from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
 from ssd_common.config import PredictConfig
@@ -46,6 +47,7 @@ def tinyssd(*arguments):
 def _few_validation_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.SPLITS, "val", 6)
+        patch.setattr(experiment, "PICTURES_SHOWN", 2)
         yield
 
 

@@ -33,6 +33,7 @@ OTHERS = {
     "no objects": (GRID, np.zeros((2, 0, 5))),
     "padding only": (GRID, np.array([[PAD, PAD]])),
     "different numbers of objects": (GRID, np.array([[[3, 0.1, 0.2, 0.4, 0.6], PAD], [PAD, PAD]])),
+    "a box that class id -1 takes out": (GRID, np.array([[[3, 0.1, 0.2, 0.4, 0.6], [-1, 0.5, 0.5, 0.9, 0.9]]])),
     "padding before an object": (GRID, np.array([[PAD, [3, 0.1, 0.2, 0.4, 0.6]]])),
     "more objects than anchors": (HALVES, random_labels(4, 1, 5, 3)),
     "an object far outside": (GRID, np.array([[[0, 5.0, 5.0, 6.0, 6.0], [1, 0.1, 0.1, 0.4, 0.4]]])),
