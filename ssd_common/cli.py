@@ -105,7 +105,7 @@ def train(
             raise InputError("--preset and --config exclude each other; leave one out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
-        settings = Settings(data or settings.data, limit or settings.limit, changed)
+        settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
     training, validation = _splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)
     framework.data.get_device(device)  # before a folder is made

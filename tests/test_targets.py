@@ -75,10 +75,12 @@ def test_targets_are_the_book_s(anchors, labels, backend, book):
         np.testing.assert_array_equal(ours[2], classes)
 
 
-# The operator wants more than the threshold, stops at the first padding row, and takes no empty array.
+# The operator wants more than the threshold, stops at the first padding row, insists that all of it is -1, and takes no
+# empty array.
 OPERATOR_DIFFERS = {
     "an overlap of exactly the threshold",
     "no objects",
+    "a box that class id -1 takes out",
     "padding before an object",
     "a class id that is not a number",
     "an infinite class id",
