@@ -41,7 +41,9 @@ def focal_loss(cls_preds: Array, cls_labels: Labels, alpha: float, gamma: float)
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017; d2l, exercise 1; straight dope, `FocalLoss`.
     """
     log_prob = _log_prob(cls_preds, cls_labels)
-    return -alpha * (1 - np.exp(log_prob)) ** gamma * log_prob
+    # Rounding can make 1 - p negative, and at 0 a power below 1 has no derivative.
+    wrong = np.maximum(1 - np.exp(log_prob), np.finfo(log_prob.dtype).eps)
+    return -alpha * wrong**gamma * log_prob
 
 
 def l1_loss(errors: Array) -> Array:

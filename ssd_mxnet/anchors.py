@@ -6,7 +6,8 @@ from mxnet import np, npx, symbol
 def multibox_prior(data, sizes, ratios):
     """Return the anchors centered on every unit of a feature map.
 
-    MXNet's operator gives the book's anchors to the bit, but in float32 only: float64 arrays are computed here.
+    MXNet's operator gives the reference's anchors, on the model's square maps to the bit, but in float32 only: float64
+    arrays are computed here.
 
     Args:
         data: `(..., height, width)`, a feature map; only its shape, dtype and device matter. A symbol is float32.

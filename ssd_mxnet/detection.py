@@ -3,6 +3,8 @@
 import numpy
 from mxnet import nd, np
 
+from ssd_common import detection
+
 from .boxes import offset_inverse
 
 _LOWEST_SCORE = float(numpy.finfo(numpy.float32).min)
@@ -76,7 +78,14 @@ def multibox_detection(
 
 
 def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
-    """Return, for each picture, the numpy indices of the kept boxes, best first; MXNet's operator suppresses."""
+    """Return, for each picture, the numpy indices of the kept boxes, best first; MXNet's operator suppresses.
+
+    Not in float64 with a threshold that float32 does not hold, such as 0.45: the operator would round it.
+    """
+    if top_k == 0:
+        return [numpy.zeros(0, numpy.int64) for _ in boxes]
+    if boxes.dtype == numpy.float64 and iou_threshold != numpy.float32(iou_threshold):
+        return _reference_nms(boxes, scores, iou_threshold, class_ids, top_k)
     index = np.arange(scores.shape[1], dtype=boxes.dtype, ctx=boxes.ctx)  # exact in float32 up to 2**24 anchors
     index = np.broadcast_to(index, scores.shape)
     group = np.zeros_like(scores) if class_ids is None else class_ids.astype(boxes.dtype)
@@ -91,3 +100,13 @@ def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
         coord_start=3,
     ).asnumpy()  # suppressed rows are -1 throughout
     return [picture[picture[:, 2] >= 0, 2].astype(numpy.int64) for picture in result]
+
+
+def _reference_nms(boxes, scores, iou_threshold, class_ids, top_k):
+    """Return what `_batched_nms` returns, computed by the numpy reference."""
+    class_ids = np.zeros_like(scores) if class_ids is None else class_ids
+    keeps = []
+    for box, score, ids in zip(boxes.asnumpy(), scores.asnumpy(), class_ids.asnumpy(), strict=True):
+        best = numpy.argsort(-score, kind="stable")[:top_k]
+        keeps.append(best[detection.nms(box[best], score[best], iou_threshold, class_ids=ids[best])])
+    return keeps

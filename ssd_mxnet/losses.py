@@ -1,5 +1,6 @@
 """Losses and the two training metrics of the chapter."""
 
+import numpy
 from mxnet import np, npx
 
 from ssd_common.config import LossConfig
@@ -35,7 +36,9 @@ def focal_loss(cls_preds, cls_labels, alpha, gamma):
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017; d2l, exercise 1; straight dope, `FocalLoss`.
     """
     log_prob = -cross_entropy(cls_preds, cls_labels)
-    return -alpha * (1 - np.exp(log_prob)) ** gamma * log_prob
+    # Rounding can make 1 - p negative, and at 0 a power below 1 has no derivative.
+    wrong = np.maximum(1 - np.exp(log_prob), float(numpy.finfo(log_prob.dtype).eps))
+    return -alpha * wrong**gamma * log_prob
 
 
 def l1_loss(errors):

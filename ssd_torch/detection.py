@@ -20,6 +20,8 @@ def nms(boxes, scores, iou_threshold, *, class_ids=None):
 
     Source: d2l, section "Anchor Boxes", predicting bounding boxes with non-maximum suppression.
     """
+    iou_threshold = torch.tensor(iou_threshold, dtype=boxes.dtype).item()  # torchvision would compare in float64
+    scores = _rank(scores)
     if class_ids is None:
         return torchvision.ops.nms(boxes, scores, iou_threshold)
     # One class after the other: `torchvision.ops.batched_nms` may shift the boxes apart instead, which rounds them.
@@ -65,7 +67,7 @@ def multibox_detection(
         boxes = boxes.clamp(0, 1)
     output = []
     for score, class_id, box in zip(scores, class_ids, boxes, strict=True):
-        candidates = score.argsort(descending=True, stable=True)[:top_k]
+        candidates = _rank(score).argsort(descending=True, stable=True)[:top_k]
         keep = candidates[
             nms(
                 box[candidates],
@@ -81,3 +83,8 @@ def multibox_detection(
         score = torch.where(score < pos_threshold, 1 - score, score)
         output.append(torch.cat((class_id[:, None].to(box.dtype), score[:, None], box), dim=-1)[order])
     return torch.stack(output)
+
+
+def _rank(scores):
+    """Return what to sort by: the scores, a score that is not a number last."""
+    return torch.where(scores.isnan(), -torch.inf, scores)

@@ -36,7 +36,9 @@ def focal_loss(cls_preds, cls_labels, alpha, gamma):
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017; d2l, exercise 1; straight dope, `FocalLoss`.
     """
     log_prob = -cross_entropy(cls_preds, cls_labels)
-    return -alpha * (1 - torch.exp(log_prob)) ** gamma * log_prob
+    # Rounding can make 1 - p negative, and at 0 a power below 1 has no derivative.
+    wrong = (1 - torch.exp(log_prob)).clamp(min=torch.finfo(log_prob.dtype).eps)
+    return -alpha * wrong**gamma * log_prob
 
 
 def l1_loss(errors):

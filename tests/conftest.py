@@ -1,5 +1,6 @@
 """What every test file uses: the backends, the real data, and what happens when one of them is not there."""
 
+import importlib
 import os
 import warnings
 from pathlib import Path
@@ -76,9 +77,13 @@ def d2l_mxnet():
     return _import_d2l("mxnet")
 
 
-def _import_d2l(name):
-    import importlib
+@pytest.fixture
+def book(backend, request):
+    """The book's code in the framework of `backend`."""
+    return request.getfixturevalue(f"d2l_{backend.name}")
 
+
+def _import_d2l(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # d2l imports half of the scientific stack; none of that is tested here
         try:

@@ -30,12 +30,6 @@ CASES = {
 """Shape of the feature map, sizes and ratios."""
 
 
-@pytest.fixture
-def book(backend, request):
-    """The book's code in the framework of `backend`."""
-    return request.getfixturevalue(f"d2l_{backend.name}")
-
-
 def table(cases):
     return pytest.mark.parametrize(("shape", "sizes", "ratios"), cases.values(), ids=cases)
 

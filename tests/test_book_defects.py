@@ -18,12 +18,6 @@ OBJECT = [1.0, 0.6, 0.6, 0.9, 0.9]
 
 
 @pytest.fixture
-def book(backend, request):
-    """The book's code in the framework of `backend`."""
-    return request.getfixturevalue(f"d2l_{backend.name}")
-
-
-@pytest.fixture
 def both_targets(backend, book):
     """Return a function: offsets, mask and class labels of one picture by the book, by numpy and by the backend."""
     d, n = backend.data.to_device, backend.data.to_numpy

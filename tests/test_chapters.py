@@ -11,12 +11,6 @@ from ssd_common.targets import assign_anchor_to_bbox, multibox_target
 from ssd_common.weights import initial_weights
 
 
-@pytest.fixture
-def book(backend, request):
-    """The book's code in the framework of `backend`."""
-    return request.getfixturevalue(f"d2l_{backend.name}")
-
-
 def zeros(backend, *shape):
     return backend.data.to_device(np.zeros(shape, np.float32))
 

@@ -44,12 +44,6 @@ OTHERS = {
 """Boxes that are none, and ties, which the book's two editions break differently."""
 
 
-@pytest.fixture
-def book(backend, request):
-    """The book's code in the framework of `backend`."""
-    return request.getfixturevalue(f"d2l_{backend.name}")
-
-
 def table(cases):
     return pytest.mark.parametrize(("boxes", "scores", "class_ids"), cases.values(), ids=cases)
 

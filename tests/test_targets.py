@@ -47,12 +47,6 @@ OTHERS = {
 """Anchors, and labels with rows that the book's function cannot take."""
 
 
-@pytest.fixture
-def book(backend, request):
-    """The book's code in the framework of `backend`."""
-    return request.getfixturevalue(f"d2l_{backend.name}")
-
-
 def table(cases):
     return pytest.mark.parametrize(("anchors", "labels"), cases.values(), ids=cases)
 

@@ -27,7 +27,7 @@ MIN_IMAGE_SIZE = 32
 SIZE_LIMITS = (0.05, 0.9)
 MAX_OVERLAP = 0.1  # of the smaller of two boxes
 PLACING_ATTEMPTS = 40
-FRUIT_TILT = {"banana": 0.45, "apple": 1.2, "orange": 1.2}  # out of the picture's plane, radians, about
+FRUIT_TILT = {"banana": 0.35, "apple": 1.2, "orange": 1.2}  # out of the picture's plane, radians, about
 OPAQUE = 128  # an alpha of one half
 
 PixelBox = tuple[int, int, int, int]
@@ -153,7 +153,7 @@ def make_picture(rng: np.random.Generator, options: Options) -> Picture:
     cut_and_pasted = rng.random() < 0.5  # things put on a finished photograph, or there when it was taken
     if cut_and_pasted:
         image = photograph(rng, image, max_contrast=3)
-    for _ in range(rng.integers(4)):
+    for _ in range(rng.integers(3)):
         thing = other_thing(rng, options)
         left, top = rng.integers(-size // 10, size - size // 10, 2).tolist()
         paste(rng, image, thing, left, top)

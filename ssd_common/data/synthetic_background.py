@@ -238,7 +238,7 @@ def photograph(rng: Generator, image: Image.Image, max_contrast: float) -> Image
         max_contrast: at most this gain brings a dull scene to the range of tones that photographs have.
     """
     if rng.random() < 0.4:
-        image = Image.blend(image.convert("L").convert("RGB"), image, rng.uniform(0.4, 1.3))
+        image = Image.blend(image.convert("L").convert("RGB"), image, rng.uniform(0.6, 1.3))
     tones = np.asarray(image.reduce(8).convert("L"), dtype=np.float32)
     gain = min(rng.uniform(30, 75) / (float(tones.std()) + 1), max_contrast)
     level = 0.5 + rng.normal(0, 0.07) + (np.arange(256) - float(tones.mean())) * (gain / 255)

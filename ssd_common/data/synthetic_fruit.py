@@ -69,7 +69,7 @@ def banana(rng: np.random.Generator) -> Mesh:
     radii[[0, -1]] = 0  # closes the ends
 
     # Bent all along, most behind the stem.
-    total = np.radians(rng.triangular(15, 75, 135))
+    total = np.radians(rng.triangular(25, 75, 125))
     knee = np.exp(-(((s - rng.uniform(0.15, 0.45)) / 0.16) ** 2))
     curvature = 0.6 + rng.uniform(0, 1.6) * knee + rng.uniform(-0.4, 0.4) * s
     axis, direction = bend(s, curvature * (total / curvature.mean()))
@@ -85,15 +85,15 @@ def banana(rng: np.random.Generator) -> Mesh:
 def _banana_skin(rng: np.random.Generator, along: Array, angle: Array) -> Array:
     """Return the colours `(rows, columns, 3)` of a banana from the places `(rows, 1)` and angles `(columns,)`."""
     rows, columns = len(along), len(angle)
-    ripeness = rng.uniform(0, 4) if rng.random() < 0.4 else rng.uniform(1.8, 3.6)
+    ripeness = rng.uniform(0, 4) if rng.random() < 0.2 else rng.uniform(1.8, 3.4)
     greener_ends = rng.uniform(0, 1.8) * (np.abs(along - 0.55) / 0.45) ** 3
     stage = ripeness - greener_ends + 0.3 * blotches(rng, rows, columns, (7, 5))
     skin = np.stack([np.interp(stage, np.arange(5), BANANA_SKIN[:, channel]) for channel in range(3)], axis=-1)
     skin *= 1 + 0.06 * blotches(rng, rows, columns, (20, 10))[..., None]
     seams = np.cos(5 * angle - np.pi) ** 8  # where the faces meet
     skin = mix(skin, SEAM, rng.uniform(0, 0.35) * seams)
-    if ripeness > 2.4 and rng.random() < 0.6:
-        sugar_spots = rng.random((rows, columns)) < rng.uniform(0.01, 0.14)
+    if ripeness > 2.4 and rng.random() < 0.5:
+        sugar_spots = rng.random((rows, columns)) < rng.uniform(0.01, 0.1)
         bruises = 3 * (blotches(rng, rows, columns, (9, 7)) - rng.uniform(0.7, 1.3))
         skin = mix(skin, BRUISE, np.maximum(sugar_spots * rng.uniform(0.3, 0.9), bruises))
     stem_end, tip = rng.uniform(0.02, 0.1), rng.uniform(0.94, 0.985)

@@ -124,13 +124,13 @@ def light(rng: np.random.Generator, mesh: Mesh) -> Mesh:
     lamp /= np.linalg.norm(lamp)
     halfway = lamp + np.array([0, 0, 1])  # between the lamp and the viewer (Blinn, SIGGRAPH 1977)
     halfway /= np.linalg.norm(halfway)
-    ambient, wrap = rng.uniform(0.35, 0.75), rng.uniform(0, 0.35)
+    ambient, wrap = rng.uniform(0.45, 0.8), rng.uniform(0, 0.35)
     lit = np.maximum(normals @ lamp + wrap, 0) / (1 + wrap)
     from_the_ground = rng.uniform(0, 0.15) * np.maximum(normals[:, 1], 0)
     shade = ambient + (1 - ambient) * lit + from_the_ground
     tint = shade[:, None] ** np.array([0.85, 1.0, 1.25])  # skin lets light through: shadows keep red and lose blue
     shine = mesh.gloss * np.maximum(normals @ halfway, 0) ** rng.uniform(5, 20)
-    exposure = rng.uniform(0.85, 1.2) * (1 + rng.normal(0, 0.035, 3))
+    exposure = rng.uniform(0.92, 1.2) * (1 + rng.normal(0, 0.035, 3))
     return mesh._replace(colours=mesh.colours * tint * exposure + shine[:, None])
 
 
