@@ -39,7 +39,12 @@ CURVE_PANELS = (
     ("Box mean absolute error", (("bbox_mae", "training"), ("val_bbox_mae", "validation"))),
     ("Average precision on validation", (("val_ap50", "AP50"), ("val_ap", "AP"))),
 )
-BASELINE_WORDS = {"class_error": "all background", "bbox_mae": "zero offsets"}
+BASELINE_WORDS = {
+    "class_error": "all background, training",
+    "val_class_error": "all background, validation",
+    "bbox_mae": "zero offsets, training",
+    "val_bbox_mae": "zero offsets, validation",
+}
 STYLE: list[str | dict[str, Any]] = [
     "default",
     {"font.size": 13, "axes.titlesize": 15, "legend.fontsize": 12, "text.parse_math": False},
@@ -182,7 +187,8 @@ def save_training_curves(
                     _draw_curve(axes, rows, key, f"{backend}, {words}", number, hollow=which > 0)
             for key in (key for key, _ in curves if key in baselines):
                 words = f"trivial: {BASELINE_WORDS.get(key, key)}"
-                axes.axhline(baselines[key], color="black", linestyle=":", linewidth=2.5, label=words)
+                width = 2.5 if key == curves[0][0] else 1.2  # thin for validation, as the curves
+                axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
             if axes.lines:
                 axes.set_ylim(0, 1.02 if "val_ap" in dict(curves) else 1.08 * axes.dataLim.ymax or 1)
                 axes.legend(handlelength=3.5)

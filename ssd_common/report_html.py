@@ -98,7 +98,14 @@ def _ladder_html(rungs: Sequence[Mapping[str, Any]]) -> str:
         number, name, *cells, passed = ladder_cells(rung)
         rows.append([f"{number} {name}", passed, *cells, str(rung["reference"]), farther_off(rung)])
     table = _table_html(["what", "pass", *COLUMNS[2:-1], "reference", "farther off"], rows)
-    notes = "".join(f"<p>Rung {rung['rung']}: {escape(str(rung['note']))}</p>\n" for rung in rungs if rung["note"])
+    numbers: dict[str, list[str]] = {}  # of the rungs that share a note
+    for rung in rungs:
+        if rung["note"]:
+            numbers.setdefault(str(rung["note"]), []).append(str(rung["rung"]))
+    notes = "".join(
+        f"<p>Rung{'s' * (len(of_note) > 1)} {', '.join(of_note)}: {escape(note)}</p>\n"
+        for note, of_note in numbers.items()
+    )
     explained = (
         "An error is the distance from the rung's reference; torch – mxnet is the distance of the two from each other. "
         "In float32, “farther off” says which of the two is farther from the reference, and how many times."

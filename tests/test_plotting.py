@@ -346,8 +346,8 @@ def test_the_trivial_baselines_are_dotted_lines_in_the_panel_of_their_quantity(
         if line.get_linestyle() == ":"
     }
     assert dotted == {
-        "Class error": ("trivial: all background", 0.0048),
-        "Box mean absolute error": ("trivial: zero offsets", 0.0052),
+        "Class error": ("trivial: all background, training", 0.0048),
+        "Box mean absolute error": ("trivial: zero offsets, training", 0.0052),
     }
 
 
