@@ -69,6 +69,25 @@ def load_backend(name: str) -> Backend:
         ) from error
 
 
+def gpu_number(name: str, available: int, framework: str) -> int | None:
+    """Return which GPU the device called `name` is, or None for the CPU.
+
+    Args:
+        name: "auto" (a GPU if there is one), "cpu", "gpu", or "gpu:1".
+        available: how many GPUs the framework sees.
+        framework: its name, for the message.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    kind, colon, number = name.partition(":")
+    if kind not in ("auto", "cpu", "gpu") or (colon and (kind != "gpu" or not number.isdigit())):
+        raise InputError(f"unknown device '{name}'; use auto, cpu, gpu, or gpu:1")
+    if kind == "gpu" and int(number or 0) >= available:
+        raise InputError(f"device '{name}' is not there: {framework} sees {available} GPUs; use --device cpu")
+    return None if kind == "cpu" or not available else int(number or 0)
+
+
 def versions() -> dict[str, str]:
     """Return the version of Python and of each package that matters; "missing" where one is not installed."""
     found = {"python": platform.python_version()}

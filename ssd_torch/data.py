@@ -2,7 +2,7 @@
 
 import torch
 
-from ssd_common.errors import InputError
+from ssd_common.backends import gpu_number
 
 
 def get_device(name="auto"):
@@ -14,13 +14,8 @@ def get_device(name="auto"):
     Raises:
         InputError: there is no such device.
     """
-    kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "gpu") or (index and not index.isdigit()) or (index and kind != "gpu"):
-        raise InputError(f"unknown device '{name}'; use auto, cpu, gpu, or gpu:1")
-    available = torch.cuda.device_count()
-    if kind == "gpu" and int(index or 0) >= available:
-        raise InputError(f"device '{name}' is not there: PyTorch sees {available} GPUs; use --device cpu")
-    return torch.device("cpu") if kind == "cpu" or not available else torch.device("cuda", int(index or 0))
+    number = gpu_number(name, torch.cuda.device_count(), "PyTorch")
+    return torch.device("cpu") if number is None else torch.device("cuda", number)
 
 
 def to_device(array, device=None, dtype=None):
