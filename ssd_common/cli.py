@@ -87,6 +87,7 @@ def train(
         resumed_checkpoint,
         save_pictures,
         train_run,
+        trivial_baselines,
         write_settings,
     )
     from ssd_common.runs import RunFolder, new_folder
@@ -122,7 +123,8 @@ def train(
         trained = train_run(framework, run, training, validation, chosen, start, device)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
-            plotting.save_training_curves(run.path / "results.png", {backend: trained.rows})
+            baselines = trivial_baselines(trained.rows[-1])
+            plotting.save_training_curves(run.path / "results.png", {backend: trained.rows}, baselines)
             save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
         run.log(f"wrote {run.path}")
     return 0

@@ -23,6 +23,7 @@ from ssd_common.experiment import (
     format_baselines,
     save_pictures,
     train_run,
+    trivial_baselines,
     write_settings,
 )
 from ssd_common.report_html import write_html
@@ -72,6 +73,8 @@ def compare(
             trained[name] = _train(name, backend, run, data, val, preset, weights, device)
     rows = list(_climb(backends, console, data, preset, weights, dtype, steps, rungs))
     failed = [row.name for row in rows if not row.passed]
+    # The same for every backend: they saw the same pictures.
+    baselines = next((trivial_baselines(result.rows[-1]) for result in trained.values()), {})
     result: dict[str, Any] = {
         "title": "tinyssd: PyTorch and MXNet side by side",
         "command": command,
@@ -80,18 +83,18 @@ def compare(
         "verdict": {"passed": not failed, "failed": failed},
         "ladder": [asdict(row) for row in rows],
         "training": {name: result.rows for name, result in trained.items()},
-        "baselines": _baselines(trained),
+        "baselines": baselines,
         "versions": versions(),
         "machine": machine(),
         "config": to_dict(preset),
     }
-    pictures = _draw(run.path, trained, val, result["baselines"])
+    pictures = _draw(run.path, trained, val, baselines)
     report.write_json(run.path / "report.json", result)
     write_html(run.path / "report.html", result, pictures)
     console.print(report.ladder_table(rows, console.width))
     if trained:
         last = {name: result.rows[-1] for name, result in trained.items()}
-        console.print(report.training_table(last, result["baselines"]))
+        console.print(report.training_table(last, baselines))
     return result
 
 
@@ -131,19 +134,6 @@ def _climb(
     numbers = progress_bar(console, f"ladder, {dtype}, rung")(rungs)
     for number in numbers:
         yield from parity.climb(subject, backends, range(number, number + 1))
-
-
-def _baselines(trained: Mapping[str, Trained]) -> dict[str, float]:
-    """Return what predicting nothing scores on the same pictures: the same for both backends."""
-    for result in trained.values():
-        row = result.rows[-1]
-        return {
-            "class_error": row["baseline_class_error"],
-            "bbox_mae": row["baseline_bbox_mae"],
-            "val_class_error": row["val_baseline_class_error"],
-            "val_bbox_mae": row["val_baseline_bbox_mae"],
-        }
-    return {}
 
 
 def _draw(path: Path, trained: Mapping[str, Trained], val: Dataset, baselines: Mapping[str, float]) -> dict[str, Path]:

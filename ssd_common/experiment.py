@@ -199,12 +199,23 @@ def format_row(row: Row, epochs: int) -> str:
     )
 
 
+def trivial_baselines(row: Row) -> dict[str, float]:
+    """Return what predicting background everywhere and zero offsets scores, by name of the quantity."""
+    return {
+        "class_error": row["baseline_class_error"],
+        "bbox_mae": row["baseline_bbox_mae"],
+        "val_class_error": row["val_baseline_class_error"],
+        "val_bbox_mae": row["val_baseline_bbox_mae"],
+    }
+
+
 def format_baselines(row: Row) -> str:
     """Return the line that says what predicting nothing would score."""
+    scores = trivial_baselines(row)
     return (
-        f"trivial baselines: all background and zero offsets score class error {row['baseline_class_error']:.2e}, "
-        f"bbox MAE {row['baseline_bbox_mae']:.2e} in training, "
-        f"{row['val_baseline_class_error']:.2e}, {row['val_baseline_bbox_mae']:.2e} in validation"
+        f"trivial baselines: all background and zero offsets score class error {scores['class_error']:.2e}, "
+        f"bbox MAE {scores['bbox_mae']:.2e} in training, "
+        f"{scores['val_class_error']:.2e}, {scores['val_bbox_mae']:.2e} in validation"
     )
 
 
