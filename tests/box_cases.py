@@ -29,5 +29,5 @@ def random_boxes(seed, *shape):
 
 def random_labels(seed, batch, num_objects, num_classes):
     """Return `(batch, num_objects, 5)` labels without padding, in float64."""
-    class_ids = np.random.default_rng([seed, 1]).integers(0, num_classes, (batch, num_objects, 1))
+    class_ids = np.random.default_rng(np.append(seed, 1)).integers(0, num_classes, (batch, num_objects, 1))
     return np.concatenate((class_ids, random_boxes(seed, batch, num_objects)), axis=-1)
