@@ -60,7 +60,7 @@ class Row:
 _ROUNDING = (
     "PyTorch against MXNet is judged, the error of each against float64 is shown. Rounding grows through twelve batch "
     "normalisations, and two anchors that overlap a box alike may swap places between float32 and float64: both "
-    "frameworks are equally far from float64, and farther than from each other."
+    "frameworks are about equally far from float64."
 )
 LADDER = (
     Rung(1, "anchors", "largest difference", 1e-12, 1e-7),
