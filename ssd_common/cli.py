@@ -28,6 +28,7 @@ DESCRIPTION = "One detector, written twice: the single shot multibox detector in
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
 PresetName = Annotated[str, arg(metavar="book|straight-dope")]
 DataSpec = Annotated[str, arg(metavar="SPEC")]
+OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
@@ -37,7 +38,7 @@ DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps 
 
 def train(
     backend: BackendName = "torch",
-    data: Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")] = None,
+    data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     preset: Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")] = None,
     config: OptionalPath = None,
@@ -109,7 +110,7 @@ def train(
         settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
     training, validation = _splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)
-    framework.data.get_device(device)  # before a folder is made
+    where = framework.data.get_device(device)  # before a folder is made
     if resume is None:
         start, rows = first_checkpoint(settings.preset, training, weights), []
     chosen = dataclasses.replace(settings.preset, model=start.model)
@@ -120,7 +121,7 @@ def train(
             f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
             f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"
         )
-        trained = train_run(framework, run, training, validation, chosen, start, device)
+        trained = train_run(framework, run, training, validation, chosen, start, where)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
@@ -133,7 +134,7 @@ def train(
 def evaluate(
     weights: Annotated[Path, arg(metavar="FILE")],
     backend: BackendName = "torch",
-    data: Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")] = None,
+    data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     limit: OptionalInt = None,
     device: Device = "auto",
@@ -156,8 +157,7 @@ def evaluate(
     from ssd_common.data import load_dataset
     from ssd_common.weights import load_checkpoint
 
-    if json is not None and json.is_dir():
-        raise InputError(f"--json {json}: a folder; name a file")
+    _check_file("--json", json)
     checkpoint = load_checkpoint(weights)
     pictures = load_dataset(data or checkpoint.data.partition(":")[0], "val", data_dir=data_dir, limit=limit)
     if pictures.class_names != checkpoint.model.class_names:
@@ -272,6 +272,8 @@ def compare(
 
     if steps < 1:
         raise InputError(f"--steps must be at least 1, got {steps}")
+    _check_file("--json", json)
+    _check_file("--html", html)
     climbed = parse_rungs(rungs)
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
     chosen = change_training(get_preset(preset), changes)
@@ -279,8 +281,7 @@ def compare(
     backends = {name: load_backend(name) for name in BACKENDS}
     start = first_checkpoint(chosen, training, weights)
     chosen = dataclasses.replace(chosen, model=start.model)
-    for framework in backends.values():
-        framework.data.get_device(device)  # before a folder is made
+    devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
     with closing(RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), _console(), [])) as run:
         result = compare_backends(
             backends,
@@ -292,7 +293,7 @@ def compare(
             dtype=dtype,
             steps=steps,
             rungs=climbed,
-            device=device,
+            devices=devices,
             command=" ".join([PROGRAM, *sys.argv[1:]]),
         )
         for copy, name in ((json, "report.json"), (html, "report.html")):
@@ -309,8 +310,9 @@ def list_data() -> int:
     """List the data sets."""
     from ssd_common.data import DATASETS
 
+    console = _console()
     for name, text in DATASETS.items():
-        _console().print(f"{name:<11}{text}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{name:<11}{text}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -334,8 +336,9 @@ def info() -> int:
         sizes = ", ".join(map(str, model.anchors.sizes[i]))
         lines.append(f"  scale {i}: {size:>2} x {size:<2} x {per_unit} = {size * size * per_unit:>4}   sizes {sizes}")
     lines.append(f"  in all: {model.num_anchors}")
+    console = _console()
     for line in lines:
-        _console().print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -375,6 +378,12 @@ def _splits(data: str, data_dir: Path | None, limit: int | None) -> tuple[Datase
     if ":" in data:
         raise InputError(f"--data {data}: training uses both splits; name the data set alone")
     return load_dataset(data, "train", data_dir=data_dir, limit=limit), load_dataset(data, "val", data_dir=data_dir)
+
+
+def _check_file(flag: str, path: Path | None) -> None:
+    """Raise InputError, before any work is done, if the file to be written is a folder."""
+    if path is not None and path.is_dir():
+        raise InputError(f"{flag} {path}: a folder; name a file")
 
 
 def _console() -> Console:

@@ -45,7 +45,7 @@ def compare(
     dtype: str,
     steps: int,
     rungs: range,
-    device: str,
+    devices: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     """Train the backends from the same weights on the same batches, climb the ladder, and write the run folder.
@@ -60,7 +60,7 @@ def compare(
         dtype: of the ladder, "float64" or "float32".
         steps: of the last rung.
         rungs: which rungs to climb.
-        device: as on the command line; the ladder runs on the CPU.
+        devices: where each backend trains, as returned by its `get_device`; the ladder runs on the CPU.
         command: the command line, for the report.
 
     Returns:
@@ -70,7 +70,7 @@ def compare(
     trained = {}
     if preset.train.epochs:
         for name, backend in backends.items():
-            trained[name] = _train(name, backend, run, data, val, preset, weights, device)
+            trained[name] = _train(name, backend, run, data, val, preset, weights, devices[name])
     rows = list(_climb(backends, console, data, preset, weights, dtype, steps, rungs))
     failed = [row.name for row in rows if not row.passed]
     # The same for every backend: they saw the same pictures.
@@ -99,7 +99,7 @@ def compare(
 
 
 def _train(
-    name: str, backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, weights: Weights, dev: str
+    name: str, backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, weights: Weights, dev: Any
 ) -> Trained:
     """Train one backend in a run folder of its own."""
     own = RunFolder(run.path / name, run.console)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssd_common import plotting
 from ssd_common.backends import Backend
-from ssd_common.config import BOOK, ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
+from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
@@ -41,7 +41,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Return the settings in a `config.toml`; what is missing is the book's.
+    """Return the settings in a `config.toml`; a table or value that is missing is the book's, an optional value None.
 
     Raises:
         InputError: the file is missing, is not TOML, or has a setting that does not exist.
@@ -59,12 +59,10 @@ def read_settings(path: Path) -> Settings:
     data, limit = content.get("data", "synthetic"), content.get("limit")
     if not isinstance(data, str) or not isinstance(limit, int | None):
         raise InputError(f"{path}: data must be a text and limit a whole number, got {data!r} and {limit!r}")
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig)):
-        table = content.get(part, {})
-        if not isinstance(table, dict):
-            raise InputError(f"{path}: {part} must be a table of settings, got {table!r}")
-        parts[part] = from_dict(cls, {**to_dict(getattr(BOOK, part)), **table}, f"{path}: {part}")
+        # A table that is there has the optional values it names and no others: a None is not written.
+        parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else cls()
     return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts))
 
 
@@ -139,7 +137,7 @@ class Trained:
 
 
 def train_run(
-    backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, start: Checkpoint, device: str
+    backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, start: Checkpoint, device: Any
 ) -> Trained:
     """Train a network from a checkpoint on, filling the run folder epoch by epoch.
 
@@ -150,24 +148,23 @@ def train_run(
         val: validation pictures.
         preset: the configuration.
         start: weights, momentum and epoch to start from.
-        device: as on the command line.
+        device: as returned by the backend's `get_device`.
 
     Raises:
         InputError: the loss is no longer a finite number.
     """
     model, config = preset.model, preset.train
-    where = backend.data.get_device(device)
-    net = backend.weights.make_net(model, start.weights, where)
+    net = backend.weights.make_net(model, start.weights, device)
     trainer = backend.train.make_trainer(net, config)
     backend.weights.set_momentum(net, trainer, start.momentum)
     trained = Trained(start, run.rows, [])
     steps_per_epoch = math.ceil(len(data) / config.batch_size)
     bar = progress_bar(run.console, f"{backend.name} epoch")
-    for row in backend.train.train(net, trainer, data, model, config, start.epoch, where, bar):
+    for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
         if not math.isfinite(row["loss"]):
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
         metrics, trained.detections = backend.evaluate.evaluate(
-            net, val, model, preset.predict, config.loss, config.batch_size, where
+            net, val, model, preset.predict, config.loss, config.batch_size, device
         )
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}
         trained.checkpoint = Checkpoint(

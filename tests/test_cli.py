@@ -167,6 +167,8 @@ BAD_INPUT = [
     ("compare --rungs 5-12", ["--rungs 5-12", "1 to 11"]),
     ("compare --rungs 3-1", ["--rungs 3-1", "1 to 11"]),
     ("compare --rungs first", ["--rungs first", "3 or 7-11"]),
+    ("compare --json empty", ["--json empty: a folder; name a file"]),
+    ("compare --html empty", ["--html empty: a folder; name a file"]),
     ("compare --steps 0", ["--steps must be at least 1, got 0"]),
     ("compare --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
 ]

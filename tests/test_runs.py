@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +17,10 @@ import pytest
 from rich.console import Console
 
 from ssd_common.atomic import write_atomically
-from ssd_common.config import ModelConfig, Preset, TrainConfig
+from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.errors import InputError
-from ssd_common.experiment import EVALUATED, train_run
+from ssd_common.experiment import EVALUATED, Settings, read_settings, train_run, write_settings
 from ssd_common.runs import COLUMNS, RunFolder, check_output_folder, format_rows, new_folder, progress_bar, read_rows
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
 
@@ -290,3 +291,12 @@ def test_the_progress_bar_is_seen_on_a_terminal_only(terminal):
     assert [id(item) for item in passed] == [id(item) for item in items]
     assert ("torch epoch" in printed.getvalue()) == terminal
     assert terminal or printed.getvalue() == ""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_settings_of_a_run_come_back_whole(name, tmp_path):
+    """The Straight Dope lets all boxes compete: top_k is None, which TOML cannot say."""
+    settings = Settings("synthetic", None, PRESETS[name])
+    with closing(RunFolder(tmp_path, Console(quiet=True))) as run:
+        write_settings(run, settings, "torch")
+    assert read_settings(tmp_path / "config.toml") == settings
