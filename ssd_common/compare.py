@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from ssd_common import parity, plotting, report
+from ssd_common import curves, parity, plotting, report
 from ssd_common.backends import Backend, machine, versions
 from ssd_common.config import Preset, to_dict
 from ssd_common.data.dataset import Dataset
-from ssd_common.data.sampling import Batch, batches, epoch_order
+from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.experiment import (
+    PICTURES_SHOWN,
     Settings,
     Trained,
     format_baselines,
@@ -32,6 +31,8 @@ from ssd_common.weights import Checkpoint, Weights
 
 LADDER_BATCH = 2
 """Pictures a batch on the ladder: float64 is slow, and what is proved does not depend on it."""
+DETECTION_BATCH = 10
+"""Pictures a batch on rung 13."""
 
 
 def compare(
@@ -44,6 +45,7 @@ def compare(
     *,
     dtype: str,
     steps: int,
+    pictures: int,
     rungs: range,
     devices: Mapping[str, Any],
     command: str,
@@ -55,10 +57,11 @@ def compare(
         run: where the results go; each backend has a run folder of its own inside.
         data: training pictures.
         val: validation pictures.
-        preset: the configuration; with 0 epochs nothing is trained.
-        weights: initial weights.
+        preset: the configuration; with 0 epochs nothing is trained, and `weights` count as trained.
+        weights: what both start from.
         dtype: of the ladder, "float64" or "float32".
-        steps: of the last rung.
+        steps: of rung 11.
+        pictures: of the validation split in which the trained weights detect, on rung 13.
         rungs: which rungs to climb.
         devices: where each backend trains, as returned by its `get_device`; the ladder runs on the CPU.
         command: the command line, for the report.
@@ -71,8 +74,21 @@ def compare(
     if preset.train.epochs:
         for name, backend in backends.items():
             trained[name] = _train(name, backend, run, data, val, preset, weights, devices[name])
-    rows = list(_climb(backends, console, data, preset, weights, dtype, steps, rungs))
-    failed = [row.name for row in rows if not row.passed]
+    batch = min(LADDER_BATCH, len(data))
+    order = itertools.chain.from_iterable(
+        epoch_order(len(data), batch, preset.train.seed, e) for e in itertools.count()
+    )
+    subject = parity.Subject(
+        preset,
+        weights,
+        list(batches(data, itertools.islice(order, steps), preset.model)),
+        dtype,
+        preset.train.seed,
+        trained=trained["torch"].checkpoint.weights if trained else weights,
+        pictures=list(batches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), preset.model)),
+    )
+    rows = list(parity.climb(subject, backends, rungs, progress_bar(console, f"ladder, {dtype}, rung")))
+    failed = [row.name for row in rows if not row.passed and not row.caused_by]
     # The same for every backend: they saw the same pictures.
     baselines = next((trivial_baselines(result.rows[-1]) for result in trained.values()), {})
     result: dict[str, Any] = {
@@ -88,9 +104,11 @@ def compare(
         "machine": machine(),
         "config": to_dict(preset),
     }
-    pictures = _draw(run.path, trained, val, baselines)
+    drawn = _draw(run.path, trained, val, baselines, rows)
+    if parity.NUM_RUNGS in rungs:
+        drawn |= _draw_same_weights(run.path, backends, subject, val)
     report.write_json(run.path / "report.json", result)
-    write_html(run.path / "report.html", result, pictures)
+    write_html(run.path / "report.html", result, drawn)
     console.print(report.ladder_table(rows, console.width))
     if trained:
         last = {name: result.rows[-1] for name, result in trained.items()}
@@ -107,43 +125,47 @@ def _train(
     steps = math.ceil(len(data) / config.batch_size)
     own.log(f"{name}: {config.epochs} epochs of {steps} steps on {data.name}, {len(data)} pictures")
     write_settings(own, Settings(data.name.partition(":")[0], len(data), preset), name)
-    start = Checkpoint(weights, preset.model, config, data=data.name)
+    start = Checkpoint(weights, preset.model, config, predict=preset.predict, data=data.name)
     result = train_run(backend, own, data, val, preset, start, dev)
     own.log(format_baselines(result.rows[-1]))
     own.close()
     return result
 
 
-def _climb(
-    backends: Mapping[str, Backend],
-    console: Console,
-    data: Dataset,
-    preset: Preset,
-    weights: Weights,
-    dtype: str,
-    steps: int,
-    rungs: range,
-) -> Iterator[parity.Row]:
-    """Yield the rows of the ladder, showing which rung is being climbed."""
-    batch = min(LADDER_BATCH, len(data))
-    order = itertools.chain.from_iterable(
-        epoch_order(len(data), batch, preset.train.seed, e) for e in itertools.count()
-    )
-    first: list[Batch] = list(batches(data, itertools.islice(order, steps), preset.model))
-    subject = parity.Subject(preset, weights, first, dtype, preset.train.seed)
-    numbers = progress_bar(console, f"ladder, {dtype}, rung")(rungs)
-    for number in numbers:
-        yield from parity.climb(subject, backends, range(number, number + 1))
-
-
-def _draw(path: Path, trained: Mapping[str, Trained], val: Dataset, baselines: Mapping[str, float]) -> dict[str, Path]:
+def _draw(
+    path: Path,
+    trained: Mapping[str, Trained],
+    val: Dataset,
+    baselines: Mapping[str, float],
+    rows: Sequence[parity.Row],
+) -> dict[str, Path]:
     """Draw the curves and the detections of both backends; return the pictures by caption."""
-    if not trained:
-        return {}
-    curves, detections = path / "curves.png", path / "detections.png"
-    plotting.save_training_curves(curves, {name: result.rows for name, result in trained.items()}, baselines)
-    save_pictures(detections, val, {name: result.detections for name, result in trained.items()})
-    return {
-        "Training curves of both backends": curves,
-        "The best detection of each backend in the same validation pictures": detections,
-    }
+    drawn = {}
+    for row in rows:
+        if len(row.series) == 2:
+            steps = path / "steps.png"
+            curves.save_step_losses(steps, row.series, row.tolerance)
+            drawn[f"Rung {row.rung}: the loss of every step in {row.dtype}, and its difference"] = steps
+    if trained:
+        results = {name: result.rows for name, result in trained.items()}
+        plotting.save_training_curves(path / "curves.png", results, baselines)
+        drawn["Training curves of both backends, in float32"] = path / "curves.png"
+        curves.save_curve_differences(path / "differences.png", results)
+        drawn["The difference of their training curves"] = path / "differences.png"
+        save_pictures(path / "detections.png", val, {name: result.detections for name, result in trained.items()})
+        caption = "The best detection of each backend, after a training of its own, in the same validation pictures"
+        drawn[caption] = path / "detections.png"
+    return drawn
+
+
+def _draw_same_weights(
+    path: Path, backends: Mapping[str, Backend], subject: parity.Subject, val: Dataset
+) -> dict[str, Path]:
+    """Draw what both backends detect with the weights of the last rung; return the picture by its caption."""
+    images = [val[i][0] for i in range(min(PICTURES_SHOWN, len(val)))]
+    preset, detections = subject.preset, {}
+    for name, backend in backends.items():
+        net = backend.weights.make_net(preset.model, subject.trained)
+        detections[name] = backend.predict.predict(net, images, preset.model, preset.predict)
+    save_pictures(path / "same_weights.png", val, detections)
+    return {"The best detection of each backend with the same trained weights": path / "same_weights.png"}

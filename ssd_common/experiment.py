@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common import plotting
+from ssd_common.agreement import differing
 from ssd_common.backends import Backend
 from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
+from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
@@ -97,14 +99,16 @@ def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None) -> Che
     """
     if weights is None:
         model = dataclasses.replace(preset.model, class_names=data.class_names)
-        return Checkpoint(initial_weights(model, preset.train), model, preset.train, data=data.name)
-    loaded = load_checkpoint(weights)
+        return Checkpoint(
+            initial_weights(model, preset.train), model, preset.train, predict=preset.predict, data=data.name
+        )
+    loaded = load_weights(weights)
     if loaded.model.class_names != data.class_names:
         raise InputError(
             f"{weights}: its classes are {', '.join(loaded.model.class_names)}; "
             f"those of data set {data.name} are {', '.join(data.class_names)}"
         )
-    return Checkpoint(loaded.weights, loaded.model, preset.train, data=data.name)
+    return Checkpoint(loaded.weights, loaded.model, preset.train, predict=loaded.predict, data=data.name)
 
 
 def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Settings, Checkpoint, list[Row]]:
@@ -171,6 +175,7 @@ def train_run(
             weights=backend.weights.get_weights(net),
             model=model,
             train=config,
+            predict=preset.predict,
             momentum=backend.weights.get_momentum(net, trainer),
             epoch=row["epoch"],
             step=row["epoch"] * steps_per_epoch,
@@ -219,12 +224,18 @@ def format_baselines(row: Row) -> str:
 def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]]) -> None:
     """Draw the best detection and the true boxes in the first validation pictures, a row of pictures for each backend.
 
+    Of two backends, a detection that the other does not have is marked (see `differing`).
+
     Args:
         path: of the PNG.
         val: the validation pictures.
         detections: of each picture, by backend.
     """
     count = min(PICTURES_SHOWN, len(val))
+    marks = None
+    if len(detections) == 2:
+        pairs = [differing(*pair) for pair in zip(*(found[:count] for found in detections.values()), strict=True)]
+        marks = [pair[side][:1].tolist() for side in (0, 1) for pair in pairs]
     examples = [val[i] for i in range(count)]
     plotting.save_detection_grid(
         path,
@@ -235,6 +246,7 @@ def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[De
         titles=[name for name in detections for _ in examples],
         columns=count,
         threshold=0.0,
+        differs=marks,
     )
 
 

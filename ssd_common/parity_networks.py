@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,9 @@ def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Measu
     """
 
     def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
+        config = as_mxnet_stores_it(subject.preset.train)
         net = _net(b, subject, dtype)
-        _train(b, net, subject, dtype, steps=1)
+        run_steps(b, net, b.train.make_trainer(net, config), subject, config, dtype, range(1))
         return [value for name, value in b.weights.get_weights(net).items() if "running" not in name]
 
     return _compare(subject, backends, compute, max_difference)[0]
@@ -103,9 +104,12 @@ def measure_steps(subject: Subject, backends: Mapping[str, Backend]) -> Measured
     """Compare the loss at every step of a training."""
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Array:
-        return np.array(_train(b, _net(b, subject, dtype), subject, dtype, steps=len(subject.batches)))
+        config = as_mxnet_stores_it(subject.preset.train)
+        net = _net(b, subject, dtype)
+        return np.array(run_steps(b, net, b.train.make_trainer(net, config), subject, config, dtype))
 
-    return _compare(subject, backends, compute, max_difference)[0]
+    measured, results, _ = _compare(subject, backends, compute, max_difference)
+    return dataclasses.replace(measured, series={name: losses.tolist() for name, losses in results.items()})
 
 
 def _compare(
@@ -133,12 +137,18 @@ def _batch(b: Backend, subject: Subject, dtype: str, step: int = 0) -> tuple[Any
     return b.data.to_device(images, dtype=dtype), b.data.to_device(labels, dtype=dtype)
 
 
-def _train(b: Backend, net: Any, subject: Subject, dtype: str, steps: int) -> list[float]:
-    """Train a network for some steps and return the mean loss of each batch."""
-    config = _as_mxnet_stores_it(subject.preset.train)
-    trainer = b.train.make_trainer(net, config)
+def run_steps(
+    b: Backend,
+    net: Any,
+    trainer: Any,
+    subject: Subject,
+    config: TrainConfig,
+    dtype: str,
+    steps: Iterable[int] | None = None,
+) -> list[float]:
+    """Train a network on some of the subject's batches, by default all, and return the mean loss of each."""
     mean_losses = []
-    for step in range(steps):
+    for step in range(len(subject.batches)) if steps is None else steps:
         metrics = b.train.train_step(net, trainer, *_batch(b, subject, dtype, step), config.loss)
         mean_losses.append((float(metrics["cls_loss"]) + float(metrics["bbox_loss"])) / metrics["examples"])
     return mean_losses
@@ -148,7 +158,7 @@ def _norm(values: Array) -> float:
     return float(np.linalg.norm(values.astype(np.float64).ravel()))
 
 
-def _as_mxnet_stores_it(config: TrainConfig) -> TrainConfig:
+def as_mxnet_stores_it(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the numbers of the optimiser rounded to float32, as MXNet keeps them.
 
     A learning rate of 0.2 is 0.200000003 there; with 0.2 on one side only, two float64 trainings drift apart.

@@ -49,6 +49,10 @@ STYLE: list[str | dict[str, Any]] = [
     "default",
     {"font.size": 13, "axes.titlesize": 15, "legend.fontsize": 12, "text.parse_math": False},
 ]
+DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
+# The band around it, from below: colour, width in points, dashes.
+STRIPES: tuple[tuple[str, int, Any], ...] = (("black", 8, "-"), (DIFFERS, 6, "-"), ("white", 6, (0, (1, 1))))
+TILE = 3.2  # inches of a contact sheet that each picture is wide
 CROWDED = 8  # boxes on one tile of a contact sheet above which their labels would hide the picture
 
 
@@ -74,21 +78,8 @@ def show_bboxes(
     # A number at a time: numpy takes an array of MXNet for nested sequences and does not finish.
     corners = np.array([[float(value) for value in bbox] for bbox in bboxes]).reshape(-1, 4)
     _outline(axes, corners, edgecolors=cycle, linewidths=3)
-    for index, (text, (xmin, ymin, xmax, _)) in enumerate(zip(texts, corners, strict=False)):
-        # The label stands on the box, or hangs in it where the box reaches the top, and grows towards the middle.
-        middle = axes.transData.transform(((xmin + xmax) / 2, ymin))
-        across, up = axes.transAxes.inverted().transform(middle)
-        color = cycle[index % len(cycle)]
-        axes.text(
-            np.clip(xmin if across < 0.6 else xmax, *axes.get_xbound()),
-            np.clip(ymin, *axes.get_ybound()),
-            text,
-            color=text_color(color),
-            fontsize=12,
-            ha="left" if across < 0.6 else "right",
-            va="bottom" if up < 0.9 else "top",
-            bbox={"facecolor": color, "linewidth": 0, "pad": 1.5},
-        )
+    for index, (text, corner) in enumerate(zip(texts, corners, strict=False)):
+        _label(axes, corner, text, cycle[index % len(cycle)])
 
 
 def save_detection_grid(
@@ -100,10 +91,13 @@ def save_detection_grid(
     titles: Sequence[str] | None = None,
     columns: int = 4,
     threshold: float = 0.5,
+    differs: Sequence[Sequence[bool] | NDArray[np.bool_]] | None = None,
 ) -> None:
     """Write a contact sheet: each picture with its detections solid and its ground truth dashed.
 
     A picture with more than eight detections carries no labels; the legend tells the classes by their colours.
+    Detections that only one backend has lie in a striped band, their labels begin with "≠" (more than eight of them
+    carry none), and so does the title of their picture, which has a frame.
 
     Args:
         path: of the PNG.
@@ -114,20 +108,30 @@ def save_detection_grid(
         titles: a line above each picture; of a long one the end.
         columns: pictures side by side.
         threshold: the lowest score that is drawn.
+        differs: for each picture and each of its detections, in their order: whether the other backend lacks it, see
+            `ssd_common.agreement`.
 
     Raises:
         InputError: there is no picture, the sequences differ in length, or as `draw_detections`.
     """
-    for name, items in (("detections", detections_per_image), ("truths", truths), ("titles", titles)):
+    given = {"detections": detections_per_image, "truths": truths, "titles": titles, "rows of marks": differs}
+    for name, items in given.items():
         if items is not None and len(items) != len(images):
             raise InputError(f"{len(images)} pictures but {len(items)} {name}: give one for each picture")
     if not images:
         raise InputError("a contact sheet needs at least one picture")
-    shown = [visible(detections, class_names, threshold) for detections in detections_per_image]
+    both, alone = [], []  # what either backend has, and what only this one has
+    for number, detections in enumerate(detections_per_image):
+        rows = np.asarray(detections, dtype=np.float64)
+        mask = np.zeros(len(rows), dtype=bool) if differs is None else np.asarray(differs[number], dtype=bool)
+        if len(rows) != len(mask):
+            raise InputError(f"picture {number}: {len(rows)} detections but {len(mask)} marks: give one for each")
+        both.append(visible(rows[~mask], class_names, threshold))
+        alone.append(visible(rows[mask], class_names, threshold))
     columns = min(columns, len(images))
     aspects = [image.shape[0] / image.shape[1] for image in map(checked_image, images)]
     tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
-    size = (max(6, 3.2 * columns), sum(3.2 * aspect + (0.3 if titles else 0) for aspect in tallest) + 0.5)
+    size = (max(6, TILE * columns), sum(TILE * aspect + (0.3 if titles else 0) for aspect in tallest) + 0.5)
     with style.context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(tallest), columns, squeeze=False, gridspec_kw={"height_ratios": tallest})
@@ -136,9 +140,12 @@ def save_detection_grid(
             if index >= len(images):
                 continue
             _show(axes, images[index])
-            rows, scale = shown[index], images[index].shape[1::-1] * 2  # width, height, width, height
-            labels = [label_text(row, class_names) for row in rows] if len(rows) <= CROWDED else None
+            rows, scale = both[index], images[index].shape[1::-1] * 2  # width, height, width, height
+            crowded = len(rows) + len(alone[index]) > CROWDED
+            labels = None if crowded else [label_text(row, class_names) for row in rows]
             show_bboxes(axes, rows[:, 2:] * scale, labels, [class_color(row[0]) for row in rows])
+            if len(alone[index]):
+                _mark(axes, alone[index], class_names)
             if truths is not None:
                 truth = np.asarray(truths[index], dtype=np.float64).reshape(-1, 5)
                 corners = truth[truth[:, 0] >= 0, 1:] * scale
@@ -147,15 +154,19 @@ def save_detection_grid(
                 _outline(axes, corners, edgecolors="white", linewidths=1.44, linestyles=(0, (3, 3)))
             if titles is not None:
                 title = titles[index]
-                axes.set_title(title if len(title) <= 30 else f"…{title[-29:]}", fontsize=12)
-        present = sorted({int(row[0]) for rows in shown for row in rows})
+                title = title if len(title) <= 30 else f"…{title[-29:]}"
+                axes.set_title(f"≠ {title}" if len(alone[index]) else title, fontsize=12)
+        present = sorted({int(row[0]) for rows in (*both, *alone) for row in rows})
         handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]
         names = [f"{class_names[class_id]} (score ≥ {threshold:g})" for class_id in present]
         if truths is not None:
             handles.append((Line2D([], [], color="black"), Line2D([], [], color="white", dashes=(2, 2))))
             names.append("ground truth")
+        if differs is not None:
+            handles.append(tuple(Line2D([], [], color=c, linewidth=width, linestyle=d) for c, width, d in STRIPES))
+            names.append("≠ no counterpart in the other backend" + ("" if any(map(len, alone)) else ": none"))
         figure.legend(handles, names, loc="outside lower center", ncols=max(2, columns), facecolor="#d0d0d0")
-        _save(figure, path)
+        write_figure(figure, path)
 
 
 def save_training_curves(
@@ -194,7 +205,7 @@ def save_training_curves(
                 axes.legend(handlelength=3.5)
             else:
                 axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
-        _save(figure, path)
+        write_figure(figure, path)
 
 
 def save_anchor_plot(
@@ -220,10 +231,11 @@ def save_anchor_plot(
         _show(axes, image)
         _outline(axes, corners, edgecolors=BOX_COLORS, **line)
         axes.set(title=title, xlim=(-margin, width + margin), ylim=(height + margin, -margin))
-        _save(figure, path)
+        write_figure(figure, path)
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def write_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, 100 pixels an inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})  # matplotlib's version is not the input
     write_atomically(path, buffer.getvalue())
@@ -239,6 +251,37 @@ def _outline(axes: Axes, corners: NDArray[np.float64], **line: Any) -> None:
     """Outline (n, 4) boxes in the units of the axes, without moving the axes' limits."""
     polygons = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     axes.add_collection(PolyCollection(list(polygons), facecolors="none", **line), autolim=False)
+
+
+def _label(axes: Axes, corners: NDArray[np.float64], text: str, color: str) -> None:
+    """Stand a label on a box, or hang it in it where the box reaches the top; it grows towards the middle."""
+    xmin, ymin, xmax, _ = corners
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform(((xmin + xmax) / 2, ymin)))
+    axes.text(
+        np.clip(xmin if across < 0.6 else xmax, *axes.get_xbound()),
+        np.clip(ymin, *axes.get_ybound()),
+        text,
+        color=text_color(color),
+        fontsize=12,
+        ha="left" if across < 0.6 else "right",
+        va="bottom" if up < 0.9 else "top",
+        bbox={"facecolor": color, "linewidth": 0, "pad": 1.5},
+    )
+
+
+def _mark(axes: Axes, rows: NDArray[np.float64], class_names: Sequence[str]) -> None:
+    """Draw detections (n, 6) with a striped band just around each, label them where they are few, frame the picture."""
+    size = np.array([axes.get_xlim()[1], axes.get_ylim()[0]] * 2)
+    point = size[0] / (72 * TILE)
+    boxes, colors = rows[:, 2:] * size, [class_color(row[0]) for row in rows]
+    show_bboxes(axes, boxes, colors=colors)
+    around = np.clip(boxes + np.array([-5, -5, 5, 5]) * point, 7 * point, size - 7 * point)
+    for color, width, dashes in STRIPES:
+        _outline(axes, around, edgecolors=color, linewidths=width, linestyles=dashes)
+    for row, corners, color in zip(rows, around - 4 * point, colors, strict=True):
+        if len(rows) <= CROWDED:
+            _label(axes, corners, f"≠ {label_text(row, class_names)}", color)
+    _outline(axes, size * np.array([[0.0, 0.0, 1.0, 1.0]]), edgecolors=DIFFERS, linewidths=6)  # half of it is cut off
 
 
 def _draw_curve(

@@ -13,7 +13,6 @@ from PIL import Image
 
 from ssd_common.atomic import write_atomically
 from ssd_common.backends import Backend
-from ssd_common.config import PredictConfig
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
@@ -49,7 +48,6 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 def predict_files(
     backend: Backend,
     checkpoint: Checkpoint,
-    config: PredictConfig,
     paths: Sequence[Path],
     out: Path,
     score_threshold: float,
@@ -61,8 +59,7 @@ def predict_files(
 
     Args:
         backend: which framework.
-        checkpoint: the weights.
-        config: how predictions become detections.
+        checkpoint: the weights, and how predictions become detections.
         paths: the files.
         out: the folder to write to.
         score_threshold: smallest score of an object.
@@ -79,7 +76,7 @@ def predict_files(
     targets = _drawn_names(paths)
     for path, target in zip(paths, targets, strict=True):
         image = read_image(path)
-        (rows,) = backend.predict.predict(net, [image], checkpoint.model, config, device=where)
+        (rows,) = backend.predict.predict(net, [image], checkpoint.model, checkpoint.predict, device=where)
         rows = rows[rows[:, 1] >= score_threshold]
         objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
         drawn = draw_detections(image, rows, names, threshold=score_threshold)

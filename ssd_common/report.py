@@ -1,8 +1,9 @@
 """The report of a comparison: tables for the terminal, JSON for a machine, one HTML page for a person.
 
 `write_json` and `write_html` take the same report, a dict with the keys `title`, `command`, `created`, `dtype`,
-`verdict` (`{"passed": bool, "failed": [names]}`), `ladder` (rungs as dicts), `training` (`{backend: [epoch rows]}`),
-`baselines`, `versions`, `machine` and `config`. Any of them may be missing or empty.
+`verdict` (`{"passed": bool, "failed": [names]}`; what fails because of a lower rung is not named), `ladder` (rungs as
+dicts), `training` (`{backend: [epoch rows]}`), `baselines`, `versions`, `machine` and `config`. Any of them may be
+missing or empty.
 """
 
 from __future__ import annotations
@@ -73,17 +74,28 @@ def format_number(value: float | str | None, spec: str = ".1e") -> str:
 
 
 def verdict_text(report: Mapping[str, Any]) -> str:
-    """Return the verdict as one sentence: "All 13 rungs pass", "Rung 5 (NMS keep set) fails"."""
-    numbers = {rung["name"]: rung["rung"] for rung in report.get("ladder") or ()}
+    """Return the verdict as one sentence: "All 13 rungs pass", "Rung 7 (logits) fails; rungs 8, 9 stand on it"."""
+    rungs = report.get("ladder") or ()
+    numbers = {rung["name"]: rung["rung"] for rung in rungs}
     verdict = report.get("verdict") or {}
-    failed = [f"{numbers.get(name, '?')} ({name})" for name in verdict.get("failed") or ()]
+    failed: dict[Any, list[str]] = {}  # names by number: several rows may be of one rung
+    for name in dict.fromkeys(verdict.get("failed") or ()):
+        failed.setdefault(numbers.get(name, "?"), []).append(name)
     if failed:
-        return f"Rung {failed[0]} fails" if len(failed) == 1 else f"Rungs {', '.join(failed)} fail"
+        named = ", ".join(f"{number} ({', '.join(names)})" for number, names in failed.items())
+        one = len(failed) == 1
+        text = f"Rung {named} fails" if one else f"Rungs {named} fail"
+        after = [str(n) for n in dict.fromkeys(r["rung"] for r in rungs if _fails_after(r)) if n not in failed]
+        if after:
+            stand = "rung {} stands on" if len(after) == 1 else "rungs {} stand on"
+            text += f"; {stand.format(', '.join(after))} {'it' if one else 'them'}"
+        return text
     if not verdict.get("passed"):
         return "The comparison did not pass"
-    if not numbers:
+    count = len(set(numbers.values()))
+    if not count:
         return "No rung was compared"
-    return "The only rung passes" if len(numbers) == 1 else f"All {len(numbers)} rungs pass"
+    return "The only rung passes" if count == 1 else f"All {count} rungs pass"
 
 
 def ladder_table(rows: Iterable[DataclassInstance | Mapping[str, Any]], width: int | None = None) -> Table:
@@ -97,17 +109,19 @@ def ladder_table(rows: Iterable[DataclassInstance | Mapping[str, Any]], width: i
     width = width or Console().width
     rungs = [row if isinstance(row, Mapping) else dataclasses.asdict(row) for row in rows]
     title = ", ".join(["Parity ladder", *sorted({str(rung["dtype"]) for rung in rungs})])
-    notes = [f"rung {rung['rung']}: {rung['note']}" for rung in rungs if rung["note"] and not rung["passed"]]
+    notes = [f"{whose}: {note}" for whose, note in shared_notes(rung for rung in rungs if not rung["passed"])]
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.caption = Text("\n".join(notes), justify="left") if notes else None
     shown = [c for c, name in enumerate(COLUMNS) if name != "quantity" or width >= FULL_WIDTH]
     for name in (COLUMNS[column] for column in shown):
         words = name in WORDS
         header = "\n".join(name.rsplit(" ", 1))  # "numpy error" on two lines: numbers need 7 columns
-        table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        table.add_column(
+            header, justify="left" if words else "right", no_wrap=not words and name != "pass", overflow="fold"
+        )
     for rung in rungs:
         cells = [Text(cell) for cell in ladder_cells(rung)]  # Text: rich would read "[b]" in a str as markup
-        cells[-1].stylize("green" if rung["passed"] else "bold red")
+        cells[-1].stylize("green" if rung["passed"] else "yellow" if _fails_after(rung) else "bold red")
         table.add_row(*(cells[column] for column in shown))
     return table
 
@@ -162,6 +176,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def shared_notes(rungs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return each note once, after the rungs that it belongs to: `("rungs 7, 8", note)`."""
+    numbers: dict[str, dict[str, None]] = {}
+    for rung in rungs:
+        if rung["note"]:
+            numbers.setdefault(str(rung["note"]), {})[str(rung["rung"])] = None
+    return [(f"rung{'s' * (len(of_note) > 1)} {', '.join(of_note)}", note) for note, of_note in numbers.items()]
+
+
 def ladder_cells(rung: Mapping[str, Any]) -> list[str]:
     """One rung as printed, a cell for each of `COLUMNS`. A framework without an error may be the reference."""
     reference = str(rung["reference"]).partition(" ")[0]
@@ -170,7 +193,19 @@ def ladder_cells(rung: Mapping[str, Any]) -> list[str]:
         for name in ("numpy", "torch", "mxnet")
     ]
     numbers = [*errors, format_number(rung["difference"]), format_number(rung["tolerance"])]
-    return [str(rung["rung"]), str(rung["name"]), str(rung["quantity"]), *numbers, "pass" if rung["passed"] else "FAIL"]
+    return [str(rung["rung"]), str(rung["name"]), str(rung["quantity"]), *numbers, _outcome(rung)]
+
+
+def _outcome(rung: Mapping[str, Any]) -> str:
+    """What the last column says; "after 7, 8" of a rung that fails because those do."""
+    if rung["passed"]:
+        return "pass"
+    return f"after {', '.join(map(str, rung['caused_by']))}" if _fails_after(rung) else "FAIL"
+
+
+def _fails_after(rung: Mapping[str, Any]) -> bool:
+    """Whether a rung fails only because it stands on rungs that fail."""
+    return not rung["passed"] and bool(rung.get("caused_by"))
 
 
 def farther_off(rung: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from ssd_common.report import (
     farther_off,
     format_number,
     ladder_cells,
+    shared_notes,
     training_cells,
     verdict_text,
 )
@@ -37,9 +38,28 @@ pre { background: var(--panel); padding: .6rem .8rem; white-space: pre-wrap; ove
 .scroll { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-td { white-space: nowrap; } th.word, td.word { text-align: left; } td.word { white-space: normal; min-width: 7rem; }
+td { white-space: nowrap; } th.word, td.word { text-align: left; }
+td.word { white-space: normal; min-width: 7rem; overflow-wrap: anywhere; }
 tbody th { position: sticky; left: 0; background: var(--paper); text-align: left; font-weight: 400; min-width: 7rem; }
-figure { margin: 1.5rem 0; } img { max-width: max(100%, 40rem); background: #fff; display: block; }
+figure { margin: 1.5rem 0; } figcaption { margin-bottom: .3rem; } figure label { display: none; }
+img { max-width: 100%; background: #fff; display: block; }
+@media (max-width: 40rem) {
+  h1 { font-size: 1.5rem; } .verdict { font-size: 1.15rem; }
+  th, td { padding: .3rem .25rem; } td.word, tbody th { min-width: 5rem; }
+  figure label { display: block; } /* A wide picture scrolls at a size that can be read, or is shown whole. */
+  figure:not(:has(:checked)) img { max-width: 60rem; }
+  .ladder, .ladder tbody { display: block; } .ladder thead { display: none; } /* A rung is a card. */
+  .ladder tr { display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem .8rem; margin-bottom: .8rem;
+    padding: .6rem .8rem; background: var(--panel); border-radius: .4rem; }
+  .ladder th, .ladder td { display: block; position: static; grid-column: 1 / -1; min-width: 0; padding: 0;
+    background: none; border: 0; text-align: left; white-space: normal; }
+  .ladder th { grid-column: 1 / 3; font-size: 1rem; font-weight: 600; }
+  .ladder th + td { grid-column: 3; text-align: right; }
+  .ladder td.number, .ladder td[data-label="farther off"] { grid-column: auto; }
+  .ladder td::before { content: attr(data-label) " "; color: var(--soft); font-size: .8rem; }
+  .ladder td.number::before, .ladder td[data-label="farther off"]::before { display: block; }
+  .ladder th + td::before { content: none; }
+}
 """
 
 
@@ -78,16 +98,23 @@ def write_html(
     write_atomically(path, encoded("\n".join(filter(None, parts))))
 
 
-def _table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table_html(header: Sequence[str], rows: Iterable[Sequence[str]], style: str = "plain") -> str:
     """A table in a container of its own that scrolls sideways; the first cell of a row is the row's header."""
     classes = ["number" if column and name not in WORDS else "word" for column, name in enumerate(header)]
     lines = [f'<th scope="col" class="{kind}">{escape(name)}</th>' for name, kind in zip(header, classes, strict=True)]
     lines = [f"<thead><tr>{''.join(lines)}</tr></thead>"]
     for first, *cells in rows:
-        kinds = [cell.lower() if cell in ("pass", "FAIL") else classes[column] for column, cell in enumerate(cells, 1)]
-        data = "".join(f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in zip(kinds, cells, strict=True))
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{data}</tr>')
-    return '<div class="scroll" tabindex="0"><table>' + "\n".join(lines) + "</table></div>"
+        line = [f'<th scope="row">{escape(first)}</th>']
+        for name, kind, cell in zip(header[1:], classes[1:], cells, strict=True):
+            kind = _outcome_class(cell) if name == "pass" else kind
+            line.append(f'<td class="{kind}" data-label="{escape(name)}">{escape(cell)}</td>')
+        lines.append(f"<tr>{''.join(line)}</tr>")
+    return f'<div class="scroll" tabindex="0"><table class="{style}">' + "\n".join(lines) + "</table></div>"
+
+
+def _outcome_class(outcome: str) -> str:
+    """How the outcome of a rung looks; one that fails because of others is not at fault."""
+    return {"pass": "pass", "FAIL": "fail"}.get(outcome, "soft")
 
 
 def _ladder_html(rungs: Sequence[Mapping[str, Any]]) -> str:
@@ -95,21 +122,16 @@ def _ladder_html(rungs: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = []
     for rung in rungs:
-        number, name, *cells, passed = ladder_cells(rung)
-        rows.append([f"{number} {name}", passed, *cells, str(rung["reference"]), farther_off(rung)])
-    table = _table_html(["what", "pass", *COLUMNS[2:-1], "reference", "farther off"], rows)
-    numbers: dict[str, list[str]] = {}  # of the rungs that share a note
-    for rung in rungs:
-        if rung["note"]:
-            numbers.setdefault(str(rung["note"]), []).append(str(rung["rung"]))
-    notes = "".join(
-        f"<p>Rung{'s' * (len(of_note) > 1)} {', '.join(of_note)}: {escape(note)}</p>\n"
-        for note, of_note in numbers.items()
-    )
+        number, name, *cells, outcome = ladder_cells(rung)
+        rows.append([f"{number} {name}", outcome, *cells, farther_off(rung), str(rung["reference"])])
+    table = _table_html(["what", "pass", *COLUMNS[2:-1], "farther off", "reference"], rows, "ladder")
+    notes = "".join(f"<p>{whose.capitalize()}: {escape(note)}</p>\n" for whose, note in shared_notes(rungs))
     explained = (
         "An error is the distance from the rung's reference; torch – mxnet is the distance of the two from each other. "
         "In float32, “farther off” says which of the two is farther from the reference, and how many times."
     )
+    if any(rung.get("caused_by") for rung in rungs):
+        explained += " A rung that fails “after N” stands on rung N and fails because that one does."
     return f"<h2>Parity ladder</h2>\n<p>{explained}</p>\n{table}\n{notes}"
 
 
@@ -141,7 +163,8 @@ def _figure_html(caption: str, path: Path) -> str:
     source = f"data:image/{kind};base64,{base64.b64encode(payload).decode()}"
     caption = escape(caption)
     image = f'<div class="scroll" tabindex="0"><img src="{source}" alt="{caption}"></div>'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+    whole = '<label><input type="checkbox"> the whole picture</label>'
+    return f"<figure><figcaption>{caption}</figcaption>{whole}{image}</figure>"
 
 
 def _settings_html(name: str, settings: Mapping[str, Any]) -> str:

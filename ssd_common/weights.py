@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ssd_common.config import (
     BLOCK_CHANNELS,
     NUM_BLOCKS,
     ModelConfig,
+    PredictConfig,
     TrainConfig,
     from_dict,
     to_dict,
@@ -108,16 +110,26 @@ def initial_weights(config: ModelConfig, train: TrainConfig, dtype: str = "float
     return weights
 
 
-def check_weights(weights: Weights, config: ModelConfig, source: str) -> None:
-    """Raise InputError, naming the tensor, unless `weights` are those of the model and finite."""
+def check_weights(
+    weights: Weights, config: ModelConfig, source: str, source_names: Mapping[str, str] | None = None
+) -> None:
+    """Raise InputError, naming the tensor, unless `weights` are those of the model and finite.
+
+    Args:
+        weights: numpy arrays by canonical name.
+        config: the model.
+        source: the file they come from, for messages.
+        source_names: what the file itself calls each tensor, by canonical name; by default the same.
+    """
     shapes = parameter_shapes(config)
-    for name in shapes:
+    for name, shape in shapes.items():
+        tensor = f"{source}: tensor {(source_names or {}).get(name, name)}"
         if name not in weights:
-            raise InputError(f"{source}: tensor {name} is missing; is it a TinySSD of {config.num_classes} classes?")
-        if weights[name].shape != shapes[name]:
-            raise InputError(f"{source}: tensor {name} should be {shapes[name]}, found {weights[name].shape}")
+            raise InputError(f"{tensor} is missing; is it a TinySSD of {config.num_classes} classes?")
+        if weights[name].shape != shape:
+            raise InputError(f"{tensor} should be {shape}, found {weights[name].shape}")
         if not np.isfinite(weights[name]).all():
-            raise InputError(f"{source}: tensor {name} holds values that are not finite")
+            raise InputError(f"{tensor} holds values that are not finite")
     unknown = sorted(set(weights) - set(shapes))
     if unknown:
         raise InputError(f"{source}: tensor {unknown[0]} does not belong to the model")
@@ -138,6 +150,8 @@ class Checkpoint:
     """Batches trained."""
     data: str = ""
     """The data set it was trained on, as given on the command line."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    """How its predictions become detections, unless told otherwise."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -163,6 +177,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "epoch": str(checkpoint.epoch),
         "step": str(checkpoint.step),
         "data": checkpoint.data,
+        "predict": json.dumps(to_dict(checkpoint.predict), sort_keys=True),
     }
     metadata["sha256"] = _digest(tensors, metadata)
     write_atomically(path, to_safetensors(tensors, metadata))
@@ -174,19 +189,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: the file is missing, is not a weights file of this package, or its content is not what was written.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
-    try:
-        with safetensors.safe_open(str(path), framework="np") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+    tensors, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: a safetensors file, but not a weights file of tinyssd")
     if metadata.pop("sha256", None) != _digest(tensors, metadata):
         raise InputError(f"{path}: the sha256 does not match; the file is damaged, take another copy")
     model = from_dict(ModelConfig, json.loads(metadata["model"]), f"{path}: model")
+    predict = PredictConfig()
+    if "predict" in metadata:  # older files lack it; read from an empty table, top_k would be None
+        predict = from_dict(PredictConfig, json.loads(metadata["predict"]), f"{path}: predict")
     weights = {name: value for name, value in tensors.items() if not name.startswith(_MOMENTUM)}
     check_weights(weights, model, str(path))
     return Checkpoint(
@@ -197,7 +208,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         epoch=int(metadata["epoch"]),
         step=int(metadata["step"]),
         data=metadata["data"],
+        predict=predict,
     )
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the tensors and the metadata of any safetensors file.
+
+    Raises:
+        InputError: the file is missing, is not a safetensors file, or has a type that numpy lacks.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file")
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
 def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:

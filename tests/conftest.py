@@ -47,6 +47,17 @@ def backend(request):
     return load_backend(request.param)
 
 
+@pytest.fixture(scope="session")
+def backends():
+    """Every backend whose framework is there, at least one; a required one that is missing fails."""
+    for name in REQUIRED:
+        if reason := _why_not(name):
+            pytest.fail(reason, pytrace=False)
+    if found := [load_backend(name) for name in BACKENDS if not _why_not(name)]:
+        return found
+    pytest.skip("neither framework is there")
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
     """Each floating type in turn."""

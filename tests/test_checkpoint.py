@@ -8,8 +8,9 @@ import pytest
 import safetensors
 from safetensors.numpy import save_file
 
+import ssd_common.weights
 from ssd_common.backends import load_backend
-from ssd_common.config import STRAIGHT_DOPE, ModelConfig, TrainConfig
+from ssd_common.config import STRAIGHT_DOPE, ModelConfig, PredictConfig, TrainConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint, parameter_shapes, save_checkpoint
 
@@ -54,6 +55,7 @@ def test_everything_in_a_checkpoint_comes_back(dtype, tmp_path):
         epoch=3,
         step=12,
         data="pikachu",
+        predict=dataclasses.replace(STRAIGHT_DOPE.predict, nms_threshold=0.25),
     )
     path = tmp_path / "new" / "w.safetensors"
     save_checkpoint(path, checkpoint)
@@ -61,7 +63,7 @@ def test_everything_in_a_checkpoint_comes_back(dtype, tmp_path):
     assert_equal_tensors(loaded.weights, checkpoint.weights)
     assert_equal_tensors(loaded.momentum, checkpoint.momentum)
     rest = [field.name for field in dataclasses.fields(Checkpoint) if field.name not in ("weights", "momentum")]
-    assert len(rest) == 5
+    assert len(rest) == 6
     for name in rest:
         assert getattr(loaded, name) == getattr(checkpoint, name)
 
@@ -73,6 +75,33 @@ def test_an_array_that_is_not_contiguous_is_saved_as_it_is_seen(tmp_path):
     weights["blk_0.0.1.bias"] = np.arange(32, dtype=np.float32)[::2]
     save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY))
     assert_equal_tensors(load_checkpoint(tmp_path / "w.safetensors").weights, weights)
+
+
+@pytest.mark.parametrize("top_k", [7, None])
+def test_how_predictions_become_detections_comes_back(top_k, tmp_path):
+    predict = PredictConfig(nms_threshold=0.25, class_aware=False, clip=False, top_k=top_k)
+    weights = initial_weights(TINY, TrainConfig())
+    save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY, predict=predict))
+    assert load_checkpoint(tmp_path / "w.safetensors").predict == predict
+
+
+def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path, monkeypatch):
+    path, weights = tmp_path / "w.safetensors", initial_weights(TINY, TrainConfig())
+    write = ssd_common.weights.to_safetensors
+    digest = ssd_common.weights._digest
+
+    def without_predict(metadata):
+        return {name: value for name, value in metadata.items() if name != "predict"}
+
+    monkeypatch.setattr(ssd_common.weights, "_digest", lambda t, m: digest(t, without_predict(m)))
+    monkeypatch.setattr(ssd_common.weights, "to_safetensors", lambda t, m: write(t, without_predict(m)))
+    save_checkpoint(path, Checkpoint(weights, TINY, predict=STRAIGHT_DOPE.predict))
+    monkeypatch.undo()
+    with safetensors.safe_open(str(path), framework="np") as reader:
+        assert "predict" not in reader.metadata()
+    loaded = load_checkpoint(path).predict
+    assert loaded == PredictConfig()
+    assert loaded.top_k == 400
 
 
 def test_any_reader_of_safetensors_can_read_the_file(file):
@@ -112,7 +141,7 @@ def test_a_flipped_bit_anywhere_is_noticed(part, count, file, tmp_path):
         assert "\n" not in str(error.value), place
 
 
-@pytest.mark.parametrize("name", ["epoch", "step", "data", "model", "train"])
+@pytest.mark.parametrize("name", ["epoch", "step", "data", "model", "train", "predict"])
 def test_changed_metadata_is_noticed(name, file, tmp_path):
     with safetensors.safe_open(str(file), framework="np") as reader:
         metadata, tensors = reader.metadata(), {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118

@@ -1,12 +1,22 @@
-"""Where the two frameworks differ although the code does not: each row of the README's table, shown by a small test."""
+"""Where the two frameworks differ although the code does not: each row of the README's table, shown by a small test.
+
+`ROWS`, at the end, says which test shows which row.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ssd_common.anchors import multibox_prior
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK, TrainConfig
 
-pytestmark = pytest.mark.backend("torch", "mxnet")
+needs_both = pytest.mark.backend("torch", "mxnet")
 
 
 @pytest.fixture
@@ -40,12 +50,14 @@ def running_statistics(batch):
     )
 
 
+@needs_both
 def test_torch_keeps_the_unbiased_variance_and_mxnet_the_biased_one(batch):
     (_, torch_var), (_, mxnet_var), _ = running_statistics(batch)
     np.testing.assert_allclose(torch_var, 0.9 * 1 + 0.1 * 5 / 3, rtol=1e-6)
     np.testing.assert_allclose(mxnet_var, 0.9 * 1 + 0.1 * 1.25, rtol=1e-6)
 
 
+@needs_both
 def test_mxnet_stores_the_momentum_of_batch_normalisation_as_float32(batch):
     (torch_mean, _), (mxnet_mean, _), _ = running_statistics(batch)
     np.testing.assert_allclose(torch_mean, 0.1 * 2.5, rtol=1e-15)
@@ -53,23 +65,24 @@ def test_mxnet_stores_the_momentum_of_batch_normalisation_as_float32(batch):
     assert abs(mxnet_mean - torch_mean) > 1e-9
 
 
+@needs_both
 def test_mxnet_updates_running_statistics_in_the_backward_pass(batch):
     _, (after, _), before = running_statistics(batch)
     np.testing.assert_equal(before, 0.0)
     assert after > 0
 
 
-def one_parameter_step(lr):
+def one_parameter_step(lr, weight_decay=0.0):
     """Return what each framework's optimiser makes of the parameter 1.0 with gradient 1.0, in float64."""
     import torch
     from mxnet import autograd, gluon
 
     parameter = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
     parameter.grad = torch.ones((), dtype=torch.float64)
-    torch.optim.SGD([parameter], lr=lr).step()
+    torch.optim.SGD([parameter], lr=lr, weight_decay=weight_decay).step()
     own = gluon.Parameter("own", shape=(1,), dtype="float64", init="ones")
     own.initialize()
-    trainer = gluon.Trainer([own], "sgd", {"learning_rate": lr})
+    trainer = gluon.Trainer([own], "sgd", {"learning_rate": lr, "wd": weight_decay})
     with autograd.record():
         value = own.data() * 1
     value.backward()
@@ -77,6 +90,7 @@ def one_parameter_step(lr):
     return parameter.item(), float(own.data())
 
 
+@needs_both
 def test_mxnet_stores_the_learning_rate_as_float32():
     with_torch, with_mxnet = one_parameter_step(0.2)
     np.testing.assert_allclose(with_torch, 1 - 0.2, rtol=1e-15)
@@ -84,10 +98,20 @@ def test_mxnet_stores_the_learning_rate_as_float32():
     assert with_torch != with_mxnet
 
 
-def test_with_a_learning_rate_that_float32_holds_exactly_they_agree():
-    np.testing.assert_equal(*one_parameter_step(0.25))
+@needs_both
+def test_mxnet_stores_the_weight_decay_as_float32():
+    with_torch, with_mxnet = one_parameter_step(0.25, weight_decay=5e-4)
+    np.testing.assert_allclose(with_torch, 1 - 0.25 * (1 + 5e-4), rtol=1e-15)
+    np.testing.assert_allclose(with_mxnet, 1 - 0.25 * (1 + float(np.float32(5e-4))), rtol=1e-15)
+    assert with_torch != with_mxnet
 
 
+@needs_both
+def test_with_numbers_that_float32_holds_exactly_they_agree():
+    np.testing.assert_equal(*one_parameter_step(0.25, weight_decay=2**-11))
+
+
+@needs_both
 def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
     """`trainer.step(32)` divides by 32 whatever the batch; ours divides by the pictures that are there."""
     from mxnet import autograd, gluon
@@ -108,6 +132,7 @@ def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
     np.testing.assert_allclose(1 - updated(step=32), 0.25 / 4)
 
 
+@needs_both
 def test_the_trainer_of_gluon_sorts_parameters_by_name():
     """So optimiser state is matched by a parameter's place in the network, not by its index."""
     backend = load_backend("mxnet")
@@ -121,6 +146,7 @@ def test_the_trainer_of_gluon_sorts_parameters_by_name():
     assert order != trained
 
 
+@needs_both
 def test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions():
     import torch
     from mxnet import np as mxnp
@@ -130,13 +156,78 @@ def test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions():
     assert mxnp.array(scores).argsort()[::-1].asnumpy().tolist() == [2, 1, 0, 3]
 
 
+@needs_both
+def test_a_class_label_out_of_range_is_an_error_in_torch_and_clipped_in_mxnet():
+    logits, label = np.array([[[0.0, 1.0]]]), np.array([[5]])  # two classes
+    losses = {}
+    for name in ("torch", "mxnet"):
+        b = load_backend(name)
+        losses[name] = lambda value, b=b: b.data.to_numpy(
+            b.losses.cross_entropy(b.data.to_device(logits), b.data.to_device(value))
+        )
+    with pytest.raises(IndexError):
+        losses["torch"](label)
+    np.testing.assert_array_equal(losses["mxnet"](label), losses["mxnet"](np.array([[1]])))
+
+
+@needs_both
+def test_the_anchor_operator_of_mxnet_has_float32_only():
+    import mxnet
+    from mxnet import np as mxnp
+    from mxnet import npx
+
+    backend = load_backend("mxnet")
+    arguments = {"sizes": (0.2, 0.272), "ratios": (1, 2, 0.5)}
+    float32, float64 = (mxnp.zeros((1, 1, 3, 3), dtype=dtype) for dtype in ("float32", "float64"))
+    assert npx.multibox_prior(float32, **arguments).dtype == np.float32
+    with pytest.raises(mxnet.MXNetError, match="Unsupported data type"):
+        npx.multibox_prior(float64, **arguments)
+    ours = backend.anchors.multibox_prior(float64, **arguments).asnumpy()
+    np.testing.assert_allclose(ours, multibox_prior(np.zeros((3, 3)), **arguments), rtol=0, atol=1e-15)
+
+
+@needs_both
 def test_importing_mxnet_leaves_both_frameworks_every_core():
     """MXNet alone would take half of the processors for hyper-threads, and tell OpenMP so for PyTorch as well."""
-    import subprocess
-    import sys
-
-    counts = []
-    for imports in ("torch", "ssd_mxnet, torch"):
-        code = f"import warnings; warnings.simplefilter('ignore'); import {imports}; print(torch.get_num_threads())"
-        counts.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    code = "import warnings; warnings.simplefilter('ignore'); import {}; print(torch.get_num_threads())"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code.format(imports)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for imports in ("torch", "ssd_mxnet, torch")
+    ]
+    counts = [int(run.communicate(timeout=120)[0]) for run in runs]
     assert counts[0] == counts[1]
+
+
+ROWS = {
+    "running variance of BatchNorm": [test_torch_keeps_the_unbiased_variance_and_mxnet_the_biased_one],
+    "momentum of BatchNorm, 0.9": [test_mxnet_stores_the_momentum_of_batch_normalisation_as_float32],
+    "running statistics are updated": [test_mxnet_updates_running_statistics_in_the_backward_pass],
+    "learning rate, weight decay": [
+        test_mxnet_stores_the_learning_rate_as_float32,
+        test_mxnet_stores_the_weight_decay_as_float32,
+        test_with_numbers_that_float32_holds_exactly_they_agree,
+    ],
+    "short last batch": [test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet],
+    "order of parameters in the optimiser": [test_the_trainer_of_gluon_sorts_parameters_by_name],
+    "ties of scores in `argsort`": [test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions],
+    "a class label that the network does not have": [
+        test_a_class_label_out_of_range_is_an_error_in_torch_and_clipped_in_mxnet
+    ],
+    "anchor operator": [test_the_anchor_operator_of_mxnet_has_float32_only],
+    "threads": [test_importing_mxnet_leaves_both_frameworks_every_core],
+}
+"""The first cell of each row of the README's table, and the tests that show it."""
+
+
+def test_every_row_of_the_readme_has_a_test_and_every_test_a_row():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## Known divergences\n")[1].split("\n## ")[0]
+    header, _, *rows = re.findall(r"^\| *(.*?) *\|", section, re.MULTILINE)
+    assert header == "what"
+    assert rows == list(ROWS)
+    shown = [test.__name__ for tests in ROWS.values() for test in tests]
+    here = [name for name in globals() if name.startswith("test_")]
+    assert sorted([*shown, "test_every_row_of_the_readme_has_a_test_and_every_test_a_row"]) == sorted(here)

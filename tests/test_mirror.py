@@ -73,6 +73,14 @@ KNOWN = {
         "__init__, forward",
         "__init__, hybrid_forward",
     ): "a Gluon block that can be hybridized is written as hybrid_forward(F, X)",
+    Difference(
+        "weights.py",
+        "",
+        "public names",
+        "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum, "
+        "read_state_dict, write_state_dict",
+        "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum",
+    ): "only PyTorch can read its own file; MXNet's is read in pure Python, by ssd_common.params_file",
 }
 """Every difference that is meant, and why it is."""
 

@@ -1,4 +1,4 @@
-"""Whatever the boxes, numpy and both backends agree: empty, inverted, infinite, tied, touching and identical ones."""
+"""Whatever the boxes, numpy, PyTorch and MXNet agree: empty, inverted, infinite, tied, touching and identical ones."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from ssd_common import anchors, boxes, detection, targets
 
 agree = settings(
-    max_examples=200,
+    max_examples=1000,
     deadline=None,
     derandomize=True,
-    # The fixture `backend` is a module: nothing in it is left over from one example to the next.
+    # The only fixture of a test's own switches off warnings: nothing is left over from one example to the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -57,11 +57,18 @@ def same_number(draw, *box_kinds):
 
 
 @st.composite
+def feature_maps(draw):
+    """Return a small feature map, seldom a square one."""
+    return np.zeros((draw(st.integers(1, 4)), draw(st.integers(1, 4))))
+
+
+RATIOS = st.sampled_from([[1], [1, 2], [2, 0.5, 1]])
+
+
+@st.composite
 def grids(draw):
-    """Return the anchors of a small feature map, seldom a square one."""
-    feature_map = np.zeros((draw(st.integers(1, 4)), draw(st.integers(1, 4))))
-    sizes = draw(st.lists(SIDES, min_size=1, max_size=2))
-    return anchors.multibox_prior(feature_map, sizes, draw(st.sampled_from([[1], [1, 2], [2, 0.5, 1]])))
+    """Return the anchors of a small feature map."""
+    return anchors.multibox_prior(draw(feature_maps()), draw(st.lists(SIDES, min_size=1, max_size=2)), draw(RATIOS))
 
 
 @st.composite
@@ -121,45 +128,63 @@ def of_backend(backend, function, *arguments, **options):
 
 @given(arrays(any_box), arrays(any_box))
 @agree
-def test_box_iou(backend, boxes1, boxes2):
-    reference, ours = boxes.box_iou(boxes1, boxes2), of_backend(backend, backend.boxes.box_iou, boxes1, boxes2)
-    np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-12)
+def test_box_iou(backends, boxes1, boxes2):
+    reference = boxes.box_iou(boxes1, boxes2)
+    for b in backends:
+        np.testing.assert_allclose(of_backend(b, b.boxes.box_iou, boxes1, boxes2), reference, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(boxes.box_iou(boxes2, boxes1), reference.T)
     assert ((reference >= 0) & (reference <= 1)).all()
 
 
 @given(arrays(any_box))
 @agree
-def test_formats(backend, array):
+def test_formats(backends, array):
     for name in ("box_corner_to_center", "box_center_to_corner"):
-        ours = of_backend(backend, getattr(backend.boxes, name), array)
-        np.testing.assert_array_equal(ours, getattr(boxes, name)(array))
+        reference = getattr(boxes, name)(array)
+        for b in backends:
+            np.testing.assert_array_equal(of_backend(b, getattr(b.boxes, name), array), reference)
 
 
 @given(same_number(with_area, with_area))
 @agree
-def test_offsets_and_their_inverse(backend, pair):
+def test_offsets_and_their_inverse(backends, pair):
     offsets = boxes.offset_boxes(*pair, eps=0)
-    ours = of_backend(backend, backend.boxes.offset_boxes, *pair, eps=0)
-    np.testing.assert_allclose(ours, offsets, rtol=1e-12, atol=1e-12)
-    for inverse in (boxes.offset_inverse, lambda *a: of_backend(backend, backend.boxes.offset_inverse, *a)):
-        np.testing.assert_allclose(inverse(pair[0], offsets), pair[1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(boxes.offset_inverse(pair[0], offsets), pair[1], rtol=0, atol=1e-12)
     assert np.isfinite(boxes.offset_boxes(*pair)).all()
+    for b in backends:
+        ours = of_backend(b, b.boxes.offset_boxes, *pair, eps=0)
+        np.testing.assert_allclose(ours, offsets, rtol=1e-12, atol=1e-12)
+        inverse = of_backend(b, b.boxes.offset_inverse, pair[0], offsets)
+        np.testing.assert_allclose(inverse, pair[1], rtol=0, atol=1e-12)
 
 
 @given(same_number(with_area, any_box))
 @agree
-def test_boxes_from_any_offsets(backend, pair):
-    ours = of_backend(backend, backend.boxes.offset_inverse, *pair)
-    np.testing.assert_allclose(ours, boxes.offset_inverse(*pair), rtol=1e-12, atol=1e-12)
+def test_boxes_from_any_offsets(backends, pair):
+    reference = boxes.offset_inverse(*pair)
+    for b in backends:
+        ours = of_backend(b, b.boxes.offset_inverse, *pair)
+        np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-12)
+
+
+@given(feature_maps(), st.lists(SIDES, min_size=1, max_size=3), RATIOS)
+@agree
+def test_multibox_prior(backends, feature_map, sizes, ratios):
+    reference = anchors.multibox_prior(feature_map, sizes, ratios)
+    assert reference.shape == (1, feature_map.size * (len(sizes) + len(ratios) - 1), 4)
+    assert (boxes.box_corner_to_center(reference)[..., 2:] > 0).all()
+    for b in backends:
+        ours = b.data.to_numpy(b.anchors.multibox_prior(b.data.to_device(feature_map), sizes, ratios))
+        np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-12)
 
 
 @given(arrays(any_box, max_size=4), arrays(any_box, min_size=1), st.sampled_from([0.25, 0.5, 0.75]))
 @agree
-def test_assign_anchor_to_bbox(backend, truth, any_anchors, threshold):
+def test_assign_anchor_to_bbox(backends, truth, any_anchors, threshold):
     reference = targets.assign_anchor_to_bbox(truth, any_anchors, threshold)
-    ours = of_backend(backend, backend.targets.assign_anchor_to_bbox, truth, any_anchors, threshold)
-    np.testing.assert_array_equal(ours, reference)
+    for b in backends:
+        ours = of_backend(b, b.targets.assign_anchor_to_bbox, truth, any_anchors, threshold)
+        np.testing.assert_array_equal(ours, reference)
     overlaps = boxes.box_iou(any_anchors, truth)
     for anchor in np.flatnonzero(reference >= 0):
         assert overlaps[anchor, reference[anchor]] > 0
@@ -169,23 +194,25 @@ def test_assign_anchor_to_bbox(backend, truth, any_anchors, threshold):
 
 @given(grids(), label_batches())
 @agree
-def test_multibox_target(backend, grid, labels):
+def test_multibox_target(backends, grid, labels):
     reference = targets.multibox_target(grid, labels)
-    ours = of_backend(backend, backend.targets.multibox_target, grid, labels)
-    np.testing.assert_allclose(ours[0], reference[0], rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(ours[1], reference[1])
-    np.testing.assert_array_equal(ours[2], reference[2])
+    for b in backends:
+        ours = of_backend(b, b.targets.multibox_target, grid, labels)
+        np.testing.assert_allclose(ours[0], reference[0], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(ours[1], reference[1])
+        np.testing.assert_array_equal(ours[2], reference[2])
     assert np.isfinite(reference[0]).all()
     np.testing.assert_array_equal(reference[1], np.repeat(reference[2] > 0, 4, axis=1))
 
 
 @given(scored_boxes(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 @agree
-def test_nms(backend, case, threshold):
+def test_nms(backends, case, threshold):
     array, scores, class_ids = case
     reference = detection.nms(array, scores, threshold, class_ids=class_ids)
-    ours = of_backend(backend, backend.detection.nms, array, scores, threshold, class_ids=class_ids)
-    np.testing.assert_array_equal(ours, reference)
+    for b in backends:
+        ours = of_backend(b, b.detection.nms, array, scores, threshold, class_ids=class_ids)
+        np.testing.assert_array_equal(ours, reference)
     assert (np.diff(scores[reference]) <= 0).all()
     overlaps = np.triu(boxes.box_iou(array[reference], array[reference]), 1)
     if class_ids is not None:
@@ -195,8 +222,9 @@ def test_nms(backend, case, threshold):
 
 @given(predictions(), OPTIONS)
 @agree
-def test_multibox_detection(backend, case, options):
+def test_multibox_detection(backends, case, options):
     reference = detection.multibox_detection(*case, **options)
-    ours = of_backend(backend, backend.detection.multibox_detection, *case, **options)
-    np.testing.assert_array_equal(ours[..., :2], reference[..., :2])
-    np.testing.assert_allclose(ours[..., 2:], reference[..., 2:], rtol=1e-12, atol=1e-12)
+    for b in backends:
+        ours = of_backend(b, b.detection.multibox_detection, *case, **options)
+        np.testing.assert_array_equal(ours[..., :2], reference[..., :2])
+        np.testing.assert_allclose(ours[..., 2:], reference[..., 2:], rtol=1e-12, atol=1e-12)

@@ -36,6 +36,6 @@ def test_every_make_target_that_is_named_exists():
 
 
 def test_every_verb_that_is_named_exists():
-    cli = (ROOT / "ssd_common" / "cli.py").read_text(encoding="utf-8")
+    cli = (ROOT / "ssd_common" / "cli" / "__init__.py").read_text(encoding="utf-8")
     for verb in re.findall(r"^tinyssd (\w+)", README, re.MULTILINE):
         assert f'("{verb}", ' in cli or f'name="{verb}"' in cli, verb

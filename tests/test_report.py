@@ -37,6 +37,7 @@ class Row:
     tolerance: float = 1e-12
     passed: bool = True
     note: str = ""
+    caused_by: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.errors is None:
@@ -47,19 +48,22 @@ NAMES = ("anchors", "IoU", "assignment", "offsets", "NMS keep set", "detection r
 NAMES += ("loss", "every gradient", "one SGD step", "twenty steps")
 NAMES += ("a checkpoint of one framework resumed in the other", "detections on real pictures")
 LADDER = [Row(rung=number, name=name) for number, name in enumerate(NAMES, 1)]
+TRAINED = [Row(rung=13, name=f"trained: {name}") for name in ("kept", "scores", "boxes", "AP")]
 FAILED = [replace(row, passed=False, note="three ties [bold]") if row.rung == 5 else row for row in LADDER]
+AFTER_7 = [replace(row, passed=row.rung < 7, caused_by=(7,) if row.rung > 7 else ()) for row in LADDER[:9]]
+"""Rung 7 fails, and 8 and 9 because of it."""
 
 
 def full_report(rows: list[Row] = LADDER, **changes: Any) -> dict[str, Any]:
     epochs = [{"epoch": 1.0, "loss": 0.5, "val_ap": None}, {"epoch": 2.0, "loss": 0.25, "val_ap": 0.274}]
-    failed = [row.name for row in rows if not row.passed]
+    failed = [row.name for row in rows if not row.passed and not row.caused_by]
     return {
         "title": "Side by side",
         "command": "tinyssd compare --check",
         "created": "2025-01-31",
         "dtype": "float64",
-        "verdict": {"passed": not failed, "failed": failed},
-        "ladder": [asdict(row) for row in rows],
+        "verdict": {"passed": all(row.passed for row in rows), "failed": failed},
+        "ladder": [asdict(row) | {"caused_by": list(row.caused_by)} for row in rows],  # JSON has no tuples
         "training": {"torch": epochs, "mxnet": epochs},
         "baselines": {"class_error": 4.8e-3, "bbox_mae": 5.2e-3},
         "versions": {"torch": "2.12.1"},
@@ -79,7 +83,7 @@ def printed(table: Table, width: int) -> list[str]:
 class Page(HTMLParser):
     """The tags, attributes and texts of a page; fails on a tag that is closed out of order."""
 
-    VOID = ("meta", "link", "img")
+    VOID = ("meta", "link", "img", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -137,6 +141,22 @@ def test_a_number_is_printed_with_two_digits_or_as_the_whole_number_it_is(value:
         (full_report(LADDER[:1]), "The only rung passes"),
         (full_report(FAILED), "Rung 5 (NMS keep set) fails"),
         (full_report([replace(row, passed=row.rung > 2) for row in LADDER]), "Rungs 1 (anchors), 2 (IoU) fail"),
+        (full_report([*LADDER[:12], *TRAINED]), "All 13 rungs pass"),
+        (full_report(TRAINED), "The only rung passes"),
+        (full_report(AFTER_7), "Rung 7 (logits with the same weights) fails; rungs 8, 9 stand on it"),
+        (full_report(AFTER_7[:8]), "Rung 7 (logits with the same weights) fails; rung 8 stands on it"),
+        (
+            full_report([replace(LADDER[0], passed=False), *AFTER_7[6:]]),
+            "Rungs 1 (anchors), 7 (logits with the same weights) fail; rungs 8, 9 stand on them",
+        ),
+        (
+            full_report([replace(row, passed=row.name.endswith("AP")) for row in TRAINED]),
+            "Rung 13 (trained: kept, trained: scores, trained: boxes) fails",
+        ),
+        (
+            full_report([AFTER_7[6], *(replace(row, passed=False, caused_by=(7,)) for row in TRAINED)]),
+            "Rung 7 (logits with the same weights) fails; rung 13 stands on it",
+        ),
         (full_report([]), "No rung was compared"),
         ({}, "The comparison did not pass"),
     ],
@@ -182,6 +202,46 @@ def test_a_failure_is_told_in_words_and_its_note_is_below_the_table() -> None:
     lines = printed(report.ladder_table(FAILED, width=100), 100)
     assert [line.split()[0] for line in lines if line.rstrip().endswith("FAIL")] == ["5"]
     assert lines[-1].strip() == "rung 5: three ties [bold]"
+
+
+def test_a_rung_that_fails_because_of_others_names_them() -> None:
+    rows = [*AFTER_7, replace(LADDER[9], passed=False, caused_by=(7, 8))]
+    lines = printed(report.ladder_table(rows, 100), 100)
+    outcomes = {int(line.split()[0]): line.rstrip() for line in lines if re.match(r" *\d", line)}
+    assert outcomes[7].endswith("  FAIL")
+    assert outcomes[8].endswith("  after 7")
+    assert outcomes[10].endswith(" after 7, 8")
+    assert sum("FAIL" in line for line in outcomes.values()) == 1
+
+
+def test_a_rung_that_fails_because_of_others_is_not_red() -> None:
+    console = Console(width=100, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(report.ladder_table(AFTER_7, 100))
+    red, yellow, green = ("\x1b[1;31m", "\x1b[33m", "\x1b[32m")
+    assert re.findall(r"(\x1b\[[\d;]+m)(pass|FAIL|after \d)", capture.get()) == [
+        *[(green, "pass")] * 6,
+        (red, "FAIL"),
+        *[(yellow, "after 7")] * 2,
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_many_causes_wrap_and_cut_nothing_off(width: int) -> None:
+    rows = [replace(row, passed=False, caused_by=(1, 4, 5, 7, 8, 9, 10)) for row in LADDER[10:]]
+    lines = printed(report.ladder_table(rows, width), width)
+    text = " ".join(lines)
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    assert text.count("1.0e-12") == 3
+    assert text.count("10") == 3
+
+
+def test_a_note_that_rungs_share_is_printed_once() -> None:
+    rows = [replace(row, passed=False, note="rounding") for row in (*LADDER[6:8], *TRAINED)]
+    lines = printed(report.ladder_table([*rows, replace(LADDER[0], note="passed")], width=100), 100)
+    assert lines[-1].strip() == "rungs 7, 8, 13: rounding"
+    assert sum("rounding" in line for line in lines) == 1
 
 
 def test_the_reference_is_told_from_what_does_not_apply() -> None:
@@ -312,6 +372,41 @@ def test_a_table_scrolls_in_a_container_of_its_own(tmp_path: Path) -> None:
     assert len(tables) == 7  # the ladder, the summary, two backends, versions, machine, configuration
     assert {parents[-1] for parents in tables} == {"div"}
     assert re.search(r"\.scroll {[^}]*overflow-x: auto", report_html.CSS)
+
+
+def test_the_page_tells_a_rung_that_fails_by_itself_from_those_that_stand_on_it(tmp_path: Path) -> None:
+    parsed = page(tmp_path, full_report(AFTER_7))
+    cells = [attributes for tag, attributes, _ in parsed.tags if attributes.get("data-label") == "pass" and tag == "td"]
+    assert [cell["class"] for cell in cells] == ["pass"] * 6 + ["fail"] + ["soft"] * 2
+    assert parsed.texts.count("after 7") == 2
+    assert "stands on rung N" in " ".join(parsed.texts)
+    assert "stands on" not in " ".join(page(tmp_path, full_report()).texts)
+
+
+def test_only_the_outcome_of_a_rung_is_coloured(tmp_path: Path) -> None:
+    parsed = page(tmp_path, {"config": {"grade": "pass", "other": "FAIL"}})
+    cells = [attributes["class"] for tag, attributes, _ in parsed.tags if tag == "td"]
+    assert cells == ["word", "word"]
+
+
+def test_on_a_phone_every_number_of_a_rung_still_has_its_name(tmp_path: Path) -> None:
+    """The header is hidden there: a rung is a card, and a cell carries the header of its column."""
+    parsed = page(tmp_path, {"ladder": full_report(LADDER)["ladder"]})
+    labels = [attributes["data-label"] for tag, attributes, _ in parsed.tags if tag == "td"]
+    header = [parsed.texts[parsed.texts.index("what") :][n] for n in range(10)]
+    assert labels == header[1:] * 13
+    narrow = report_html.CSS.partition("@media (max-width: 40rem)")[2]
+    assert ".ladder thead { display: none; }" in narrow
+    assert "attr(data-label)" in narrow
+
+
+def test_on_a_phone_a_wide_picture_scrolls_or_is_shown_whole(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(PNG)
+    parsed = page(tmp_path, {}, {"a picture": tmp_path / "picture.png"})
+    (parents,) = [parents for tag, _, parents in parsed.tags if tag == "img"]
+    assert parents[-2:] == ("figure", "div")
+    assert [attributes for tag, attributes, _ in parsed.tags if tag == "input"] == [{"type": "checkbox"}]
+    assert "figure:not(:has(:checked)) img { max-width: 60rem; }" in report_html.CSS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""The command line: `tinyssd train | eval | predict | compare | convert | data | info`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import tyro
+
+from ssd_common.cli.comparison import compare
+from ssd_common.cli.flags import PROGRAM
+from ssd_common.cli.inference import evaluate, predict
+from ssd_common.cli.tools import convert, info, list_data
+from ssd_common.cli.training import train
+from ssd_common.errors import InputError
+
+DESCRIPTION = "One detector, written twice: the single shot multibox detector in PyTorch and in MXNet."
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a check failed, 2 bad usage or bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    command = tyro.extras.SubcommandApp()
+    for name, verb in (
+        ("train", train),
+        ("eval", evaluate),
+        ("predict", predict),
+        ("compare", compare),
+        ("convert", convert),
+        ("info", info),
+    ):
+        command.command(name=name)(verb)
+    command.command(name="data")(list_data)
+    try:
+        code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
+    except (InputError, OSError) as error:
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"{PROGRAM}: {message}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,118 @@
+"""The verb `compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from contextlib import closing
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from ssd_common.cli.flags import (
+    PROGRAM,
+    DataSpec,
+    Device,
+    OptionalFloat,
+    OptionalInt,
+    OptionalPath,
+    PresetName,
+    check_file,
+    new_console,
+    splits,
+)
+from ssd_common.errors import InputError
+
+DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps in the same time
+
+
+def compare(
+    data: DataSpec = "synthetic",
+    data_dir: OptionalPath = None,
+    preset: PresetName = "book",
+    epochs: int = DEMO_EPOCHS,
+    batch_size: int = DEMO_BATCH,
+    lr: OptionalFloat = None,
+    seed: OptionalInt = None,
+    limit: Annotated[int | None, arg(metavar="INT")] = DEMO_PICTURES,
+    dtype: Literal["float64", "float32"] = "float64",
+    steps: int = 20,
+    pictures: int = 100,
+    rungs: Annotated[str | None, arg(metavar="FIRST-LAST", help_behavior_hint="")] = None,
+    weights: OptionalPath = None,
+    device: Device = "auto",
+    out: OptionalPath = None,
+    json: OptionalPath = None,
+    html: OptionalPath = None,
+    check: FlagCreatePairsOff[bool] = False,
+) -> int:
+    """Train both frameworks alike, climb the parity ladder, and write a report.
+
+    Args:
+        data: Data set: synthetic or pikachu.
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        preset: Configuration: book or straight-dope.
+        epochs: Passes over the training pictures; 0 climbs the ladder only.
+        batch_size: Pictures a step.
+        lr: Learning rate (default: the preset's).
+        seed: Seed of the initial weights and of the order of the pictures.
+        limit: Use only the first so many training pictures.
+        dtype: Precision of the ladder.
+        steps: Steps of rung 11.
+        pictures: Validation pictures of rung 13.
+        rungs: Rungs to climb, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
+        weights: Weights file to start from, as eval and predict take it.
+        device: Where to train: auto, cpu, gpu, or gpu:1. The ladder runs on the CPU.
+        out: Run folder to write (default: runs/compare-DATA).
+        json: File to write the report to as well, as JSON.
+        html: File to write the report to as well, as HTML.
+        check: Exit with 1 if a rung fails.
+    """
+    import shutil
+
+    from ssd_common.backends import BACKENDS, load_backend
+    from ssd_common.compare import compare as compare_backends
+    from ssd_common.config import get_preset
+    from ssd_common.experiment import change_training, first_checkpoint
+    from ssd_common.parity import NUM_RUNGS, parse_rungs
+    from ssd_common.runs import RunFolder, new_folder
+
+    for name, number in (("steps", steps), ("pictures", pictures)):
+        if number < 1:
+            raise InputError(f"--{name} must be at least 1, got {number}")
+    check_file("--json", json)
+    check_file("--html", html)
+    has_trained = bool(weights or epochs)
+    climbed = parse_rungs(rungs or f"1-{NUM_RUNGS if has_trained else NUM_RUNGS - 1}")
+    if NUM_RUNGS in climbed and not has_trained:
+        raise InputError(f"--rungs {rungs}: rung {NUM_RUNGS} needs trained weights: --weights, or --epochs above 0")
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
+    chosen = change_training(get_preset(preset), changes)
+    training, validation = splits(data, data_dir, limit)
+    backends = {name: load_backend(name) for name in BACKENDS}
+    start = first_checkpoint(chosen, training, weights)
+    chosen = dataclasses.replace(chosen, model=start.model, predict=start.predict)
+    devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
+    with closing(RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console(), [])) as run:
+        result = compare_backends(
+            backends,
+            run,
+            training,
+            validation,
+            chosen,
+            start.weights,
+            dtype=dtype,
+            steps=steps,
+            pictures=pictures,
+            rungs=climbed,
+            devices=devices,
+            command=" ".join([PROGRAM, *sys.argv[1:]]),
+        )
+        for copy, name in ((json, "report.json"), (html, "report.html")):
+            if copy is not None:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run.path / name, copy)
+        failed = result["verdict"]["failed"]
+        run.log(f"the ladder failed at: {', '.join(failed)}" if failed else "every rung of the ladder passed")
+        run.log(f"wrote {run.path}: report.html, report.json, curves and detections")
+    return 1 if check and failed else 0

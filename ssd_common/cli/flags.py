@@ -1,0 +1,53 @@
+"""What the verbs of the command line share: the types of their flags, checks, the console."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from ssd_common.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ssd_common.data.dataset import Dataset
+
+# Everything else is imported by the verb that needs it: `tinyssd --help` must not wait for numpy, or for a framework.
+
+PROGRAM = "tinyssd"
+
+# Flags as the help shows them; values are checked where they are used, with the same message as in Python.
+BackendName = Annotated[str, arg(metavar="torch|mxnet")]
+PresetName = Annotated[str, arg(metavar="book|straight-dope")]
+OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")]
+DataSpec = Annotated[str, arg(metavar="SPEC")]
+OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
+Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
+OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+
+
+def splits(data: str, data_dir: Path | None, limit: int | None) -> tuple[Dataset, Dataset]:
+    """Return the training pictures, at most `limit`, and the validation pictures of a data set."""
+    from ssd_common.data import load_dataset
+
+    if ":" in data:
+        raise InputError(f"--data {data}: training uses both splits; name the data set alone")
+    return load_dataset(data, "train", data_dir=data_dir, limit=limit), load_dataset(data, "val", data_dir=data_dir)
+
+
+def check_file(flag: str, path: Path | None) -> None:
+    """Raise InputError, before any work is done, if the file to be written is a folder."""
+    if path is not None and path.is_dir():
+        raise InputError(f"{flag} {path}: a folder; name a file")
+
+
+def new_console() -> Console:
+    """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 110)

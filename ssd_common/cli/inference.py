@@ -1,0 +1,116 @@
+"""The verbs `eval` and `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ssd_common.cli.flags import (
+    BackendName,
+    Device,
+    OptionalInt,
+    OptionalPath,
+    OptionalPreset,
+    OptionalSpec,
+    check_file,
+    new_console,
+)
+from ssd_common.errors import InputError
+
+
+def evaluate(
+    weights: Annotated[Path, arg(metavar="FILE")],
+    backend: BackendName = "torch",
+    preset: OptionalPreset = None,
+    data: OptionalSpec = None,
+    data_dir: OptionalPath = None,
+    limit: OptionalInt = None,
+    device: Device = "auto",
+    json: OptionalPath = None,
+) -> int:
+    """Measure a detector on a data set.
+
+    Args:
+        weights: Weights file; also the chapters' own, see convert.
+        backend: Framework to run in.
+        preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
+        data: Data set, its val split unless named as SPEC:SPLIT (default: the one the weights were trained on).
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        limit: Use only the first so many pictures.
+        device: auto, cpu, gpu, or gpu:1.
+        json: File to write the metrics to.
+    """
+    from ssd_common import report
+    from ssd_common.backends import load_backend
+    from ssd_common.config import get_preset
+    from ssd_common.convert import load_weights
+    from ssd_common.data import load_dataset
+
+    check_file("--json", json)
+    checkpoint = load_weights(weights, get_preset(preset) if preset else None)
+    if not (data or checkpoint.data):
+        raise InputError(f"{weights} does not say what it was trained on: name a data set with --data")
+    pictures = load_dataset(data or checkpoint.data.partition(":")[0], "val", data_dir=data_dir, limit=limit)
+    if pictures.class_names != checkpoint.model.class_names:
+        raise InputError(
+            f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
+            f"data set {pictures.name} has {', '.join(pictures.class_names)}"
+        )
+    framework = load_backend(backend)
+    where = framework.data.get_device(device)
+    net = framework.weights.make_net(checkpoint.model, checkpoint.weights, where)
+    loss = checkpoint.train.loss
+    metrics, _ = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    console = new_console()
+    console.print(f"{pictures.name}, {len(pictures)} pictures, {backend}", highlight=False, markup=False)
+    for name in ("ap", "ap50", "ap75", "class_error", "bbox_mae"):
+        baseline = f"  (trivial baseline {metrics[f'baseline_{name}']:.6f})" if f"baseline_{name}" in metrics else ""
+        console.print(f"  {name:<12}{metrics[name]:.6f}{baseline}", highlight=False, markup=False)
+    if json is not None:
+        report.write_json(json, {"data": pictures.name, "weights": str(weights), "backend": backend, **metrics})
+        console.print(f"wrote {json}", highlight=False, markup=False)
+    return 0
+
+
+def predict(
+    pictures: Annotated[Positional[list[Path]], arg(metavar="PICTURE_OR_FOLDER...")],
+    weights: Annotated[Path, arg(metavar="FILE")],
+    backend: BackendName = "torch",
+    preset: OptionalPreset = None,
+    score_threshold: float = 0.5,
+    device: Device = "auto",
+    out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
+) -> int:
+    """Draw the objects that a detector finds in pictures, and write detections.json.
+
+    Args:
+        pictures: Picture files, or folders of them.
+        weights: Weights file; also the chapters' own, see convert.
+        backend: Framework to run in.
+        preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
+        score_threshold: Smallest score of an object that is shown and written.
+        device: auto, cpu, gpu, or gpu:1.
+        out: Folder to write to.
+    """
+    from ssd_common.backends import load_backend
+    from ssd_common.config import get_preset
+    from ssd_common.convert import load_weights
+    from ssd_common.prediction import find_pictures, predict_files
+    from ssd_common.runs import check_output_folder
+
+    if not 0 <= score_threshold <= 1:
+        raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")
+    if not pictures:
+        raise InputError("predict needs pictures: name files or folders")
+    check_output_folder(out)
+    paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
+    framework, console = load_backend(backend), new_console()
+    found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
+    for path, objects in found:
+        text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
+        console.print(f"{path}: {text}", highlight=False, markup=False, soft_wrap=True)
+    count = f"{len(paths)} picture" + "s" * (len(paths) != 1)
+    console.print(f"wrote {out}: {count} and detections.json", highlight=False, markup=False, soft_wrap=True)
+    return 0

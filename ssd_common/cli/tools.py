@@ -1,0 +1,76 @@
+"""The verbs `convert`, `data` and `info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ssd_common.cli.flags import OptionalPreset, check_file, new_console
+from ssd_common.errors import InputError
+
+
+def convert(
+    source: Annotated[Positional[Path], arg(metavar="IN")],
+    target: Annotated[Positional[Path], arg(metavar="OUT")],
+    preset: OptionalPreset = None,
+    class_names: Annotated[str | None, arg(metavar="NAME,NAME", help_behavior_hint="")] = None,
+    names: Annotated[Literal["gluon", "straight-dope"], arg(metavar="gluon|straight-dope")] = "gluon",
+) -> int:
+    """Convert a weights file between tinyssd, the book's two editions and The Straight Dope.
+
+    Args:
+        source: Weights file: safetensors of tinyssd, Gluon's .params, The Straight Dope's .params, PyTorch's .pt.
+        target: File to write; .safetensors, .params or .pt says which.
+        preset: Configuration of a file that carries none (default: of the chapter that it comes from).
+        class_names: Names of the classes of a file that carries none.
+        names: Names in a .params file: those of Gluon's save_parameters, or the flat ones of The Straight Dope.
+    """
+    from ssd_common.config import get_preset
+    from ssd_common.convert import load_weights, save_weights
+
+    check_file("OUT", target)
+    classes = tuple(class_names.split(",")) if class_names is not None else None
+    checkpoint = load_weights(source, get_preset(preset) if preset else None, classes)
+    save_weights(target, checkpoint, names)
+    console = new_console()
+    what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.model.class_names)}"
+    console.print(f"wrote {target}: {what}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def list_data() -> int:
+    """List the data sets."""
+    from ssd_common.data import DATASETS
+
+    console = new_console()
+    for name, text in DATASETS.items():
+        console.print(f"{name:<11}{text}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def info() -> int:
+    """Show versions, devices, and the size of the book's model."""
+    from ssd_common.backends import BACKENDS, load_backend, machine, versions
+    from ssd_common.config import BOOK
+    from ssd_common.weights import count_parameters
+
+    lines = [f"{name:<14}{version}" for name, version in {**versions(), **machine()}.items()]
+    for name in BACKENDS:
+        try:
+            lines.append(f"{name + ' runs on':<14}{load_backend(name).data.get_device('auto')}")
+        except InputError as error:
+            lines.append(f"{name + ' runs on':<14}nothing: {error}")
+    model = BOOK.model
+    lines.append(f"{'parameters':<14}{count_parameters(model):,} with {model.num_classes} class")
+    lines.append("anchors")
+    for i, size in enumerate(model.feature_map_sizes):
+        per_unit = model.anchors.per_unit(i)
+        sizes = ", ".join(map(str, model.anchors.sizes[i]))
+        lines.append(f"  scale {i}: {size:>2} x {size:<2} x {per_unit} = {size * size * per_unit:>4}   sizes {sizes}")
+    lines.append(f"  in all: {model.num_anchors}")
+    console = new_console()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 0

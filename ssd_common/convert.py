@@ -1,0 +1,242 @@
+"""Weights files of others: told by their content, read into a checkpoint, and written from one.
+
+| file | written by | what names a tensor |
+|---|---|---|
+| safetensors | this package | canonical; configuration and sha256 in the metadata |
+| safetensors, `.pt`, `.pth` | `net.state_dict()` of the book's PyTorch edition | `blk_1.1.weight` |
+| `.params` | `save_parameters` of the book's MXNet edition | `blk_1.1.gamma` |
+| `.params` | the Straight Dope's chapter | `batchnorm0_gamma` |
+
+Only the first says which model it is: for the others a preset does. Only the first and the zip of PyTorch have
+checksums: in the others a changed value is read as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.backends import load_backend
+from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
+from ssd_common.errors import InputError
+from ssd_common.params_file import LIST_MAGIC, read_params, write_params
+from ssd_common.weights import (
+    FORMAT,
+    Checkpoint,
+    Weights,
+    check_weights,
+    load_checkpoint,
+    parameter_shapes,
+    read_safetensors,
+    save_checkpoint,
+)
+
+Arrays = Mapping[str, NDArray[Any]]
+
+FORMATS = {
+    ".safetensors": "tinyssd's own, with configuration, optimiser and sha256",
+    ".params": "MXNet: of the book's network (gluon) or of The Straight Dope's (straight-dope)",
+    ".pt": "PyTorch: state_dict of the book's network",
+    ".pth": "the same as .pt",
+}
+"""What `save_weights` writes, by suffix."""
+PARAMS_NAMES = ("gluon", "straight-dope")
+"""Whose names of tensors a `.params` file can have."""
+
+_GLUON_PARTS = {"weight": "gamma", "bias": "beta"}  # of batch normalisation
+_COUNTER = ".num_batches_tracked"  # of PyTorch's batch normalisation, which uses the count only if it has no momentum
+_FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the name of the network, `toyssd0_`
+_CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
+
+
+def load_weights(path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None) -> Checkpoint:
+    """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
+
+    A foreign file has weights only. Its number of classes is that of its class predictors; anchors, preprocessing and
+    the rest come from a preset. float16 becomes float32, which loses nothing.
+
+    Args:
+        path: the file.
+        preset: for a foreign file; by default the one of the chapter whose names the file has.
+        class_names: for a foreign file; by default the preset's if it has as many, otherwise "class 0", "class 1", ...
+
+    Raises:
+        InputError: the file cannot be read or is not a TinySSD of that preset and those classes; or it is one of this
+            package, which carries its own configuration, and another was given.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path)
+    if arrays is None:
+        if preset is not None or class_names is not None:
+            raise InputError(f"{path}: carries its own configuration and class names; leave preset and classes out")
+        return load_checkpoint(path)
+    arrays = {name: value for name, value in arrays.items() if not name.endswith(_COUNTER)}
+    names, usual_preset = _recognise(arrays, path)
+    return _to_checkpoint(arrays, names, preset or usual_preset, class_names, path)
+
+
+def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
+    """Write the weights of a checkpoint to a file whose suffix says which kind.
+
+    Only `.safetensors` keeps more than the weights: `.params` and `.pt` lose configuration, class names and optimiser.
+
+    Args:
+        path: ends in one of the `FORMATS`.
+        checkpoint: its weights must be those of its model; values are written in their type.
+        names: whose names the tensors of a `.params` file have. "gluon" is for `load_parameters` of the book's MXNet
+            network or of `ssd_mxnet`; "straight-dope" for the network of that chapter.
+
+    Raises:
+        InputError: unknown suffix or names, or the weights are not those of the model.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{path}: unknown suffix '{path.suffix}'; the suffixes are {', '.join(FORMATS)}")
+    if names not in PARAMS_NAMES:
+        raise InputError(f"unknown names '{names}'; those of a .params file are {', '.join(PARAMS_NAMES)}")
+    if names != "gluon" and suffix != ".params":
+        raise InputError(f"{path}: only a .params file can have the names of {names}")
+    if suffix == ".safetensors":
+        save_checkpoint(path, checkpoint)
+        return
+    weights = checkpoint.weights
+    check_weights(weights, checkpoint.model, str(path))
+    if suffix == ".params":
+        file_names = _gluon_names() if names == "gluon" else _straight_dope_names()
+        write_params(path, {file_names[name]: weights[name] for name in _CANONICAL})
+    else:
+        load_backend("torch").weights.write_state_dict(path, _state_dict(weights, checkpoint.step))
+
+
+def _read_arrays(path: Path) -> Arrays | None:
+    """Return the arrays of a foreign weights file by the file's names, or None for a file of this package."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if start[:8] == LIST_MAGIC.to_bytes(8, "little"):
+        return read_params(path)
+    if start[:4] == b"PK\3\4":
+        arrays: Arrays = load_backend("torch").weights.read_state_dict(path)
+        return arrays
+    if start[8:] == b"{":  # behind the length of the header, its JSON
+        tensors, metadata = read_safetensors(path)
+        # Either key will do, so that a damaged one does not make a file without checksum out of one with.
+        return None if metadata.get("format") == FORMAT or "sha256" in metadata else tensors
+    raise InputError(f"{path}: not a weights file: neither safetensors, nor MXNet's .params, nor a zip of torch.save")
+
+
+def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
+    """Return the file's name of each tensor by canonical name, and the preset of the chapter it belongs to."""
+    if not arrays:
+        raise InputError(f"{path}: holds no tensors")
+    for name in arrays:
+        if len(name) > 200 or not name.isprintable():  # what is left fits into a message
+            raise InputError(f"{path}: tensor {name[:80]!r} does not belong to the model")
+    if list(arrays) == [str(i) for i in range(len(arrays))]:
+        raise InputError(f"{path}: a list without names, which say what each array is: save it with save_parameters")
+    if any(name.startswith("blk_") for name in arrays):
+        gluon = any(name.endswith((".gamma", ".beta")) for name in arrays)
+        return (_gluon_names() if gluon else {name: name for name in _CANONICAL}), BOOK
+    for name in arrays:
+        if layer := _FLAT_LAYER.match(name):
+            return {canonical: layer[1] + flat for canonical, flat in _straight_dope_names().items()}, STRAIGHT_DOPE
+    raise InputError(
+        f"{path}: not the weights of a TinySSD: no tensor is called blk_0.0.0.weight, as the book's, or conv0_weight, "
+        f"as The Straight Dope's; the first is {next(iter(arrays))}"
+    )
+
+
+def _to_checkpoint(
+    arrays: Arrays, names: Mapping[str, str], preset: Preset, class_names: tuple[str, ...] | None, path: Path
+) -> Checkpoint:
+    own = set(names.values())
+    for name, array in arrays.items():
+        if name not in own:
+            raise InputError(f"{path}: tensor {name} does not belong to the model")
+        if array.dtype.kind != "f":
+            raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point")
+    weights = {name: arrays[names[name]] for name in _CANONICAL if names[name] in arrays}
+    num_classes = _count_classes(weights, names, preset, path)
+    if class_names is None:
+        numbered = tuple(f"class {i}" for i in range(num_classes))
+        class_names = preset.model.class_names if preset.model.num_classes == num_classes else numbered
+    if len(class_names) != num_classes:
+        raise InputError(
+            f"{path}: the weights have {num_classes} classes, {len(class_names)} are named ({', '.join(class_names)})"
+        )
+    model = dataclasses.replace(preset.model, class_names=class_names)
+    check_weights(weights, model, str(path), names)
+    weights = {name: value.astype(np.float32) if value.itemsize < 4 else value for name, value in weights.items()}
+    return Checkpoint(weights, model, preset.train, predict=preset.predict)
+
+
+def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, path: Path) -> int:
+    """Return the number of classes that the class predictors were made for, once the anchors are the preset's."""
+    anchors, shapes = preset.model.anchors, parameter_shapes(preset.model)
+    for i in range(NUM_BLOCKS):
+        name = f"bbox_{i}.weight"
+        if name in weights and weights[name].shape[:1] != shapes[name][:1]:
+            raise InputError(
+                f"{path}: tensor {names[name]} should be {shapes[name]} for the {anchors.per_unit(i)} anchors "
+                f"at each unit that preset {preset.name} has, found {weights[name].shape}; is it the right preset?"
+            )
+    name, per_unit = "cls_0.weight", anchors.per_unit(0)
+    if name not in weights:
+        raise InputError(f"{path}: tensor {names[name]} is missing; is it a TinySSD?")
+    shape = weights[name].shape
+    # With all of the other dimensions right, the first is one that the file has values for.
+    if shape[1:] != shapes[name][1:] or shape[0] % per_unit or shape[0] < 2 * per_unit:
+        raise InputError(
+            f"{path}: tensor {names[name]} should be ({per_unit} * (classes + 1), "
+            f"{', '.join(map(str, shapes[name][1:]))}) for {per_unit} anchors at each unit, found {shape}"
+        )
+    return shape[0] // per_unit - 1
+
+
+def _gluon_names() -> dict[str, str]:
+    """Return what Gluon calls each tensor, by canonical name."""
+    return {name: f"{layer}.{part}" for name, layer, part in _gluon_parts()}
+
+
+def _straight_dope_names() -> dict[str, str]:
+    """Return what The Straight Dope's network calls each tensor, by canonical name.
+
+    Its layers are numbered as they were made: the downsampling blocks, the predictors of each scale, the body.
+    """
+    blocks, base = [f"blk_{i}" for i in range(1, NUM_BLOCKS - 1)], [f"blk_0.{i}" for i in range(len(BASE_CHANNELS))]
+    predictors = [f"{kind}_{i}" for i in range(NUM_BLOCKS) for kind in ("cls", "bbox")]
+    convolutions = [f"{block}.{i}" for block in blocks for i in (0, 3)] + predictors
+    convolutions += [f"{block}.{i}" for block in base for i in (0, 3)]
+    normalisations = [f"{block}.{i}" for block in blocks + base for i in (1, 4)]
+    flat = {layer: f"conv{i}" for i, layer in enumerate(convolutions)}
+    flat |= {layer: f"batchnorm{i}" for i, layer in enumerate(normalisations)}
+    return {name: f"{flat[layer]}_{part}" for name, layer, part in _gluon_parts()}
+
+
+def _gluon_parts() -> Iterator[tuple[str, str, str]]:
+    """Yield the canonical name, the layer and Gluon's word for its part of each tensor."""
+    for name in _CANONICAL:
+        layer, part = name.rsplit(".", 1)
+        is_normalisation = f"{layer}.running_mean" in _CANONICAL
+        yield name, layer, _GLUON_PARTS[part] if is_normalisation and part in _GLUON_PARTS else part
+
+
+def _state_dict(weights: Weights, batches: int) -> Arrays:
+    """Return the weights with PyTorch's counters of batches, each behind the statistics it counts."""
+    state: dict[str, NDArray[Any]] = {}
+    for name in _CANONICAL:
+        state[name] = weights[name]
+        if name.endswith(".running_var"):
+            state[name.removesuffix(".running_var") + _COUNTER] = np.array(batches, np.int64)
+    return state

@@ -1,0 +1,192 @@
+"""Rungs 12 and 13 of the ladder: a training that changes framework, and what trained weights detect."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssd_common import detection
+from ssd_common.backends import Backend
+from ssd_common.boxes import offset_inverse
+from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.metrics import average_precision
+from ssd_common.parity import Array, Measured, Subject, max_difference
+from ssd_common.parity_networks import as_mxnet_stores_it, run_steps
+from ssd_common.weights import Checkpoint, Weights, load_checkpoint, save_checkpoint
+
+RESUME_STEPS = 8
+"""Steps of rung 12; the framework changes in the middle."""
+MOMENTUM = 0.9
+"""Of rung 12, where the preset has none: a velocity must survive the change too."""
+
+Predictions = tuple[Array, Array, Array]
+Detected = dict[int, tuple[int, Array]]
+
+
+def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
+    """Compare trainings that go on in the other framework, from a weights file, with trainings that do not change.
+
+    Everything that is trained is compared: the loss of every step, and the parameters at the end. The error of a
+    framework is that of the training which it began.
+    """
+    config = subject.preset.train
+    if not config.momentum:
+        config = dataclasses.replace(config, momentum=MOMENTUM, lr=config.lr * (1 - MOMENTUM))
+    config = as_mxnet_stores_it(config)
+    steps = range(min(RESUME_STEPS, len(subject.batches)))
+    half = len(steps) // 2
+
+    def go_on(b: Backend, start: Checkpoint, steps: range) -> tuple[list[float], Checkpoint]:
+        net = b.weights.make_net(start.model, start.weights, dtype=subject.dtype)
+        trainer = b.train.make_trainer(net, config)
+        b.weights.set_momentum(net, trainer, start.momentum)
+        losses = run_steps(b, net, trainer, subject, config, subject.dtype, steps)
+        momentum = b.weights.get_momentum(net, trainer)
+        return losses, Checkpoint(b.weights.get_weights(net), start.model, config, momentum, step=steps.stop)
+
+    start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, subject.preset.model, config)
+    straight, crossed = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, backend in backends.items():
+            path = Path(folder) / f"{name}.safetensors"
+            straight[name] = _training(go_on(backend, start, steps))
+            first, checkpoint = go_on(backend, start, steps[:half])
+            save_checkpoint(path, checkpoint)
+            (other,) = [b for n, b in backends.items() if n != name] or [backend]
+            second, checkpoint = go_on(other, load_checkpoint(path), steps[half:])
+            crossed[name] = _training((first + second, checkpoint))
+    errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
+    for name in backends:
+        errors[name] = max(max_difference(crossed[name], unchanged) for unchanged in straight.values())
+    difference = max_difference(*crossed.values()) if len(crossed) == 2 else None
+    return Measured(errors, difference, "both, unchanged")
+
+
+def _training(result: tuple[list[float], Checkpoint]) -> list[Array]:
+    """Return what a training is compared by: losses and parameters, not the running statistics (see rung 10)."""
+    losses, checkpoint = result
+    return [np.array(losses), *(value for name, value in checkpoint.weights.items() if "running" not in name)]
+
+
+def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[Measured, ...]:
+    """Compare what trained weights detect: kept anchors and classes, scores, boxes, average precision.
+
+    The reference is the numpy post-processing of PyTorch's predictions. Each backend is compared with it twice: its
+    post-processing of the same predictions, and its own model from picture to detections.
+    """
+    model, config = subject.preset.model, subject.preset.predict
+    assert subject.trained is not None
+    truths = [rows for _, labels in subject.pictures for rows in labels]
+    predicted = {name: _predict(b, subject, model, subject.trained) for name, b in backends.items()}
+    reference = _detect(_numpy_detect, offset_inverse, predicted["torch"], config)
+
+    def of_backend(b: Backend, predictions: list[Predictions]) -> list[Detected]:
+        def detect(*arrays: Any) -> list[Array]:
+            found: list[Array] = b.predict.detect(*map(b.data.to_device, arrays[:3]), arrays[3])
+            return found
+
+        def decode(anchors: Array, offsets: Array) -> Array:
+            decoded: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))
+            return decoded
+
+        return _detect(detect, decode, predictions, config)
+
+    own = {name: of_backend(b, predicted[name]) for name, b in backends.items()}
+    # PyTorch's post-processing of its own predictions is the same thing twice.
+    same = {name: of_backend(b, predicted["torch"]) for name, b in backends.items() if name != "torch"}
+    precision = {id(found): _precision(found, truths, model) for found in (reference, *own.values(), *same.values())}
+
+    def measured(distance: Callable[[list[Detected], list[Detected]], float]) -> Measured:
+        errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
+        for name in backends:
+            runs = [own[name]] + ([same[name]] if name in same else [])
+            errors[name] = max(distance(found, reference) for found in runs)
+        difference = distance(own["torch"], own["mxnet"]) if len(own) == 2 else None
+        return Measured(errors, difference, f"numpy {subject.dtype}")
+
+    return (
+        measured(_kept_otherwise),
+        measured(lambda a, b: _over_common(a, b, slice(0, 1))),
+        measured(lambda a, b: _over_common(a, b, slice(1, 5))),
+        measured(lambda a, b: max_difference(precision[id(a)], precision[id(b)])),
+    )
+
+
+def _predict(b: Backend, subject: Subject, model: ModelConfig, weights: Weights) -> list[Predictions]:
+    """Return anchors, logits and offsets of every batch of pictures."""
+    net = b.weights.make_net(model, weights, dtype=subject.dtype)
+    found = []
+    for images, _ in subject.pictures:
+        arrays = b.predict.forward(net, b.data.to_device(images, dtype=subject.dtype))
+        anchors, cls_preds, bbox_preds = map(b.data.to_numpy, arrays)
+        found.append((anchors, cls_preds, bbox_preds))
+    return found
+
+
+def _numpy_detect(anchors: Array, cls_preds: Array, bbox_preds: Array, config: PredictConfig) -> list[Array]:
+    """Return what `predict.detect` of a backend returns, by the numpy reference."""
+    exponentials = np.exp(cls_preds - cls_preds.max(axis=-1, keepdims=True))
+    cls_probs = (exponentials / exponentials.sum(axis=-1, keepdims=True)).transpose(0, 2, 1)
+    rows = detection.multibox_detection(
+        cls_probs,
+        bbox_preds,
+        anchors,
+        config.nms_threshold,
+        config.pos_threshold,
+        class_aware=config.class_aware,
+        clip=config.clip,
+        top_k=config.top_k,
+    )
+    return [picture[picture[:, 0] >= 0] for picture in rows]
+
+
+def _detect(
+    detect: Callable[..., list[Array]],
+    decode: Callable[[Array, Array], Array],
+    predictions: list[Predictions],
+    config: PredictConfig,
+) -> list[Detected]:
+    """Return, for each picture, the class, and score and corners, of every detection by the index of its anchor.
+
+    A detection is traced to the first anchor whose decoded box is the same to the bit; if there is none, its index is
+    negative, and no other side has it.
+    """
+    found = []
+    for anchors, cls_preds, bbox_preds in predictions:
+        boxes = decode(anchors[0], bbox_preds.reshape(len(bbox_preds), -1, 4))
+        boxes = boxes.clip(0, 1) if config.clip else boxes
+        for picture, rows in zip(boxes, detect(anchors, cls_preds, bbox_preds, config), strict=True):
+            index = {box.tobytes(): i for i, box in reversed(list(enumerate(picture)))}
+            places = [index.get(row[2:].tobytes(), -1 - i) for i, row in enumerate(rows)]
+            found.append({place: (int(row[0]), row[1:]) for place, row in zip(places, rows, strict=True)})
+    return found
+
+
+def _kept_otherwise(first: list[Detected], second: list[Detected]) -> float:
+    """Return how many anchors only one of two sides keeps, or gives another class."""
+    count = 0
+    for a, b in zip(first, second, strict=True):
+        count += sum(i not in a or i not in b or a[i][0] != b[i][0] for i in a.keys() | b.keys())
+    return float(count)
+
+
+def _over_common(first: list[Detected], second: list[Detected], columns: slice) -> float:
+    """Return the largest difference in some columns over the anchors that both sides keep."""
+    differences = [
+        max_difference(a[i][1][columns], b[i][1][columns])
+        for a, b in zip(first, second, strict=True)
+        for i in a.keys() & b.keys()
+    ]
+    return max(differences, default=0.0)
+
+
+def _precision(found: list[Detected], truths: list[Array], model: ModelConfig) -> Array:
+    """Return average precision, and that at an IoU of 0.5."""
+    rows = [np.array([[c, *values] for c, values in picture.values()]).reshape(-1, 6) for picture in found]
+    metrics = average_precision(rows, truths, model.num_classes, model.image_size)
+    return np.array([metrics["ap"], metrics["ap50"]])

@@ -1,0 +1,606 @@
+"""The defects of the book's code: one row each, from which both the page and the tests are made.
+
+`python tests/book_defects.py` prints docs/book_defects.md. tests/test_book_defects.py computes every answer.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from ssd_common.anchors import anchor_grid, multibox_prior
+from ssd_common.config import BOOK
+
+Array = np.ndarray
+
+
+class Picture(NamedTuple):
+    """A picture file and its objects, `[class_id, xmin, ymin, xmax, ymax]` in pixels."""
+
+    name: str
+    content: bytes
+    objects: list[list[float]]
+
+
+class Functions(Protocol):
+    """One implementation, the book's or ours, from numpy arrays to numpy arrays."""
+
+    def box_iou(self, boxes1: Array, boxes2: Array) -> Array:
+        """Return the overlaps."""
+
+    def assigned(self, overlaps: Array) -> Array:
+        """Return the box of each anchor, -1 for none, where `(num_anchors, num_boxes)` overlaps are given."""
+
+    def multibox_target(self, anchors: Array, labels: Array) -> list[Array]:
+        """Return offsets, mask and class labels of a batch."""
+
+    def nms(self, boxes: Array, scores: Array, iou_threshold: float) -> Array:
+        """Return the indices of the kept boxes."""
+
+    def multibox_detection(self, cls_probs: Array, offset_preds: Array, anchors: Array) -> Array:
+        """Return a row for every anchor of every picture."""
+
+    def predict(self, cls_probs: Array, offset_preds: Array, anchors: Array) -> Array:
+        """Return the detections in the first picture, with the options that prediction has by default."""
+
+    def prediction_has_graph(self) -> bool:
+        """Return whether what a network predicts can still be differentiated."""
+
+    def read(self, pictures: list[Picture]) -> list[tuple[Array, Array]]:
+        """Return `(height, width, channels)` and `(num_objects, 5)` for each picture that a data set of these has."""
+
+    def step(self, num_pictures: int) -> float:
+        """Return how far one batch of the same picture moves a weight, where the batch size is 4."""
+
+    def metrics(self, anchors: Array, labels: Array) -> str:
+        """Return what training prints of a network that predicts background everywhere, and offsets of 0."""
+
+    def examples_per_second(self, batches: list[tuple[int, float]]) -> float:
+        """Return the rate that training prints after batches of so many pictures and seconds."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """An input on which the book fails or is wrong, and every answer to it."""
+
+    key: str
+    """Its name among the tests: `pytest -k KEY`."""
+    where: str
+    """The book's function, or the part of the chapter."""
+    what: str
+    """One line."""
+    input: str
+    """In words."""
+    torch: str
+    """The answer of the book's PyTorch edition."""
+    mxnet: str
+    """The answer of the book's MXNet edition."""
+    ours: str
+    """The answer of numpy, ssd_torch and ssd_mxnet."""
+    why: str
+    """What the book's answer does to a user, and why ours is right."""
+    answer: Callable[[Functions], str]
+    """Computes the answer of one implementation."""
+    has_reference: bool = True
+    """Whether there is an answer from numpy, which neither trains nor runs a network."""
+
+
+# --- inputs
+
+GRID = multibox_prior(np.zeros((4, 4), np.float32), [0.3], [1])  # 16 anchors; 0 is the upper left one
+OBJECT = [1, 0.55, 0.55, 0.85, 0.85]  # belongs to anchor 10
+PADDING = [-1.0] * 5
+APART = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.7, 0.7], [0.7, 0.1, 0.9, 0.3]]], np.float32)
+
+
+def picture_file(
+    mode: str, size: tuple[int, int] = (256, 256), file_format: str = "PNG", orientation: int = 1
+) -> bytes:
+    """Return the content of a black picture file."""
+    image, file = Image.new(mode, size), io.BytesIO()
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(file, file_format, exif=exif)
+    return file.getvalue()
+
+
+# --- answers
+
+
+def targets(*objects: list[float], anchors: Array = GRID) -> Callable[[Functions], str]:
+    """Return a function that describes the targets of one picture with these objects."""
+    labels = np.array(objects, anchors.dtype).reshape(1, -1, 5)
+    return lambda functions: described(*functions.multibox_target(anchors, labels))
+
+
+def described(offsets: Array, mask: Array, class_labels: Array) -> str:
+    """Return the anchors of the first picture that have an object, a mask, or an offset that is not 0."""
+    offsets, mask, class_labels = offsets[0].reshape(-1, 4), mask[0].reshape(-1, 4), class_labels[0]
+    lines = []
+    for i in np.flatnonzero((offsets != 0).any(axis=1) | (mask != 0).any(axis=1) | (class_labels != 0)):
+        label = class_labels[i]
+        words = "background" if label == 0 else f"class {label - 1}" if label > 0 else "no class"
+        if not (mask[i] == 1).all():
+            words += f", mask {mask[i]}"
+        finite = np.isfinite(offsets[i]).all()
+        words += f", offsets up to {np.abs(offsets[i]).max():.1f}" if finite else ", offsets not finite"
+        lines.append(f"anchor {i}: {words}")
+    return "; ".join(lines) or "every anchor is background"
+
+
+def rows(detections: Array) -> str:
+    """Return class, score and box of each row that is not background."""
+    objects = [
+        f"class {row[0]:.0f} at {row[1]:.2f} in ({', '.join(f'{corner:.2f}' for corner in row[2:])})"
+        for row in detections
+        if row[0] >= 0
+    ]
+    return "; ".join(objects) or "nothing"
+
+
+def large_index(functions: Functions) -> str:
+    """Give box 0 to anchor 0 and box 1 to an anchor in the millions; to compute the overlaps would take seconds."""
+    overlaps = np.zeros((2**23 + 3, 2), np.float32)
+    overlaps[0, 0], overlaps[2**23 + 1, 1] = 0.3, 0.4
+    assigned = functions.assigned(overlaps)
+    return ", ".join(f"anchor {i}: box {assigned[i]}" for i in np.flatnonzero(assigned >= 0))
+
+
+def empty_overlaps(functions: Functions) -> str:
+    """Compare a point with itself, and a box with its mirror image."""
+    point, box, mirrored = [0.5, 0.5, 0.5, 0.5], [0.1, 0.1, 0.4, 0.4], [0.4, 0.1, 0.1, 0.4]
+    first, second = np.array([point, box], np.float32), np.array([point, mirrored], np.float32)
+    of_points, of_mirrored = np.diag(functions.box_iou(first, second))
+    return f"{of_points:g} and {of_mirrored:g}"
+
+
+def empty_cells(functions: Functions) -> str:
+    (_, labels), *_ = functions.read([Picture("0.png", picture_file("RGB"), [])])
+    return described(*functions.multibox_target(GRID, labels[None].astype(np.float32)))
+
+
+def kept(indices: Array) -> str:
+    return f"keeps {', '.join(f'box {index}' for index in indices)}"
+
+
+def ties(functions: Functions) -> str:
+    overlapping = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], np.float32)
+    return kept(functions.nms(overlapping, np.array([0.5, 0.5], np.float32), 0.5))
+
+
+def score_not_a_number(functions: Functions) -> str:
+    probabilities = np.array([[[np.nan, 0.3], [np.nan, 0.7]]], np.float32)
+    return rows(functions.multibox_detection(probabilities, np.zeros((1, 8), np.float32), APART[:, :2])[0])
+
+
+def box_not_a_number(functions: Functions) -> str:
+    boxes = APART[0].copy()
+    boxes[1] = np.nan
+    return kept(functions.nms(boxes, np.array([0.7, 0.8, 0.6], np.float32), 0.5))
+
+
+def no_boxes(functions: Functions) -> str:
+    keep = functions.nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5)
+    return f"{len(keep)} indices, {keep.dtype}"
+
+
+def nothing_detected(functions: Functions) -> str:
+    probabilities = np.array([[[1, 1, 1], [0, 0, 0]]], np.float32)
+    return f"{len(functions.predict(probabilities, np.zeros((1, 12), np.float32), APART))} detections"
+
+
+def two_classes(functions: Functions) -> str:
+    anchors = np.array([[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.45]]], np.float32)
+    probabilities = np.array([[[0.1, 0.1], [0.8, 0.2], [0.1, 0.7]]], np.float32)
+    return rows(functions.predict(probabilities, np.zeros((1, 8), np.float32), anchors))
+
+
+def beyond_the_edge(functions: Functions) -> str:
+    anchors = np.array([[[-0.1, 0.2, 0.3, 1.2]]], np.float32)
+    return rows(functions.predict(np.array([[[0.2], [0.8]]], np.float32), np.zeros((1, 4), np.float32), anchors))
+
+
+def graph(functions: Functions) -> str:
+    return "the whole graph" if functions.prediction_has_graph() else "numbers"
+
+
+def class_id(functions: Functions) -> str:
+    ((_, labels),) = functions.read([Picture("0.png", picture_file("RGB"), [[3, 64, 64, 128, 192]])])
+    trained = functions.multibox_target(GRID, labels[None].astype(np.float32))[2].max() - 1
+    return f"[{', '.join(f'{value:.4g}' for value in labels[0])}], trained as class {trained}"
+
+
+def two_objects(functions: Functions) -> str:
+    objects: list[list[float]] = [[0, 16, 16, 64, 64], [0, 128, 128, 192, 192]]
+    read = functions.read([Picture("0.png", picture_file("RGB"), objects)])
+    return f"objects in each picture: {', '.join(str(len(labels)) for _, labels in read)}"
+
+
+def channels(functions: Functions) -> str:
+    objects: list[list[float]] = [[0, 64, 64, 128, 192]]
+    read = functions.read([Picture(f"{mode}.png", picture_file(mode), objects) for mode in ("L", "RGBA", "RGB")])
+    return f"{', '.join(str(image.shape[2]) for image, _ in read)} channels"
+
+
+def orientation(functions: Functions) -> str:
+    content = picture_file("RGB", size=(40, 20), file_format="JPEG", orientation=6)
+    ((image, _),) = functions.read([Picture("0.jpg", content, [[0, 4, 4, 12, 12]])])
+    return f"{image.shape[1]} wide, {image.shape[0]} high"
+
+
+def short_batch(functions: Functions) -> str:
+    return f"{functions.step(1) / functions.step(4):.2f} of the step of a full batch"
+
+
+def trivial_metrics(functions: Functions) -> str:
+    rng = np.random.default_rng(0)
+    size = rng.uniform(0.12, 0.29, (8, 1, 2))
+    corner = rng.uniform(size=(8, 1, 2)) * (1 - size)
+    labels = np.concatenate((np.zeros((8, 1, 1)), corner, corner + size), axis=-1).astype(np.float32)
+    return functions.metrics(anchor_grid(BOOK.model), labels)
+
+
+def throughput(functions: Functions) -> str:
+    return f"{functions.examples_per_second([(32, 1.0)] * 31 + [(8, 0.25)]):.0f} examples/s"
+
+
+DEFECTS = (
+    Defect(
+        key="padding",
+        where="`multibox_target`",
+        what="Padding rows make background anchors positive",
+        input="16 anchors on a 4 × 4 grid, one object and two rows of −1",
+        torch="anchor 0: background, offsets up to 69.1; anchor 1: background, offsets up to 69.1; "
+        "anchor 10: class 1, offsets up to 2.5",
+        mxnet="anchor 0: background, offsets up to 69.1; anchor 1: background, offsets up to 69.1; "
+        "anchor 10: class 1, offsets up to 2.5",
+        ours="anchor 10: class 1, offsets up to 2.5",
+        why="The chapter says that the mask filters padding out, but this mask lets it in: each padding row takes the "
+        "first anchor left, and the network learns to stretch it towards a box of no size at (−1, −1). In a batch "
+        "whose fullest picture has 30 objects, a picture with one object trains 29 such anchors.",
+        answer=targets(OBJECT, PADDING, PADDING),
+    ),
+    Defect(
+        key="no_objects",
+        where="`multibox_target`",
+        what="A picture without objects raises",
+        input="labels of shape (1, 0, 5)",
+        torch="raises IndexError",
+        mxnet="raises MXNetError",
+        ours="every anchor is background",
+        why="Pictures of nothing but background teach a detector not to see things. In both editions a batch of them "
+        "ends the training.",
+        answer=targets(),
+    ),
+    Defect(
+        key="outside",
+        where="`multibox_target`",
+        what="A box that overlaps no anchor is forced onto the first one",
+        input="one object, and a second one whose label was left in pixels: (64, 64, 128, 192)",
+        torch="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
+        mxnet="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
+        ours="anchor 10: class 1, offsets up to 2.5",
+        why="Every box claims the anchor that it overlaps most, even when the overlap is 0: then that is anchor 0, "
+        "whatever it shows. The loss becomes large, and nothing says why. An overlap of 0 claims nothing, and "
+        "our readers of data refuse such a label.",
+        answer=targets(OBJECT, [4, 64, 64, 128, 192]),
+    ),
+    Defect(
+        key="zero_area",
+        where="`multibox_target`",
+        what="A box without area is forced onto the first anchor, too",
+        input="one object, and a second one whose corners are both (0.5, 0.5)",
+        torch="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
+        mxnet="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
+        ours="anchor 10: class 1, offsets up to 2.5",
+        why="Real labels have such boxes: two of the 364 pictures of the blood cell set BCCD. Anchor 0 is nowhere "
+        "near, and learns to shrink to a millionth.",
+        answer=targets(OBJECT, [4, 0.5, 0.5, 0.5, 0.5]),
+    ),
+    Defect(
+        key="inverted",
+        where="`multibox_target`",
+        what="An inverted box has offsets that are not numbers",
+        input="one object, and a second one with xmin 0.9 and xmax 0.3",
+        torch="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
+        mxnet="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
+        ours="anchor 10: class 1, offsets up to 2.5",
+        why="The logarithm of a negative width is not a number, and neither is the loss, nor any weight after the next "
+        "step. Ours has no anchor for a box without area, and the readers of data name the row of an inverted one.",
+        answer=targets(OBJECT, [0, 0.9, 0.2, 0.3, 0.6]),
+    ),
+    Defect(
+        key="more_objects_than_anchors",
+        where="`assign_anchor_to_bbox`",
+        what="A box for which no anchor is left takes the first anchor from its object",
+        input="two anchors, the left and the right half; objects of class 0 on the right, 1 on the left, 2 a small one",
+        torch="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
+        mxnet="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
+        ours="anchor 0: class 1, offsets up to 1.1; anchor 1: class 0, offsets up to 1.1",
+        why="Taken anchors are marked with −1. When all are, −1 is the largest overlap, that of anchor 0 with box 0 is "
+        "found first, and anchor 0 is given to box 0, which lies on the other side.",
+        answer=targets(
+            [0, 0.6, 0.0, 1.0, 1.0],
+            [1, 0.0, 0.0, 0.4, 1.0],
+            [2, 0.0, 0.0, 0.1, 0.1],
+            anchors=np.array([[[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]], np.float32),
+        ),
+    ),
+    Defect(
+        key="large_index",
+        where="`assign_anchor_to_bbox`",
+        what="Above 2²⁴ pairs of anchor and box, an index is rounded to another anchor",
+        input="8,388,611 anchors and two boxes, which overlap anchors 0 and 8,388,609",
+        torch="anchor 0: box 0, anchor 8388610: box 1",
+        mxnet="anchor 8388610: box 0",
+        ours="anchor 0: box 0, anchor 8388609: box 1",
+        why="The index of the best pair is divided as a float32, which has no odd numbers above 2²⁴; MXNet's `argmax` "
+        "rounds it before, so that the box can be wrong as well. Nobody is told.",
+        answer=large_index,
+    ),
+    Defect(
+        key="float64",
+        where="`multibox_target`",
+        what="Labels in float64 raise",
+        input="one object, anchors and labels in float64, as numpy and pandas make them",
+        torch="raises RuntimeError",
+        mxnet="raises MXNetError",
+        ours="anchor 10: class 1, offsets up to 2.5",
+        why="The boxes are copied into a float32 array whatever their type is: PyTorch refuses the copy, and MXNet the "
+        "division of float32 by float64. Ours keeps the type, which is what lets a float64 run tell a mistake from "
+        "rounding.",
+        answer=targets(OBJECT, anchors=GRID.astype(np.float64)),
+    ),
+    Defect(
+        key="empty_overlap",
+        where="`box_iou`",
+        what="The overlap of boxes without area is not a number",
+        input="a point with itself; a box with its mirror image, whose area is the same with a minus",
+        torch="nan and nan",
+        mxnet="nan and nan",
+        ours="0 and 0",
+        why="Both are 0 / 0. To `argmax` something that is not a number is the largest, so such a box claims an "
+        "anchor before every real one.",
+        answer=empty_overlaps,
+    ),
+    Defect(
+        key="ties",
+        where="`nms`",
+        what="Of equal scores the two editions keep different boxes",
+        input="two boxes that overlap by 0.9, both with a score of 0.5",
+        torch="keeps box 0",
+        mxnet="keeps box 1",
+        ours="keeps box 0",
+        why="An evenly coloured area gives all its anchors the same score, so the editions detect different boxes with "
+        "the same weights. One reverses the order of the other, and neither asks for a stable sort. With ours the "
+        "lower index comes first, everywhere.",
+        answer=ties,
+    ),
+    Defect(
+        key="no_boxes",
+        where="`nms`",
+        what="Of no boxes the indices are not integers",
+        input="no box and no score, as a filter by score may leave",
+        torch="0 indices, float32",
+        mxnet="0 indices, int32",
+        ours="0 indices, int64",
+        why="An index in float32 cannot be used: `boxes[keep]` raises an IndexError in the PyTorch edition.",
+        answer=no_boxes,
+    ),
+    Defect(
+        key="box_not_a_number",
+        where="`nms`",
+        what="One box that is not a number suppresses every other",
+        input="three boxes apart from each other; box 1 has the best score and corners that are not numbers",
+        torch="keeps box 1",
+        mxnet="keeps box 1",
+        ours="keeps box 1, box 0, box 2",
+        why="A box stays if its overlap is at most the threshold, and a comparison with what is not a number is false: "
+        "one broken anchor empties the picture. Ours drops what overlaps by more.",
+        answer=box_not_a_number,
+    ),
+    Defect(
+        key="score_not_a_number",
+        where="`multibox_detection`",
+        what="A score that is not a number is a detection",
+        input="two anchors apart from each other, with the scores nan and 0.7",
+        torch="class 0 at nan in (0.10, 0.10, 0.30, 0.30); class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
+        mxnet="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70); class 0 at nan in (0.10, 0.10, 0.30, 0.30)",
+        ours="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
+        why="It is not below the threshold, so it counts as an object, and `display` draws it for the same reason. In "
+        "ours it is background and sorted last.",
+        answer=score_not_a_number,
+    ),
+    Defect(
+        key="nothing_detected",
+        where="The chapter's `predict`",
+        what="A picture in which nothing is detected raises",
+        input="three anchors, background with a probability of 1",
+        torch="0 detections",
+        mxnet="raises MXNetError",
+        ours="0 detections",
+        why="The rows to keep are chosen with an empty list, of which MXNet makes an array of one row without content: "
+        "it raises as soon as it is read.",
+        answer=nothing_detected,
+    ),
+    Defect(
+        key="two_classes",
+        where="The chapter's `predict`",
+        what="An object suppresses one of another class",
+        input="two boxes that overlap by 0.875: class 0 with a score of 0.8, class 1 with 0.7",
+        torch="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
+        mxnet="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
+        ours="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50); class 1 at 0.70 in (0.10, 0.10, 0.50, 0.45)",
+        why="A rider is lost to the horse. `multibox_detection` does the same by default, so that it can be compared; "
+        "prediction suppresses within a class (`class_aware`).",
+        answer=two_classes,
+    ),
+    Defect(
+        key="beyond_the_edge",
+        where="The chapter's `predict`",
+        what="Detections reach beyond the picture",
+        input="one anchor at (−0.1, 0.2, 0.3, 1.2), offsets of 0",
+        torch="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
+        mxnet="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
+        ours="class 0 at 0.80 in (0.00, 0.20, 0.30, 1.00)",
+        why="No label does: what is outside only lowers the overlap with the object, and pixels with a negative index "
+        "are those of the other side. `multibox_detection` does the same by default; prediction clips (`clip`).",
+        answer=beyond_the_edge,
+    ),
+    Defect(
+        key="graph",
+        where="The chapter's `predict`",
+        what="A prediction keeps the whole forward pass in memory",
+        input="one picture",
+        torch="the whole graph",
+        mxnet="numbers",
+        ours="numbers",
+        why="PyTorch records what gradients need unless it is told not to. With the book's network 37 MB stay behind "
+        "every 256 × 256 picture whose detections are kept: 100 pictures fill 3.7 GB.",
+        answer=graph,
+        has_reference=False,
+    ),
+    Defect(
+        key="class_id",
+        where="`read_data_bananas`",
+        what="Class ids are divided by 256 with the coordinates",
+        input="a 256 × 256 picture with an object of class 3 at (64, 64, 128, 192)",
+        torch="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
+        mxnet="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
+        ours="[3, 0.25, 0.25, 0.5, 0.75], trained as class 3",
+        why="0 / 256 is 0, so bananas are right. With more classes all become class 0, without a word.",
+        answer=class_id,
+    ),
+    Defect(
+        key="two_objects",
+        where="`read_data_bananas`",
+        what="A picture with two objects becomes two pictures with one",
+        input="two rows of label.csv about the same picture",
+        torch="objects in each picture: 1, 1",
+        mxnet="objects in each picture: 1, 1",
+        ours="objects in each picture: 2",
+        why="In each copy the other object is background: the network is taught to see it and not to see it.",
+        answer=two_objects,
+    ),
+    Defect(
+        key="empty_cells",
+        where="`read_data_bananas`",
+        what="A picture without objects has a label that is not a number",
+        input="a row of label.csv with the name of the picture and empty cells, then `multibox_target`",
+        torch="anchor 0: no class, offsets not finite",
+        mxnet="anchor 0: no class, offsets not finite",
+        ours="every anchor is background",
+        why="pandas fills empty cells with nan, and such a row claims anchor 0, with a class below 0 and offsets that "
+        "are not numbers. Our targets ignore rows that are not finite, and our readers return no rows here.",
+        answer=empty_cells,
+    ),
+    Defect(
+        key="channels",
+        where="`read_data_bananas`",
+        what="Grey and transparent pictures do not have three channels",
+        input="a grey PNG, one with an alpha channel, and an RGB one",
+        torch="1, 4, 3 channels",
+        mxnet="3, 3, 3 channels",
+        ours="3, 3, 3 channels",
+        why="torchvision's `read_image` leaves the channels as they are in the file, and such pictures make no batch. "
+        "Ours are decoded by Pillow for both frameworks, as RGB.",
+        answer=channels,
+    ),
+    Defect(
+        key="orientation",
+        where="`read_data_bananas`",
+        what="A photograph taken upright lies on its side",
+        input='a JPEG stored 40 wide and 20 high with the EXIF orientation "rotate by 90°"',
+        torch="40 wide, 20 high",
+        mxnet="40 wide, 20 high",
+        ours="20 wide, 40 high",
+        why="Telephones store pictures so, viewers and labelling tools turn them: the boxes are those of the picture "
+        "that stands upright. So does ours.",
+        answer=orientation,
+    ),
+    Defect(
+        key="short_batch",
+        where="The chapter's training loop",
+        what="The last batch of an epoch moves the weights a quarter as far",
+        input="1 picture in the last batch of an epoch, where the batch size is 4 (in the book: 8 and 32)",
+        torch="1.00 of the step of a full batch",
+        mxnet="0.25 of the step of a full batch",
+        ours="1.00 of the step of a full batch",
+        why="`trainer.step(batch_size)` divides the loss of 1 picture by 4, so the two editions train differently. "
+        "Ours is the mean over the pictures that are there.",
+        answer=short_batch,
+        has_reference=False,
+    ),
+    Defect(
+        key="trivial_metrics",
+        where="The chapter's training loop",
+        what="A network that detects nothing has metrics that look good",
+        input="8 pictures with an object each, 0.12 to 0.29 wide and high; predicted: background and offsets of 0",
+        torch="class error 4.4e-03, bbox mae 4.7e-03",
+        mxnet="class error 4.4e-03, bbox mae 4.7e-03",
+        ours="class error 4.4e-03 (baseline 4.4e-03), bbox mae 4.7e-03 (baseline 4.7e-03)",
+        why="Both are means over all 5444 anchors, and an object concerns about 25 of them. After 20 epochs the book "
+        "prints a class error of 3.3e-03 and a bbox mae of 3.1e-03. Ours has the same two beside what detecting "
+        "nothing scores on the same pictures, and average precision.",
+        answer=trivial_metrics,
+        has_reference=False,
+    ),
+    Defect(
+        key="throughput",
+        where="The chapter's training loop",
+        what="The examples per second are those of the last batch",
+        input="31 batches of 32 pictures, one second each, and one of 8 in 0.25 s",
+        torch="4000 examples/s",
+        mxnet="4000 examples/s",
+        ours="32 examples/s",
+        why="The timer starts again with every batch, and the size of the data set is divided by what it shows in the "
+        "end. Ours divides by the sum of the steps.",
+        answer=throughput,
+    ),
+)
+
+
+PAGE = """\
+# The defects of the book's code
+
+On valid input our functions return what those of *Dive into Deep Learning* return. These are the inputs on which the
+book's code (its package `d2l` 1.0.3, in PyTorch and in MXNet) fails or is wrong, with every answer as a test computes
+it; *ours* is the answer of the numpy reference, of `ssd_torch` and of `ssd_mxnet` alike. The package does not contain
+the chapter's loops: where it says "the chapter", the test does what they do. Where the book reads `label.csv`, ours
+reads the same objects from a RecordIO file.
+
+{sections}
+
+---
+Made by `python tests/book_defects.py > docs/book_defects.md`. `tests/test_book_defects.py` computes every answer and
+compares it with the one above, so a defect that the book mends fails a test, and so does this page when it is out of
+date.
+"""
+
+
+def page() -> str:
+    """Return docs/book_defects.md."""
+    sections = []
+    for where in dict.fromkeys(defect.where for defect in DEFECTS):
+        sections.append(f"## {where}")
+        sections += [section(defect) for defect in DEFECTS if defect.where == where]
+    return PAGE.format(sections="\n\n".join(sections))
+
+
+def section(defect: Defect) -> str:
+    """Return the lines of the page about one defect."""
+    book = [f"the book in PyTorch: `{defect.torch}`", f"the book in MXNet: `{defect.mxnet}`"]
+    if defect.torch == defect.mxnet:
+        book = [f"the book, both editions: `{defect.torch}`"]
+    lines = [f"input: {defect.input}", *book, f"**ours: `{defect.ours}`**"]
+    return "\n".join((f"### {defect.what}\n", *(f"- {line}" for line in lines), "\n" + textwrap.fill(defect.why, 120)))
+
+
+if __name__ == "__main__":
+    print(page(), end="")
