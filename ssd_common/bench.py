@@ -1,0 +1,160 @@
+"""The measuring instrument of the benchmark: two ways to do the same work, timed in turn in one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ssd_common.errors import InputError
+
+PAIRS = 7
+"""Measured pairs of a case, unless asked for otherwise."""
+
+Goals = Mapping[tuple[str, str], float]
+"""The ratio that a case is to reach, by its name and backend."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """The same work done in two ways.
+
+    Both return only when the work is done: a framework that computes in the background must be made to finish, by
+    reading a number. What they return is compared once, before anything is timed.
+    """
+
+    name: str
+    backend: str
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    compare: Callable[[Any, Any], None] | None = None
+    """Called with what the first run of each returned; raises AssertionError if it is not the same."""
+    note: str = ""
+    """What a reader of the result must know."""
+
+
+class DifferentWorkError(Exception):
+    """The two sides of a case do not compute the same thing: their times would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a case took."""
+
+    name: str
+    backend: str
+    ours_s: float
+    """Median seconds of ours."""
+    peer_s: float
+    """Median seconds of the peer."""
+    ratio: float
+    """Median over the pairs of the peer's seconds divided by ours: above 1, ours is faster."""
+    spread: float
+    """Interquartile range of those ratios, divided by their median."""
+
+
+def measure(case: Case, pairs: int = PAIRS, warmup: int = 1, clock: Callable[[], float] = time.perf_counter) -> Result:
+    """Return the medians of a case, ours and the peer timed in turn: what else the machine does then falls on both.
+
+    Args:
+        case: what to time.
+        pairs: how often each side is timed.
+        warmup: how often each side runs before. The first of these runs is where the results are compared.
+        clock: returns seconds.
+
+    Raises:
+        DifferentWorkError: the two sides do not compute the same thing.
+        InputError: `pairs` is below 1, or there is no run in which to compare the results.
+    """
+    if pairs < 1:
+        raise InputError(f"pairs must be at least 1, got {pairs}")
+    if case.compare is not None and warmup < 1:
+        raise InputError(f"{case.name}: results are compared in the warm-up, which must be at least 1, got {warmup}")
+    for run in range(warmup):
+        ours, peer = case.ours(), case.peer()
+        if run == 0 and case.compare is not None:
+            try:
+                case.compare(ours, peer)
+            except AssertionError as error:
+                reason = " ".join(str(error).split())
+                raise DifferentWorkError(f"{case.name}, {case.backend}: the two sides differ: {reason}") from error
+        del ours, peer
+    seconds = np.array([[_seconds(work, clock) for work in (case.ours, case.peer)] for _ in range(pairs)])
+    ratios = seconds[:, 1] / seconds[:, 0]
+    lower, ratio, upper = np.percentile(ratios, (25, 50, 75))
+    ours_s, peer_s = np.median(seconds, axis=0)
+    return Result(case.name, case.backend, float(ours_s), float(peer_s), float(ratio), float((upper - lower) / ratio))
+
+
+def _seconds(work: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """Return how long `work` takes, without the garbage of what ran before it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        start = clock()
+        work()
+        return clock() - start
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def to_json(results: Sequence[Result], **more: Any) -> dict[str, Any]:
+    """Return the results as a dict that JSON can hold: a list "cases" of their six values, and `more` beside it."""
+    return {"cases": [dataclasses.asdict(result) for result in results], **more}
+
+
+def results_table(results: Iterable[Result], goals: Goals, pairs: int) -> Table:
+    """Return the results as a table for the terminal, the goal beside each ratio.
+
+    Args:
+        results: one row each.
+        goals: a case without one is only reported.
+        pairs: how many pairs were measured.
+    """
+    table = Table(title=Text("Ours against the book's own code"), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
+    for column in ("case", "backend"):
+        table.add_column(column, no_wrap=True)
+    for column in ("ours", "the book", "ratio", "spread", "goal"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for result in results:
+        goal = goals.get((result.name, result.backend))
+        table.add_row(
+            result.name,
+            result.backend,
+            format_seconds(result.ours_s),
+            format_seconds(result.peer_s),
+            f"{result.ratio:.3g}",
+            f"{result.spread:.0%}",
+            "–" if goal is None else f"{goal:g}",
+            _verdict(result.ratio, goal),
+        )
+    table.caption = Text(
+        f"medians of {pairs} pairs, timed in turn; ratio: the book's time over ours; spread: interquartile range of "
+        "the ratios over their median",
+        justify="left",
+    )
+    return table
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration with three digits and the unit that suits it: "3.31 s", "28.4 ms", "310 µs"."""
+    unit, scale = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("µs", 1e-6)
+    value = seconds / scale
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def _verdict(ratio: float, goal: float | None) -> Text:
+    if goal is None:
+        return Text("no goal")
+    return Text("reached", "green") if ratio >= goal else Text("not reached", "bold red")

@@ -1,0 +1,285 @@
+"""What the benchmark measures beside its cases: where a step's time goes, FLOP/s, memory, and cold starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from ssd_common.backends import BACKENDS, Backend, load_backend
+from ssd_common.bench import Case, Result, format_seconds, measure
+from ssd_common.bench_cases import Sides, load_book
+from ssd_common.bench_ours import our_train_step
+from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
+from ssd_common.weights import Checkpoint, initial_weights, parameter_shapes, save_checkpoint
+
+HELP_GOAL = 0.3
+"""Seconds until `tinyssd --help` is there."""
+REPEATS = 5
+MEMORY_STEPS = 3
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+SIDES = ("ours", "book")
+_TINYSSD = "from ssd_common.cli import main; main()"
+_BOOK_SCRIPT = """
+import importlib, pathlib, sys
+from ssd_common.weights import load_checkpoint
+
+package, weights, picture = sys.argv[1:]
+book, checkpoint = importlib.import_module(f"{package}.book"), load_checkpoint(pathlib.Path(weights))
+net = book.make_net(checkpoint.model, checkpoint.weights)
+print(*book.predict_files(net, [picture], checkpoint.model))
+"""
+
+
+def measure_extras(
+    all_sides: Sequence[Sides], results: Sequence[Result], console: Console, repeats: int = REPEATS
+) -> dict[str, Any]:
+    """Measure everything below, printing a line each, and return it by name.
+
+    Args:
+        all_sides: the backends.
+        results: of the cases; a training step among them gives the FLOP/s.
+        console: where to print.
+        repeats: how often each is measured.
+    """
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    sizes = all_sides[0].inputs.sizes
+    model = dataclasses.replace(BOOK.model, image_size=sizes.image_size)
+    forward, backward = network_flops(model)
+    say(f"one picture: {forward / 1e9:.3g} GFLOP forward, {backward / 1e9:.3g} backward")
+    extras: dict[str, Any] = {"flop_per_picture": {"forward": forward, "backward": backward}}
+    extras["step"], extras["peak_memory"], extras["cold_start"] = {}, {}, {"help": cold_start_help(repeats)}
+    say(f"tinyssd --help: {format_seconds(extras['cold_start']['help'])}, goal {HELP_GOAL} s")
+    for sides in all_sides:
+        name = sides.b.name
+        share = overhead_share(sides, repeats)
+        say(f"{name}: {share:.0%} of our training step is not forward, backward and update of the network")
+        extras["step"][name] = {"overhead_share": share}
+        for result in results:
+            precision = result.name.removeprefix("train_step_")
+            if result.backend == name and precision in DTYPES:
+                peaks = machine_peak(sides.b, model, DTYPES[precision])
+                achieved = sizes.batch * (forward + backward) / result.ours_s
+                share_of_peak = achieved / max(peaks.values()) if peaks else None
+                extras["step"][name][precision] = {
+                    "flop_per_s": achieved,
+                    "peak_flop_per_s": peaks,
+                    "share_of_peak": share_of_peak,
+                }
+                of_peak = "no peak measured" if share_of_peak is None else f"{share_of_peak:.0%} of the measured peak"
+                say(f"{name} {precision}: our training step does {achieved / 1e9:.3g} GFLOP/s, {of_peak}")
+        memory = {side: run_peak_memory(name, side, sizes.image_size, sizes.batch) for side in SIDES}
+        extras["peak_memory"][name] = memory
+        ours, book = ("not known" if n is None else f"{n / 2**20:.0f} MiB" for n in memory.values())
+        say(f"{name}: memory that training steps add: ours {ours}, the book's {book}")
+        start = cold_start_predict(sides, repeats)
+        extras["cold_start"][name] = dataclasses.asdict(start)
+        ours, book = format_seconds(start.ours_s), format_seconds(start.peer_s)
+        say(f"{name}: tinyssd predict on one picture {ours}, a script in the book's way {book}")
+    return extras
+
+
+# Arithmetic
+
+
+def network_flops(model: ModelConfig) -> tuple[int, int]:
+    """Return the floating point operations of all convolutions for one picture, forward and backward.
+
+    A multiplication and an addition are two. Backward, each convolution is done twice, for the gradient of its weights
+    and that of its input; the first has no gradient of its input. Padding counts as if it were multiplied.
+    """
+    layers = {name: s for name, s in parameter_shapes(model).items() if len(s) == 4}
+    flops = []
+    for name, (out_channels, in_channels, height, width) in layers.items():
+        side = _map_size(name, model)
+        flops.append(2 * height * width * in_channels * out_channels * side * side)
+    return sum(flops), 2 * sum(flops) - flops[0]
+
+
+def _map_size(name: str, model: ModelConfig) -> int:
+    """Return the height and width of what a convolution returns, by its canonical name."""
+    layer, place, *_ = name.split(".")
+    kind, block = layer.split("_")
+    if kind != "blk":
+        return model.feature_map_sizes[int(block)]
+    halved = int(place) if block == "0" else int(block) + NUM_BLOCKS - 3  # times, before it
+    return model.image_size // 2**halved
+
+
+def machine_peak(b: Backend, model: ModelConfig, dtype: str, repeats: int = REPEATS) -> dict[str, float]:
+    """Return the most FLOP/s seen in large operations of the framework, by operation.
+
+    They are a matrix product, and the body's widest convolution on large maps, with either order of memory.
+
+    Args:
+        b: the framework.
+        model: any.
+        dtype: "float32" or "bfloat16".
+        repeats: the fastest of these counts.
+
+    Returns:
+        Nothing where the framework has no such type on the CPU: MXNet and bfloat16.
+    """
+    if b.name == "mxnet" and dtype == "bfloat16":
+        return {}
+    rng = np.random.default_rng(0)
+    side = 3072
+    square = b.data.to_device(rng.normal(size=(side, side)).astype(np.float32), dtype=dtype)
+    images, channels, size = 32, 128, 64
+    maps = rng.normal(size=(images, size, size, channels)).astype(np.float32).transpose(0, 3, 1, 2)
+    convolution = b.weights.make_net(model, initial_weights(model, BOOK.train), dtype=dtype).blk_2[0]
+    work = {"matrix_product": (2 * side**3, lambda: square @ square)}
+    for order, array in (("channels_last", maps), ("channels_first", np.ascontiguousarray(maps))):
+        X = b.data.to_device(array, dtype=dtype)
+        flops = 2 * 9 * channels * channels * images * size * size
+        work[f"convolution_{order}"] = (flops, lambda X=X: b.predict.forward(convolution, X))  # type: ignore[misc]
+    return {name: flops / min(_seconds(do) for _ in range(repeats + 1)) for name, (flops, do) in work.items()}
+
+
+def _seconds(do: Callable[[], Any]) -> float:
+    """Return how long an operation takes, until one number of its result can be read."""
+    start = time.perf_counter()
+    float(do().reshape(-1)[0])
+    return time.perf_counter() - start
+
+
+# The parts of a step
+
+
+def overhead_share(sides: Sides, pairs: int = REPEATS) -> float:
+    """Return the share of our training step that is not the network's forward and backward pass and the update.
+
+    The whole step is timed in turn with a bare one: the same function, but its targets are given, its loss is the mean
+    square of the predictions, and it has no metrics.
+    """
+    b, inputs = sides.b, sides.inputs
+    images, labels = inputs.batch
+    X, Y = b.data.to_device(images), b.data.to_device(labels)
+    given = b.targets.multibox_target(b.data.to_device(inputs.anchors), Y)
+    net = b.weights.make_net(inputs.model, inputs.weights)
+    trainer = b.train.make_trainer(net, BOOK.train)
+    whole = our_train_step(b, inputs.model, inputs.weights, "fp32")
+
+    def mean_square(cls_preds: Any, cls_labels: Any, bbox_preds: Any, *rest: Any) -> tuple[Any, Any]:
+        return (cls_preds * cls_preds).mean(), (bbox_preds * bbox_preds).mean()
+
+    def bare() -> None:
+        parts = {
+            "multibox_target": mock.Mock(return_value=given),
+            "loss_terms": mock.Mock(side_effect=mean_square),
+            "batch_metrics": mock.Mock(return_value={}),
+        }
+        with mock.patch.multiple(b.train, **parts):  # raises if the step has no such part
+            b.train.train_step(net, trainer, X, Y, BOOK.train.loss)
+        b.weights.get_weights(net)
+        for name, part in parts.items():
+            if part.call_count != 1:
+                raise RuntimeError(f"{b.name}: a training step calls {name} {part.call_count} times, not once")
+
+    return 1 - 1 / measure(Case("step", b.name, bare, lambda: whole(X, Y)), pairs).ratio
+
+
+# Memory
+
+
+def run_peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | None:
+    """Return the bytes that training steps add to a fresh process, or None where the system does not tell.
+
+    Args:
+        backend: "torch" or "mxnet".
+        side: "ours" or "book".
+        image_size: height and width of the pictures.
+        batch: pictures a step.
+    """
+    source = f"from ssd_common.bench_extras import peak_memory; print(peak_memory({backend!r}, {side!r}, "
+    printed = _python(f"{source}{image_size}, {batch}))")
+    return None if printed == "None" else int(printed)
+
+
+def peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | None:
+    """Return the most memory that this process holds in a few steps, less what it holds before; see `run_peak_memory`.
+
+    Before means: the framework is imported, network, optimiser and batch are made. The numbers are the kernel's VmHWM
+    and VmRSS. Not `ru_maxrss`: on Linux that of a new process starts at the size of the process that started it.
+    """
+    b = load_backend(backend)
+    model = dataclasses.replace(BOOK.model, image_size=image_size)
+    weights, rng = initial_weights(model, BOOK.train), np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (batch, image_size, image_size, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    Y = b.data.to_device(np.tile(np.array([[0, 0.2, 0.2, 0.5, 0.6]], np.float32), (batch, 1, 1)))
+    if side == "ours":
+        X = b.data.to_device(pictures)
+        step = our_train_step(b, model, weights, "fp32")
+    else:
+        book = load_book(backend)
+        X = b.data.to_device(np.ascontiguousarray(pictures))
+        net = book.make_net(model, weights)
+        trainer = book.make_trainer(net, BOOK.train)
+
+        def step(X: Any, Y: Any) -> Any:
+            return book.train_step(net, trainer, X, Y), b.weights.get_weights(net)
+
+    before = _memory("VmRSS")
+    for _ in range(MEMORY_STEPS):
+        step(X, Y)
+    peak = _memory("VmHWM")
+    return None if before is None or peak is None else peak - before
+
+
+def _memory(field: str) -> int | None:
+    """Return a field of the kernel's account of this process in bytes, or None where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
+
+
+# Cold starts
+
+
+def cold_start_help(repeats: int = REPEATS) -> float:
+    """Return the median seconds of `tinyssd --help` in a new process."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        _python(_TINYSSD, "--help")
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def cold_start_predict(sides: Sides, pairs: int = REPEATS) -> Result:
+    """Return what `tinyssd predict` takes for one picture in a new process, and a script in the book's way."""
+    b, inputs = sides.b, sides.inputs
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights, picture = folder / "weights.safetensors", folder / "picture.png"
+        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), inputs.model))
+        Image.fromarray(inputs.pictures[0][0]).save(picture)
+        flags = ["predict", "--backend", b.name, "--weights", str(weights), "--out", str(folder / "out"), str(picture)]
+        case = Case(
+            "cold_start_predict",
+            b.name,
+            lambda: _python(_TINYSSD, *flags),
+            lambda: _python(_BOOK_SCRIPT, BACKENDS[b.name], str(weights), str(picture)),
+        )
+        return measure(case, pairs)
+
+
+def _python(source: str, *arguments: str) -> str:
+    """Run Python source in a new process and return what it prints."""
+    command = [sys.executable, "-W", "ignore", "-c", source, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,187 @@
+"""The book's way of training and predicting, on the functions of its `d2l` package: what the benchmark compares with.
+
+Nothing of the detector imports this module, and nothing else needs `d2l`. It runs on the CPU.
+"""
+
+import csv
+from pathlib import Path
+
+from d2l import mxnet as d2l
+from mxnet import autograd, gluon, image, np, npx
+from mxnet.gluon import nn
+
+from ssd_common.config import BOOK, NUM_BLOCKS
+
+from .model import bbox_predictor, cls_predictor, get_blk
+from .weights import set_weights
+
+
+class _Network(nn.Block):
+    """The chapter's network: its layers are ours, not hybridized; its anchors are made in every forward pass."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        for i in range(NUM_BLOCKS):
+            per_unit = model.anchors.per_unit(i)
+            setattr(self, f"blk_{i}", get_blk(i))
+            setattr(self, f"cls_{i}", cls_predictor(per_unit, model.num_classes))
+            setattr(self, f"bbox_{i}", bbox_predictor(per_unit))
+
+    def forward(self, X):
+        sizes, ratios = self.model.anchors.sizes, self.model.anchors.ratios
+        anchors, cls_preds, bbox_preds = [], [], []
+        for i in range(NUM_BLOCKS):
+            X = getattr(self, f"blk_{i}")(X)
+            anchors.append(d2l.multibox_prior(X, sizes[i], ratios[i]))
+            cls_preds.append(_flat(getattr(self, f"cls_{i}")(X)))
+            bbox_preds.append(_flat(getattr(self, f"bbox_{i}")(X)))
+        cls_preds = np.concatenate(cls_preds, axis=1).reshape(len(X), -1, self.model.num_classes + 1)
+        return np.concatenate(anchors, axis=1), cls_preds, np.concatenate(bbox_preds, axis=1)
+
+
+class _Pictures(gluon.data.Dataset):
+    """Every picture of a folder, decoded; one becomes float32 each time it is asked for."""
+
+    def __init__(self, folder):
+        with (Path(folder) / "label.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.images = [image.imread(str(Path(folder) / "images" / row["img_name"])) for row in rows]
+        labels = [[float(row[name]) for name in ("label", "xmin", "ymin", "xmax", "ymax")] for row in rows]
+        # Divided as a whole: the only class id is 0.
+        self.labels = np.expand_dims(np.array(labels), axis=1) / self.images[0].shape[1]
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index].astype("float32").transpose(2, 0, 1), self.labels[index]
+
+
+def make_net(model, weights):
+    """Return the network as the book runs it, with the given weights.
+
+    Args:
+        model: a `ModelConfig`.
+        weights: numpy arrays by canonical name.
+
+    Source: d2l, section "Single Shot Multibox Detection", the complete model.
+    """
+    net = _Network(model)
+    net.initialize()
+    net(np.zeros((1, 3, model.image_size, model.image_size)))  # from which Gluon infers the channels
+    set_weights(net, weights)
+    return net
+
+
+def make_trainer(net, config):
+    """Return the chapter's optimiser.
+
+    Args:
+        net: as returned by `make_net`.
+        config: a `TrainConfig`.
+
+    Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
+    """
+    return gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": config.lr, "wd": config.weight_decay})
+
+
+def train_step(net, trainer, X, Y):
+    """Update the network on one batch, and return the four numbers that the chapter adds up.
+
+    The chapter divides the gradient by the batch size, on the short last batch of an epoch as well; here it is divided
+    by the number of pictures, which takes as long.
+
+    Args:
+        net: as returned by `make_net`.
+        trainer: as returned by `make_trainer`.
+        X: pictures `(batch, 3, height, width)`.
+        Y: labels `(batch, max_objects, 5)`, without padding.
+
+    Returns:
+        anchors classified rightly, anchors, sum of the absolute errors of the offsets, offsets.
+
+    Source: d2l, section "Single Shot Multibox Detection", training the model.
+    """
+    with autograd.record():
+        anchors, cls_preds, bbox_preds = net(X)
+        bbox_labels, bbox_masks, cls_labels = targets(anchors, Y)
+        cls = gluon.loss.SoftmaxCrossEntropyLoss()(cls_preds, cls_labels)
+        bbox = gluon.loss.L1Loss()(bbox_preds * bbox_masks, bbox_labels * bbox_masks)
+        loss = cls + bbox  # (batch,)
+    loss.backward()
+    trainer.step(len(X))
+    correct = float((cls_preds.argmax(axis=-1).astype(cls_labels.dtype) == cls_labels).sum())
+    abs_error = float(np.abs((bbox_labels - bbox_preds) * bbox_masks).sum())
+    return correct, cls_labels.size, abs_error, bbox_labels.size
+
+
+def targets(anchors, labels):
+    """Return the book's `multibox_target`.
+
+    Args:
+        anchors: `(1, num_anchors, 4)` corners.
+        labels: `(batch, max_objects, 5)`, without padding.
+
+    Source: d2l, section "Anchor Boxes", labeling classes and offsets.
+    """
+    return d2l.multibox_target(anchors, labels)
+
+
+def detect(cls_preds, bbox_preds, anchors):
+    """Return the detections in one picture, picked out row by row as in the chapter.
+
+    Args:
+        cls_preds: `(1, num_anchors, num_classes + 1)` logits.
+        bbox_preds: `(1, num_anchors * 4)` offsets.
+        anchors: `(1, num_anchors, 4)` corners.
+
+    Returns:
+        `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
+
+    Source: d2l, section "Single Shot Multibox Detection", prediction.
+    """
+    cls_probs = npx.softmax(cls_preds).transpose(0, 2, 1)
+    output = d2l.multibox_detection(cls_probs, bbox_preds, anchors)
+    objects = [i for i, row in enumerate(output[0]) if row[0] != -1]
+    return output[0, objects]
+
+
+def predict_files(net, paths, model):
+    """Return the detections in each picture file as numpy arrays, one picture after the other as in the chapter.
+
+    Args:
+        net: as returned by `make_net`.
+        paths: picture files.
+        model: the `ModelConfig` of the network.
+
+    Source: d2l, section "Single Shot Multibox Detection", prediction.
+    """
+    detections = []
+    for path in paths:
+        picture = image.imresize(image.imread(str(path)), model.image_size, model.image_size).astype("float32")
+        anchors, cls_preds, bbox_preds = net(np.expand_dims(picture.transpose(2, 0, 1), axis=0))
+        detections.append(detect(cls_preds, bbox_preds, anchors).asnumpy())
+    return detections
+
+
+def epoch(net, trainer, data):
+    """Read every picture into memory, train one epoch, and return the sums of what `train_step` returned.
+
+    Args:
+        net: as returned by `make_net`.
+        trainer: as returned by `make_trainer`.
+        data: a folder with `label.csv` and `images`, as the banana set has it: square pictures, one object in each.
+
+    Source: d2l, section "The Object Detection Dataset", reading the dataset; section "Single Shot Multibox Detection",
+        training the model.
+    """
+    metric = d2l.Accumulator(4)
+    for X, Y in gluon.data.DataLoader(_Pictures(data), BOOK.train.batch_size, shuffle=True):
+        metric.add(*train_step(net, trainer, X, Y))
+    return tuple(metric.data)
+
+
+def _flat(pred):
+    """Return `(batch, height * width * channels)` predictions, channels innermost."""
+    return npx.batch_flatten(pred.transpose(0, 2, 3, 1))

@@ -1,0 +1,261 @@
+"""The benchmark's cases: the book's side computes what ours does, and the rest that is measured is what it says."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ssd_common import bench_cases, bench_extras, bench_ours
+from ssd_common.bench import Case
+from ssd_common.bench_cases import CASES, GOALS, NUMPY_CASES, Sides, load_book, run_benchmark
+from ssd_common.bench_inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_picture_folder
+from ssd_common.config import BOOK, ModelConfig
+from ssd_common.data.transforms import read_image
+from ssd_common.errors import InputError
+from ssd_common.weights import initial_weights
+
+SMALL = Sizes(image_size=64, batch=4, files=2, epoch=36, warm_up_steps=12)
+NAMES = ("train_step_fp32", "train_step_bf16", "targets_1", "targets_20", "detection_1", "detection_32")
+NAMES += ("predict_files", "epoch")
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    return Inputs(tmp_path, SMALL)
+
+
+@pytest.fixture
+def sides(backend, book, inputs):
+    """The two sides in each backend; `book` skips where the book's package is not installed."""
+    return Sides(backend, load_book(backend.name), inputs)
+
+
+# The cases
+
+
+def test_the_names_of_the_cases_are_fixed():
+    assert tuple(CASES) == NAMES
+    assert set(NUMPY_CASES) == {"targets_20"}
+    assert {name for name, _ in GOALS} <= set(NAMES)
+    assert set(GOALS) == {(name, backend) for name in NAMES for backend in ("torch", "mxnet")} - {
+        ("train_step_bf16", "mxnet")
+    } | {("targets_20", "numpy")}
+
+
+def check(case, name):
+    """Compare the two sides as `measure` does, without timing them."""
+    assert case.name == name
+    case.compare(case.ours(), case.peer())
+
+
+def test_a_training_step_is_the_book_s(sides):
+    check(bench_cases.train_step(sides, "fp32"), "train_step_fp32")
+
+
+def test_a_training_step_in_lower_precision_is_the_book_s_roughly(sides):
+    if bench_ours.takes_precision(sides.b):
+        check(bench_cases.train_step(sides, "bf16"), "train_step_bf16")
+    else:
+        with pytest.raises(bench_ours.SkippedCaseError, match="bf16"):
+            bench_cases.train_step(sides, "bf16")
+
+
+@pytest.mark.parametrize("num_objects", [1, 20])
+def test_targets_are_the_book_s(sides, num_objects):
+    check(bench_cases.multibox_targets(sides, num_objects), f"targets_{num_objects}")
+    case = bench_cases.numpy_targets(sides, num_objects)
+    assert case.backend == "numpy"
+    check(case, f"targets_{num_objects}")
+
+
+def test_detections_are_the_book_s(sides):
+    case = bench_cases.detection(sides, 1)
+    check(case, "detection_1")
+    trained, untrained = ((rows[0, :, 0] >= 0).sum() for rows in case.ours())
+    assert 1 <= trained <= 5
+    assert untrained > 20
+
+
+@pytest.mark.slow
+def test_predictions_of_files_are_the_book_s(sides):
+    check(bench_cases.predict_files(sides), "predict_files")
+
+
+@pytest.mark.slow
+def test_an_epoch_learns_as_the_book_s(sides):
+    case = bench_cases.epoch(sides)
+    assert "ours trains in" in case.note
+    check(case, "epoch")
+
+
+def test_the_book_s_network_is_plain(sides):
+    net = sides.book.make_net(sides.inputs.model, sides.inputs.weights)
+    if sides.b.name == "torch":
+        assert all(p.is_contiguous() and str(p.dtype) == "torch.float32" for p in net.parameters())
+    else:
+        blocks = [net]
+        for block in blocks:
+            blocks += block._children.values()
+        assert len(blocks) > 40
+        assert not any(getattr(block, "_active", False) for block in blocks)  # hybridized
+
+
+def test_the_picture_folder_is_what_the_book_reads(backend, book, tmp_path, monkeypatch):
+    inputs = Inputs(tmp_path, Sizes(batch=1, files=1, epoch=2))
+    monkeypatch.setattr(book, "download_extract", lambda name: tmp_path)
+    data = PictureFolder(inputs.picture_folder)
+    images, labels = book.read_data_bananas()
+    assert len(images) == len(data) == 2
+    for i, (image, label) in enumerate(data):
+        theirs = backend.data.to_numpy(images[i])
+        np.testing.assert_array_equal(image, theirs.transpose(1, 2, 0) if backend.name == "torch" else theirs)
+        np.testing.assert_array_equal(label, backend.data.to_numpy(labels[i]).astype(np.float32))
+        np.testing.assert_array_equal(label, inputs.pictures[i][1])
+
+
+# What they work on
+
+
+def test_a_written_picture_folder_is_read_back(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    labels = np.array([[0, 0.25, 0.5, 0.75, 1]], np.float32)
+    write_picture_folder(tmp_path / "set", [(image, labels)])
+    ((read, rows),) = PictureFolder(tmp_path / "set")
+    np.testing.assert_array_equal(read, image)
+    np.testing.assert_array_equal(rows, labels)
+
+
+def test_labels_are_boxes_inside_the_picture(inputs):
+    labels = inputs.labels(20)
+    assert labels.shape == (4, 20, 5)
+    assert (labels[..., 0] == 0).all()
+    assert (labels[..., 1:] >= 0).all()
+    assert (labels[..., 1:] <= 1).all()
+    assert (labels[..., 3:] - labels[..., 1:3] > 0.09).all()
+
+
+@pytest.mark.parametrize("kind", PREDICTIONS)
+def test_no_two_scores_of_a_picture_are_the_same(kind, tmp_path):
+    probs, offsets = Inputs(tmp_path, Sizes()).predictions(kind, 2)
+    assert probs.shape == (2, 2, 5444)
+    assert offsets.shape == (2, 5444 * 4)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-6)
+    for scores in probs[:, 1]:
+        assert len(np.unique(scores)) == 5444
+        assert kind == "untrained" or ((scores > 0.9).sum(), (scores > 0.005).sum()) == (5, 5)
+
+
+def test_the_files_have_varied_sizes_and_some_that_of_the_network(tmp_path):
+    files = Inputs(tmp_path, Sizes(image_size=64, files=6)).files
+    shapes = [read_image(path).shape[:2] for path in files]
+    assert len(set(shapes)) == 5
+    assert shapes[0] == shapes[5] == (64, 64)
+
+
+# The run
+
+
+def run(names, cases, **options):
+    console = Console(width=110, quiet=True)
+    report = run_benchmark(names, cases, 1, console, False, SMALL, **options)
+    return json.loads(json.dumps(report))
+
+
+@pytest.mark.backend("torch")
+def test_a_run_measures_what_it_is_asked_for(d2l_torch):
+    report = run(["numpy", "torch"], ["targets_20", "targets_1"])
+    measured = [(case["name"], case["backend"]) for case in report["cases"]]
+    assert measured == [("targets_20", "numpy"), ("targets_1", "torch"), ("targets_20", "torch")]
+    assert all(case["ours_s"] > 0 and case["peer_s"] > 0 for case in report["cases"])
+    assert report["pairs"] == 1
+    assert report["skipped"] == report["void"] == []
+    assert report["versions"]["d2l"] != "missing"
+    assert report["machine"]["cores"] >= 1
+
+
+@pytest.mark.backend("torch")
+def test_a_case_that_cannot_be_measured_is_named_with_its_reason(d2l_torch, monkeypatch):
+    monkeypatch.setattr(bench_ours, "takes_precision", lambda b: False)
+    report = run(["torch"], ["train_step_bf16"])
+    assert report["cases"] == []
+    assert len(report["skipped"]) == 1
+    assert report["skipped"][0].startswith("train_step_bf16, torch: skipped: ")
+
+
+@pytest.mark.backend("torch")
+def test_a_case_whose_sides_differ_is_void_and_the_others_are_measured(d2l_torch, monkeypatch):
+    def wrong(sides):
+        return Case("targets_1", sides.b.name, lambda: 1, lambda: 2, np.testing.assert_equal)
+
+    monkeypatch.setitem(CASES, "targets_1", wrong)
+    report = run(["torch"], ["targets_1", "targets_20"])
+    assert [case["name"] for case in report["cases"]] == ["targets_20"]
+    assert len(report["void"]) == 1
+    assert report["void"][0].startswith("targets_1, torch: the two sides differ: ")
+
+
+@pytest.mark.parametrize(("backends", "cases", "message"), [(["jax"], None, "jax"), (["torch"], ["speed"], "speed")])
+def test_a_name_that_is_not_known_is_refused(backends, cases, message):
+    with pytest.raises(InputError, match=f"unknown .* '{message}'; the .* are "):
+        run(backends, cases)
+
+
+@pytest.mark.backend("torch")
+def test_a_missing_book_is_one_line_that_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ssd_torch.book", raising=False)
+    monkeypatch.setitem(sys.modules, "d2l", None)
+    with pytest.raises(InputError, match=r"d2l.*pip install -c constraints.txt '\.\[book\]'"):
+        load_book("torch")
+
+
+# What is measured beside the cases
+
+
+@pytest.mark.backend("torch")
+@pytest.mark.parametrize("model", [BOOK.model, ModelConfig(class_names=("a", "b", "c"), image_size=128)])
+def test_the_operations_are_those_that_pytorch_counts(model):
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from ssd_torch.weights import make_net
+
+    net = make_net(model, initial_weights(model, BOOK.train))
+    X = torch.zeros(1, 3, model.image_size, model.image_size)
+    net.train(False)
+    with FlopCounterMode(display=False) as forward:
+        _, cls_preds, bbox_preds = net(X)
+    with FlopCounterMode(display=False) as backward:
+        (cls_preds.sum() + bbox_preds.sum()).backward()
+    assert bench_extras.network_flops(model) == (forward.get_total_flops(), backward.get_total_flops())
+
+
+def test_the_bare_step_is_a_step_without_targets_losses_and_metrics(sides):
+    train = sides.b.train
+    parts = [train.multibox_target, train.loss_terms, train.batch_metrics]
+    assert -5 < bench_extras.overhead_share(sides, pairs=1) < 1
+    assert parts == [train.multibox_target, train.loss_terms, train.batch_metrics]
+
+
+def test_a_step_that_has_no_such_parts_is_no_bare_step(sides, monkeypatch):
+    monkeypatch.setattr(sides.b.train, "train_step", lambda *arguments: None)
+    with pytest.raises(RuntimeError, match="calls multibox_target 0 times"):
+        bench_extras.overhead_share(sides, pairs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", bench_extras.SIDES)
+def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
+    ballast = np.ones(2**27)  # 1 GiB that a new process must not be charged with
+    memory = bench_extras.run_peak_memory(backend.name, side, 64, 8)
+    if sys.platform == "linux":
+        assert 2**20 < memory < ballast.nbytes / 2
+    else:
+        assert memory is None
+
+
+@pytest.mark.slow
+def test_both_sides_of_a_cold_start_run(sides):
+    result = bench_extras.cold_start_predict(sides, pairs=1)
+    assert (result.name, result.backend) == ("cold_start_predict", sides.b.name)
