@@ -25,23 +25,20 @@ def assign_anchor_to_bbox(ground_truth: Array, anchors: Array, iou_threshold: fl
 
     Source: d2l, section "Anchor Boxes", assigning ground-truth bounding boxes to anchor boxes.
     """
-    num_boxes = ground_truth.shape[-2]
-    if num_boxes == 0:
-        return np.full((*ground_truth.shape[:-2], anchors.shape[0]), -1, np.int64)
-    jaccard = box_iou(anchors, ground_truth)  # (..., num_anchors, num_boxes)
-    shape, jaccard = jaccard.shape[:-1], jaccard.reshape(-1, *jaccard.shape[-2:])
-    best_iou = jaccard.max(axis=-1)
-    assigned = np.where(best_iou >= iou_threshold, jaccard.argmax(axis=-1), -1)
-    picture = np.arange(len(jaccard))
-    for _ in range(num_boxes):
-        anchor = jaccard.max(axis=-1).argmax(axis=-1)  # of each picture: the anchor of the largest overlap left
-        overlaps = jaccard[picture, anchor]  # (pictures, num_boxes)
-        box = overlaps.argmax(axis=-1)
-        claimed = overlaps.max(axis=-1) > 0
-        assigned[picture, anchor] = np.where(claimed, box, assigned[picture, anchor])
-        jaccard[picture, anchor] = -1
-        jaccard[picture, :, box] = -1
-    return assigned.reshape(shape)
+    num_boxes, num_anchors = ground_truth.shape[-2], anchors.shape[0]
+    assigned = np.full((*ground_truth.shape[:-2], num_anchors), -1, np.int64)
+    if num_boxes and num_anchors:
+        for picture in np.ndindex(assigned.shape[:-1]):
+            jaccard = box_iou(ground_truth[picture], anchors)  # (num_boxes, num_anchors)
+            overlaps = jaccard.max(axis=0)
+            assigned[picture] = np.where(overlaps >= iou_threshold, jaccard.argmax(axis=0), -1)
+            while overlaps.max() > 0:
+                anchor = overlaps.argmax()
+                box = jaccard[:, anchor].argmax()
+                assigned[picture][anchor] = box
+                jaccard[:, anchor] = jaccard[box] = -1
+                overlaps = jaccard.max(axis=0)
+    return assigned
 
 
 def multibox_target(anchors: Array, labels: Array) -> tuple[Array, Array, NDArray[np.int64]]:
@@ -62,16 +59,14 @@ def multibox_target(anchors: Array, labels: Array) -> tuple[Array, Array, NDArra
     Source: d2l, section "Anchor Boxes", labeling classes and offsets.
     """
     anchors, batch = anchors[0], labels.shape[0]
-    # One more row, a box without area, for the anchors that are assigned none: row -1.
-    labels = np.concatenate((labels, np.full((batch, 1, 5), -1, labels.dtype)), axis=1)
     valid = (labels[..., 0] >= 0) & np.isfinite(labels).all(axis=-1)
     labels = np.where(valid[..., None], labels, -1)
     assigned = assign_anchor_to_bbox(labels[..., 1:], anchors)  # (batch, num_anchors)
-    positive = assigned >= 0
-    rows = np.take_along_axis(labels, assigned[..., None] % labels.shape[1], axis=1)  # (batch, num_anchors, 5)
-    # Background anchors are compared with themselves: a finite number for the mask to remove.
-    boxes = np.where(positive[..., None], rows[..., 1:], anchors)
-    offsets = np.where(positive[..., None], offset_boxes(anchors, boxes), 0)
-    mask = np.repeat(positive.astype(anchors.dtype), 4, axis=-1)
-    class_labels = np.where(positive, rows[..., 0].astype(np.int64) + 1, 0)
-    return offsets.reshape(batch, -1), mask, class_labels
+    picture, anchor = np.nonzero(assigned >= 0)
+    rows = labels[picture, assigned[picture, anchor]]  # (positives, 5)
+    offsets, mask = np.zeros((2, batch, len(anchors), 4), anchors.dtype)
+    offsets[picture, anchor] = offset_boxes(anchors[anchor], rows[:, 1:])
+    mask[picture, anchor] = 1
+    class_labels = np.zeros((batch, len(anchors)), np.int64)
+    class_labels[picture, anchor] = rows[:, 0].astype(np.int64) + 1
+    return offsets.reshape(batch, -1), mask.reshape(batch, -1), class_labels

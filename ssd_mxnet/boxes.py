@@ -1,6 +1,6 @@
 """Bounding boxes: two formats, overlap, and the offsets that the network learns."""
 
-from mxnet import np
+from mxnet import np, npx
 
 from ssd_common.config import OFFSET_EPS
 
@@ -50,22 +50,26 @@ def box_iou(boxes1, boxes2):
 
     Source: d2l, section "Anchor Boxes", intersection over union.
     """
-    areas1, areas2 = _box_area(boxes1), _box_area(boxes2)
-    boxes1, boxes2 = boxes1[..., :, None, :], boxes2[..., None, :, :]
-    top_left = np.maximum(boxes1[..., :2], boxes2[..., :2])
-    bottom_right = np.minimum(boxes1[..., 2:], boxes2[..., 2:])
-    sides = np.maximum(bottom_right - top_left, 0)  # (..., n, m, 2)
-    inter = sides[..., 0] * sides[..., 1]
-    valid = (areas1 > 0)[..., :, None] * (areas2 > 0)[..., None, :]  # MXNet's & does not broadcast
-    union = areas1[..., :, None] + areas2[..., None, :] - inter
-    return np.where(valid, inter, 0) / np.where(valid, union, 1)
+    area1, (left1, top1, right1, bottom1) = _box_sides(boxes1[..., :, None, :])
+    area2, (left2, top2, right2, bottom2) = _box_sides(boxes2[..., None, :, :])
+    # In place: memory that is new to the process costs more than the arithmetic.
+    inter = np.minimum(right1, right2)  # (..., n, m)
+    other = np.maximum(left1, left2)
+    inter = npx.relu(np.subtract(inter, other, out=inter))
+    height = np.minimum(bottom1, bottom2)
+    height = npx.relu(np.subtract(height, np.maximum(top1, top2, out=other), out=height))
+    np.multiply(inter, height, out=inter)
+    union = np.add(area1, area2, out=other)
+    return np.divide(inter, np.subtract(union, inter, out=union), out=inter)
 
 
-def _box_area(boxes):
-    """Return `(...)` areas, 0 for a box that has none."""
+def _box_sides(boxes):
+    """Return `(...)` areas and `(4, ...)` sides; a box without area becomes the point (0, 0), and its area 1."""
     width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     area = width * height
-    return np.where((width > 0) & (height > 0) & (area < np.inf), area, 0)
+    valid = (width > 0) & (height > 0) & (area > 0) & (area < np.inf)
+    sides = np.moveaxis(np.where(valid[..., None], boxes, 0), -1, 0)
+    return np.where(valid, area, 1), sides
 
 
 def offset_boxes(anchors, assigned_bb, eps=OFFSET_EPS):

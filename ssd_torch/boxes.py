@@ -50,22 +50,26 @@ def box_iou(boxes1, boxes2):
 
     Source: d2l, section "Anchor Boxes", intersection over union.
     """
-    areas1, areas2 = _box_area(boxes1), _box_area(boxes2)
-    boxes1, boxes2 = boxes1[..., :, None, :], boxes2[..., None, :, :]
-    top_left = torch.maximum(boxes1[..., :2], boxes2[..., :2])
-    bottom_right = torch.minimum(boxes1[..., 2:], boxes2[..., 2:])
-    sides = (bottom_right - top_left).clamp(min=0)  # (..., n, m, 2)
-    inter = sides[..., 0] * sides[..., 1]
-    valid = (areas1 > 0)[..., :, None] & (areas2 > 0)[..., None, :]
-    union = areas1[..., :, None] + areas2[..., None, :] - inter
-    return torch.where(valid, inter, 0) / torch.where(valid, union, 1)
+    area1, (left1, top1, right1, bottom1) = _box_sides(boxes1[..., :, None, :])
+    area2, (left2, top2, right2, bottom2) = _box_sides(boxes2[..., None, :, :])
+    # In place: memory that is new to the process costs more than the arithmetic.
+    inter = torch.minimum(right1, right2)  # (..., n, m)
+    other = torch.maximum(left1, left2)
+    inter.sub_(other).clamp_(min=0)
+    height = torch.minimum(bottom1, bottom2)
+    height.sub_(torch.maximum(top1, top2, out=other)).clamp_(min=0)
+    inter.mul_(height)
+    union = torch.add(area1, area2, out=other).sub_(inter)
+    return inter.div_(union)
 
 
-def _box_area(boxes):
-    """Return `(...)` areas, 0 for a box that has none."""
+def _box_sides(boxes):
+    """Return `(...)` areas and `(4, ...)` sides; a box without area becomes the point (0, 0), and its area 1."""
     width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     area = width * height
-    return torch.where((width > 0) & (height > 0) & (area < torch.inf), area, 0)
+    valid = (width > 0) & (height > 0) & (area > 0) & (area < torch.inf)
+    sides = torch.where(valid[..., None], boxes, 0).movedim(-1, 0).contiguous()
+    return torch.where(valid, area, 1), sides
 
 
 def offset_boxes(anchors, assigned_bb, eps=OFFSET_EPS):

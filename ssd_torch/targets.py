@@ -22,19 +22,41 @@ def assign_anchor_to_bbox(ground_truth, anchors, iou_threshold=0.5):
     if ground_truth.ndim == 2:
         return assign_anchor_to_bbox(ground_truth[None], anchors, iou_threshold)[0]
     batch, num_boxes = ground_truth.shape[:2]
-    if num_boxes == 0:
+    if num_boxes == 0 or len(anchors) == 0:
         return torch.full((batch, len(anchors)), -1, device=anchors.device)
-    jaccard = box_iou(anchors, ground_truth)  # (batch, num_anchors, num_boxes)
-    best_iou, best_box = jaccard.max(dim=-1)
+    jaccard = box_iou(ground_truth, anchors)  # (batch, num_boxes, num_anchors)
+    best_iou, best_box = jaccard.max(dim=1)
     assigned = torch.where(best_iou >= iou_threshold, best_box, -1)
     picture = torch.arange(batch, device=anchors.device)
+    free = torch.ones_like(assigned, dtype=torch.bool)
+    overlap, anchor = jaccard.max(dim=2)  # (batch, num_boxes): of each box the best anchor that is free
     for _ in range(num_boxes):
-        anchor = jaccard.amax(dim=-1).argmax(dim=-1)  # of each picture: the anchor of the largest overlap left
-        overlap, box = jaccard[picture, anchor].max(dim=-1)
-        assigned[picture, anchor] = torch.where(overlap > 0, box, assigned[picture, anchor])
-        jaccard[picture, anchor] = -1
-        jaccard[picture, :, box] = -1
+        # The box with the largest overlap; of equal ones the one with the lowest anchor, then the lowest box.
+        largest = overlap.amax(dim=1)
+        box = torch.where(overlap == largest[:, None], anchor, len(anchors)).argmin(dim=1)
+        claimed = anchor[picture, box]
+        assigned[picture, claimed] = torch.where(largest > 0, box, assigned[picture, claimed])
+        free[picture, claimed] = False
+        overlap[picture, box] = -1
+        lost = (anchor == claimed[:, None]) & (overlap > 0)
+        _choose_again(lost, jaccard, free, overlap, anchor)
     return assigned
+
+
+def _choose_again(lost, jaccard, free, overlap, anchor):
+    """Give each box whose anchor was lost to another box the best anchor that is still free, in place.
+
+    On the CPU this looks at few boxes and saves half of the time of 20 objects a picture. To ask which boxes they are
+    would make a GPU wait; there it is cheaper to look at all.
+    """
+    if jaccard.is_cuda:
+        best = torch.where(free[:, None], jaccard, -1).max(dim=2)
+        overlap.copy_(torch.where(lost, best.values, overlap))
+        anchor.copy_(torch.where(lost, best.indices, anchor))
+    else:
+        picture, box = lost.nonzero(as_tuple=True)
+        best = torch.where(free[picture], jaccard[picture, box], -1).max(dim=1)
+        overlap[picture, box], anchor[picture, box] = best.values, best.indices
 
 
 def multibox_target(anchors, labels):
@@ -52,12 +74,11 @@ def multibox_target(anchors, labels):
     Source: d2l, section "Anchor Boxes", labeling classes and offsets.
     """
     anchors = anchors[0]
-    # One more row, a box without area, for the anchors that are assigned none: row -1.
-    labels = F.pad(labels, (0, 0, 0, 1), value=-1)
-    valid = (labels[..., 0] >= 0) & labels.isfinite().all(dim=-1)
+    valid = (labels[..., 0] >= 0) & (labels.abs().amax(dim=-1) < torch.inf)  # False for NaN
     labels = torch.where(valid[..., None], labels, -1)
     assigned = assign_anchor_to_bbox(labels[..., 1:], anchors)  # (batch, num_anchors)
     positive = assigned >= 0
+    labels = F.pad(labels, (0, 0, 0, 1), value=-1)  # one more row, for the anchors that are assigned none: row -1
     picture = torch.arange(len(labels), device=labels.device)
     rows = labels[picture[:, None], assigned]  # (batch, num_anchors, 5)
     # Background anchors are compared with themselves: a finite number for the mask to remove.

@@ -177,7 +177,11 @@ class Ours:
     def assigned(self, overlaps):
         anchors = self._device(overlaps)
         truth = self._device(np.zeros((1, overlaps.shape[1], 4), np.float32))  # only their number matters
-        with mock.patch.object(self.targets, "box_iou", return_value=self._device(overlaps[None].copy())):
+
+        def given(boxes, anchors):  # the reference asks picture by picture
+            return self._device(np.ascontiguousarray(overlaps.T if boxes.ndim == 2 else overlaps.T[None]))
+
+        with mock.patch.object(self.targets, "box_iou", given):
             return self._numpy(self.targets.assign_anchor_to_bbox(truth, anchors))[0]
 
     def multibox_target(self, anchors, labels):
