@@ -4,6 +4,7 @@
 #   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
+#   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap likewise
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,14 +14,15 @@ SHELL := bash
 VENV := .venv
 EXTRAS := torch,mxnet,book,dev
 PYTHON ?=
-DEMO_FLAGS ?= --data synthetic
+DEMO_FLAGS ?= --data synthetic --pictures 32
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-.PHONY: help demo test test-slow lint clean distclean
+.PHONY: help demo test test-slow bench book-gap lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -33,6 +35,12 @@ test: $(STAMP) ## run every test that is not marked slow
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+
+bench: $(STAMP) ## time this code against the book's own, in one process (two hours)
+	@$(BIN)/tinyssd bench $(BENCH_FLAGS)
+
+book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch than for MXNet (an hour)
+	@$(BIN)/python -W ignore benchmarks/book_gap.py $(BENCH_FLAGS)
 
 lint: $(STAMP) ## check lint, format and types
 	@$(BIN)/ruff check .

@@ -105,7 +105,8 @@ def detection(sides: Sides, pictures: int) -> Case:
     def read(multibox_detection: Callable[..., Any]) -> list[Any]:
         return [b.data.to_numpy(multibox_detection(*predictions, anchors)) for predictions in sets]
 
-    ours, peer = partial(read, b.detection.multibox_detection), partial(read, sides.book.d2l.multibox_detection)
+    ours = partial(read, partial(b.detection.multibox_detection, foreground_only=True))  # as `predict` calls it
+    peer = partial(read, sides.book.d2l.multibox_detection)
     return Case(f"detection_{pictures}", b.name, ours, peer, bench_checks.same_detections)
 
 

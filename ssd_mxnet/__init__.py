@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ssd_common.memory import keep_freed_memory
+
 
 def _use_every_core():
     """Tell MXNet the number of cores: it takes half of the processors for hyper-threads, for PyTorch as well."""
@@ -15,6 +17,7 @@ def _use_every_core():
     os.environ.setdefault("MXNET_OMP_MAX_THREADS", str(len(cores)))
 
 
+keep_freed_memory()
 _use_every_core()  # before MXNet is imported
 
 from mxnet import npx  # noqa: E402

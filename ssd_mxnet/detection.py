@@ -28,7 +28,7 @@ def nms(boxes, scores, iou_threshold, *, class_ids=None):
         return np.zeros((0,), dtype=np.int64, ctx=boxes.ctx)
     if class_ids is not None:
         class_ids = class_ids[None]
-    (keep,) = _batched_nms(boxes[None], scores[None], iou_threshold, class_ids, None)
+    (keep,) = _batched_nms(boxes[None], scores[None], iou_threshold, class_ids, None, _LOWEST_SCORE)
     return np.array(keep, dtype=np.int64, ctx=boxes.ctx)
 
 
@@ -42,6 +42,7 @@ def multibox_detection(
     class_aware=False,
     clip=False,
     top_k=None,
+    foreground_only=False,
 ):
     """Return the detections of every picture, the kept ones first.
 
@@ -54,6 +55,8 @@ def multibox_detection(
         class_aware: suppress within a class only; the book ignores the class.
         clip: cut boxes off at 0 and 1; the book does not.
         top_k: let only the `top_k` best boxes of a picture compete and drop the others; the book lets all.
+        foreground_only: let only boxes compete whose score is at least `pos_threshold`. The detections are the same,
+            found sooner; the rows of background come in the order of the anchors.
 
     Returns:
         `(batch, num_anchors, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
@@ -64,7 +67,8 @@ def multibox_detection(
     boxes = offset_inverse(anchors, offset_preds.reshape(*scores.shape, 4))
     if clip:
         boxes = boxes.clip(0, 1)
-    keeps = _batched_nms(boxes, scores, nms_threshold, class_ids if class_aware else None, top_k)
+    lowest = _just_below(pos_threshold) if foreground_only else _LOWEST_SCORE
+    keeps = _batched_nms(boxes, scores, nms_threshold, class_ids if class_aware else None, top_k, lowest)
     output = []
     for score, class_id, box, keep in zip(scores, class_ids, boxes, keeps, strict=True):
         kept = numpy.zeros(len(score), bool)
@@ -77,15 +81,25 @@ def multibox_detection(
     return np.stack(output)
 
 
-def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
+def _just_below(threshold):
+    """Return a number just below a score: the operator takes what is above it, and stores it as float32."""
+    return float(numpy.nextafter(numpy.float32(threshold), numpy.float32(-1))) if threshold > 0 else _LOWEST_SCORE
+
+
+def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k, lowest):
     """Return, for each picture, the numpy indices of the kept boxes, best first; MXNet's operator suppresses.
+
+    Only boxes with a score above `lowest` compete.
 
     Not in float64 with a threshold that float32 does not hold, such as 0.45: the operator would round it.
     """
+    # The operator's time grows with `topk`, even where there are fewer valid boxes.
+    candidates = int((scores > lowest).sum(axis=1).max()) if lowest > _LOWEST_SCORE else scores.shape[1]
+    top_k = candidates if top_k is None else min(top_k, candidates)
     if top_k == 0:
         return [numpy.zeros(0, numpy.int64) for _ in boxes]
     if boxes.dtype == numpy.float64 and iou_threshold != numpy.float32(iou_threshold):
-        return _reference_nms(boxes, scores, iou_threshold, class_ids, top_k)
+        return _reference_nms(boxes, scores, iou_threshold, class_ids, top_k, lowest)
     index = np.arange(scores.shape[1], dtype=boxes.dtype, ctx=boxes.ctx)  # exact in float32 up to 2**24 anchors
     index = np.broadcast_to(index, scores.shape)
     group = np.zeros_like(scores) if class_ids is None else class_ids.astype(boxes.dtype)
@@ -93,8 +107,8 @@ def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
     result = nd.contrib.box_nms(
         rows.as_nd_ndarray(),
         overlap_thresh=iou_threshold,
-        valid_thresh=_LOWEST_SCORE,
-        topk=-1 if top_k is None else top_k,
+        valid_thresh=lowest,
+        topk=top_k,
         id_index=0,
         score_index=1,
         coord_start=3,
@@ -102,11 +116,12 @@ def _batched_nms(boxes, scores, iou_threshold, class_ids, top_k):
     return [picture[picture[:, 2] >= 0, 2].astype(numpy.int64) for picture in result]
 
 
-def _reference_nms(boxes, scores, iou_threshold, class_ids, top_k):
+def _reference_nms(boxes, scores, iou_threshold, class_ids, top_k, lowest):
     """Return what `_batched_nms` returns, computed by the numpy reference."""
     class_ids = np.zeros_like(scores) if class_ids is None else class_ids
     keeps = []
     for box, score, ids in zip(boxes.asnumpy(), scores.asnumpy(), class_ids.asnumpy(), strict=True):
         best = numpy.argsort(-score, kind="stable")[:top_k]
+        best = best[~(score[best] <= lowest)]
         keeps.append(best[detection.nms(box[best], score[best], iou_threshold, class_ids=ids[best])])
     return keeps

@@ -43,6 +43,7 @@ def multibox_detection(
     class_aware=False,
     clip=False,
     top_k=None,
+    foreground_only=False,
 ):
     """Return the detections of every picture, the kept ones first.
 
@@ -55,6 +56,8 @@ def multibox_detection(
         class_aware: suppress within a class only; the book ignores the class.
         clip: cut boxes off at 0 and 1; the book does not.
         top_k: let only the `top_k` best boxes of a picture compete and drop the others; the book lets all.
+        foreground_only: let only boxes compete whose score is at least `pos_threshold`. The detections are the same,
+            found sooner; the rows of background come in the order of the anchors.
 
     Returns:
         `(batch, num_anchors, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
@@ -68,6 +71,8 @@ def multibox_detection(
     output = []
     for score, class_id, box in zip(scores, class_ids, boxes, strict=True):
         candidates = _rank(score).argsort(descending=True, stable=True)[:top_k]
+        if foreground_only:
+            candidates = candidates[score[candidates] >= pos_threshold]
         keep = candidates[
             nms(
                 box[candidates],

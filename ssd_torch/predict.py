@@ -46,6 +46,7 @@ def detect(anchors, cls_preds, bbox_preds, config=PredictConfig()):
         class_aware=config.class_aware,
         clip=config.clip,
         top_k=config.top_k,
+        foreground_only=True,
     )
     return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]
 

@@ -19,7 +19,7 @@ from ssd_common.runs import COLUMNS, RunFolder
 from ssd_common.weights import Checkpoint, initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent
-VERBS = ("train", "eval", "predict", "compare", "data", "info")
+VERBS = ("train", "eval", "predict", "compare", "convert", "bench", "data", "info")
 
 
 def tinyssd(arguments):
@@ -89,8 +89,8 @@ def test_the_help_of_the_program_names_every_verb(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", ["train, eval, predict, compare, info, data"]),
-        ("trian", ["trian", "train, eval, predict, compare, info, data"]),
+        ("", ["train, eval, predict, compare, convert, bench, info, data"]),
+        ("trian", ["trian", "train, eval, predict, compare, convert, bench, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
         ("train --batchsize 3", ["--batchsize", "Perhaps you meant", "--batch-size INT"]),
         ("eval --weigths good.safetensors", ["--weigths", "--weights FILE"]),
@@ -150,10 +150,17 @@ BAD_INPUT = [
     ("train --data pikachu --data-dir empty", ["pikachu/train.rec", "empty", "--data-dir or TINYSSD_DATA"]),
     ("eval --weights none.safetensors", ["none.safetensors: no such weights file"]),
     ("eval --weights empty", ["empty: no such weights file"]),
-    ("eval --weights text.safetensors", ["text.safetensors: not a readable safetensors file"]),
+    ("convert text.safetensors out.pt", ["text.safetensors: not a weights file"]),
+    ("convert good.safetensors out.onnx", ["out.onnx", ".safetensors", ".params", ".pt"]),
+    ("convert good.safetensors out.pt --preset book", ["good.safetensors", "carries its own"]),
+    ("convert missing.params out.pt", ["missing.params", "no such"]),
+    ("bench --cases train", ["train", "train_step_fp32"]),
+    ("bench --backend tensorflow", ["tensorflow", "torch, mxnet"]),
+    ("bench --pairs 0 --cases targets_1 --backend torch", ["pairs", "at least 1"]),
+    ("eval --weights text.safetensors", ["text.safetensors: not a weights file"]),
     ("eval --weights truncated.safetensors", ["truncated.safetensors: not a readable safetensors file"]),
     ("eval --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match"]),
-    ("eval --weights other.safetensors", ["other.safetensors: a safetensors file, but not a weights file of tinyssd"]),
+    ("eval --weights other.safetensors", ["other.safetensors: not the weights of a TinySSD", "conv1.weight"]),
     ("eval --weights good.safetensors --data synthetic:test", ["unknown split 'test'", "train, val"]),
     ("eval --weights good.safetensors --backend tensorflow", ["unknown backend 'tensorflow'", "torch, mxnet"]),
     ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
@@ -163,9 +170,10 @@ BAD_INPUT = [
     ("predict good.png --weights none.safetensors", ["none.safetensors: no such weights file"]),
     ("predict good.png --weights good.safetensors --out file", ["file is a file; name a folder"]),
     ("predict good.png --weights good.safetensors --score-threshold 2", ["--score-threshold", "0 and 1, got 2.0"]),
-    ("compare --rungs 0-3", ["--rungs 0-3", "1 to 11"]),
-    ("compare --rungs 5-12", ["--rungs 5-12", "1 to 11"]),
-    ("compare --rungs 3-1", ["--rungs 3-1", "1 to 11"]),
+    ("compare --rungs 0-3", ["--rungs 0-3", "1 to 13"]),
+    ("compare --rungs 5-14", ["--rungs 5-14", "1 to 13"]),
+        ("compare --rungs 13 --epochs 0", ["--rungs 13", "needs trained weights"]),
+    ("compare --rungs 3-1", ["--rungs 3-1", "1 to 13"]),
     ("compare --rungs first", ["--rungs first", "3 or 7-11"]),
     ("compare --json empty", ["--json empty: a folder; name a file"]),
     ("compare --html empty", ["--html empty: a folder; name a file"]),

@@ -1,4 +1,4 @@
-"""The command line: `tinyssd train | eval | predict | compare | convert | data | info`."""
+"""The command line: `tinyssd train | eval | predict | compare | convert | bench | data | info`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import traceback
 
 import tyro
 
-from ssd_common.cli.comparison import compare
+from ssd_common.cli.comparison import bench, compare
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
 from ssd_common.cli.tools import convert, info, list_data
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("predict", predict),
         ("compare", compare),
         ("convert", convert),
+        ("bench", bench),
         ("info", info),
     ):
         command.command(name=name)(verb)

@@ -1,0 +1,40 @@
+"""The memory of the process: what a training step frees, the next one asks for again."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
+
+
+def keep_freed_memory(keep: bool = True) -> bool:
+    """Tell the C library to keep what is freed instead of giving it back to the system, for the whole process.
+
+    A training step allocates gigabytes in pieces of up to 134 MB, each of which glibc gets from the system and gives
+    back, and the system clears it page by page: 760,000 page faults a step of 32 pictures, a third of its time (3.3 s
+    against 1.9 to 2.5 s, PyTorch, float32, two cores of an AMD EPYC). Importing `ssd_torch` or `ssd_mxnet` calls this.
+
+    Args:
+        keep: False goes back to what glibc does by itself once it has seen large pieces.
+
+    Returns:
+        Whether the C library has the setting: glibc has, others (macOS, musl, Windows) have not.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        mallopt, trim = libc.mallopt, libc.malloc_trim
+    except (OSError, AttributeError):
+        return False
+    mebibyte = 1024 * 1024
+    settings = (
+        ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+        if keep
+        else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
+    )
+    done = all(mallopt(option, value) for option, value in settings)
+    if not keep:
+        trim(0)
+    return bool(done)

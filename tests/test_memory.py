@@ -1,0 +1,50 @@
+"""Freed memory stays in the process when it is asked to, and goes back when it is not."""
+
+import subprocess
+import sys
+
+import pytest
+
+SIZE = 64 * 1024 * 1024
+FAULTS = f"""
+import resource
+import numpy as np
+from ssd_common.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones({SIZE}, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+counts = []
+for keep in (False, True):
+    assert keep_freed_memory(keep)
+    faults()  # the first time the pages are new in any case
+    counts.append(faults())
+print(*counts)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+def test_an_array_as_large_as_one_that_was_freed_touches_no_new_page():
+    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, run.stdout.split())
+    assert given_back > 200
+    assert kept < 20
+
+
+def test_importing_a_backend_keeps_freed_memory(backend):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("a setting of glibc")
+    code = FAULTS.replace("    assert keep_freed_memory(keep)\n", "").replace(
+        "import resource", f"import ssd_{backend.name}, resource"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert max(map(int, run.stdout.split())) < 20
+
+
+def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
+    from ssd_common import memory
+
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert memory.keep_freed_memory() is False
