@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
@@ -26,7 +25,16 @@ from ssd_common.data.transforms import resize_image
 from ssd_common.metrics import EpochMeter
 from ssd_common.weights import initial_weights
 
-COLUMNS = ("class_error", "bbox_mae", "val_class_error", "val_bbox_mae", "other_val_class_error", "other_val_bbox_mae")
+METRICS = ("class_error", "bbox_mae")
+COLUMNS = {
+    "class_error": "class error",
+    "bbox_mae": "bbox MAE",
+    "val_class_error": "val. class error",
+    "val_bbox_mae": "val. bbox MAE",
+    "other_val_class_error": "the same, other variance",
+    "other_val_bbox_mae": "the same, other variance",
+}
+"""What the table shows, times 1000: the last epoch in training, and the validation pictures with either variance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +120,14 @@ def run(variant, data, val, model, config):
             X, Y = backend.data.to_device(images), backend.data.to_device(labels)
             meter.add(backend.train.forward_backward(net, X, Y, config.loss))
             update(backend, net, trainer, len(images) / config.batch_size if variant.divide_by_32 else 1)
-    result = {name: meter.summary()[name] for name in COLUMNS[:2]}
-    result |= {f"baseline_{name}": meter.summary()[f"baseline_{name}"] for name in COLUMNS[:2]}
+    result = {name: meter.summary()[name] for name in METRICS}
+    result |= {f"baseline_{name}": meter.summary()[f"baseline_{name}"] for name in METRICS}
     for prefix, variance in (("val", False), ("other_val", True)):
         weights = backend.weights.get_weights(net)
         if variance:
             backend.weights.set_weights(net, with_other_variance(weights, model, config.batch_size, backend))
         metrics, _ = backend.evaluate.evaluate(net, val, model)
-        result |= {f"{prefix}_{name}": metrics[name] for name in COLUMNS[:2]}
+        result |= {f"{prefix}_{name}": metrics[name] for name in METRICS}
     return result
 
 
@@ -153,23 +161,23 @@ def main():
                 )
                 if arguments.json:
                     arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-        console.print(table([row for row in results if row["data"] == spec], f"{spec}, {len(data)} pictures"))
+        print(table([row for row in results if row["data"] == spec], f"{spec}, {len(data)} pictures"))
 
 
 def table(rows, title):
-    """Return the mean and standard deviation of every variant over the seeds."""
-    shown = Table(title=title)
-    for column in ("framework", "initial weights, last batch", *COLUMNS):
-        shown.add_column(column)
+    """Return the mean and standard deviation of every variant over the seeds, as a table in Markdown."""
+    lines = [
+        f"{title}; predicting nothing scores {rows[0]['baseline_class_error']:.2e}, {rows[0]['baseline_bbox_mae']:.2e}",
+        "",
+        f"| framework | initial weights, last batch | {' | '.join(COLUMNS.values())} |",
+        "|---" * (2 + len(COLUMNS)) + "|",
+    ]
     for variant in VARIANTS:
         own = [row for row in rows if (row["name"], row["backend"]) == (variant.name, variant.backend)]
-        cells = []
-        for column in COLUMNS:
-            values = np.array([row[column] for row in own])
-            spread = values.std(ddof=1) if len(values) > 1 else float("nan")
-            cells.append(f"{values.mean():.2e} ± {spread:.1e}")
-        shown.add_row(variant.backend, variant.name, *cells)
-    return shown
+        values = [np.array([row[column] for row in own]) * 1000 for column in COLUMNS]
+        cells = [f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" if len(v) > 1 else f"{v.mean():.2f}" for v in values]
+        lines.append(f"| {variant.backend} | {variant.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
