@@ -2,9 +2,9 @@
 
 The book's two editions of the chapter end with class error 3.27e-3 and bbox MAE 3.08e-3 in PyTorch, 3.48e-3 and 3.78e-3
 in MXNet. Their code differs in the initial weights (PyTorch's default against Xavier) and in the step on the short
-last batch (a mean over its pictures, against a division by 32). Here each framework trains with each choice, everything
-else the same, and prints what the book prints: the metrics of the last epoch, in training mode, on the training
-pictures.
+last batch (a mean over its pictures, against a division by 32). Here each framework trains with each initialiser,
+MXNet also with the book's last step, everything else the same, and prints what the book prints: the metrics of the last
+epoch, in training mode, on the training pictures.
 
     python benchmarks/book_gap.py --data synthetic pikachu --seeds 3 --json book_gap.json
 """
@@ -22,6 +22,7 @@ from ssd_common.config import BOOK
 from ssd_common.data import load_dataset
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.transforms import resize_image
+from ssd_common.errors import InputError
 from ssd_common.metrics import EpochMeter
 from ssd_common.weights import initial_weights
 
@@ -98,7 +99,7 @@ def update(backend, net, trainer, share):
 
 
 def with_other_variance(weights, model, batch_size, backend):
-    """Return the weights with each running variance as the other framework would have kept it.
+    """Return the weights with each running variance about as the other framework would have kept it.
 
     PyTorch keeps the unbiased variance, MXNet the biased one: n / (n - 1) apart, n values a channel.
     """
@@ -147,12 +148,20 @@ def main():
     parser.add_argument("--json", type=Path, help="file to write every training to, as it ends")
     arguments = parser.parse_args()
     console, results = Console(width=170), []
-    for spec in arguments.data:
-        data = Cached(
-            load_dataset(spec, "train", data_dir=arguments.data_dir, limit=arguments.limit), arguments.image_size
-        )
-        val = Cached(load_dataset(spec, "val", data_dir=arguments.data_dir), arguments.image_size)
-        model = dataclasses.replace(BOOK.model, class_names=data.class_names, image_size=arguments.image_size)
+    try:
+        if arguments.seeds < 1 or arguments.epochs < 1:
+            raise InputError("--seeds and --epochs must be at least 1")
+        small = dataclasses.replace(BOOK.model, image_size=arguments.image_size)
+        where = {"data_dir": arguments.data_dir}
+        loaded = {
+            spec: (load_dataset(spec, "train", limit=arguments.limit, **where), load_dataset(spec, "val", **where))
+            for spec in arguments.data
+        }
+    except InputError as error:
+        parser.error(str(error))
+    for spec, splits in loaded.items():
+        data, val = (Cached(split, arguments.image_size) for split in splits)
+        model = dataclasses.replace(small, class_names=data.class_names)
         for seed in range(arguments.seeds):
             config = dataclasses.replace(BOOK.train, seed=seed, epochs=arguments.epochs)
             for variant in VARIANTS:

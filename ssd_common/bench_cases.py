@@ -170,7 +170,7 @@ def load_book(backend: str) -> ModuleType:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # d2l imports half of the scientific stack
             return importlib.import_module(f"{BACKENDS[backend]}.book")
-    except ImportError as error:
+    except Exception as error:  # a package that is there but does not fit raises whatever it stumbles on
         raise InputError(
             f"the benchmark compares with the book's package d2l, which cannot be imported ({error}): "
             "pip install -c constraints.txt '.[book]'"
@@ -206,6 +206,8 @@ def run_benchmark(
         for name in names:
             if name not in known:
                 raise InputError(f"unknown {what} '{name}'; the {what}s are {', '.join(known)}")
+    if cases and not any(name in (NUMPY_CASES if b == "numpy" else CASES) for name in cases for b in backends):
+        raise InputError(f"the numpy reference has no case {', '.join(cases)}; its cases are {', '.join(NUMPY_CASES)}")
     results, all_sides = [], {}
     messages: dict[str, list[str]] = {"notes": [], "skipped": [], "void": []}
 
@@ -215,9 +217,10 @@ def run_benchmark(
 
     with tempfile.TemporaryDirectory(prefix="tinyssd-bench-") as folder:
         inputs = Inputs(Path(folder), sizes or Sizes())
-        for backend in backends:
+        for backend in backends:  # before anything is measured: a missing package must not cost an hour
             framework = "torch" if backend == "numpy" else backend
-            sides = all_sides[backend] = Sides(load_backend(framework), load_book(framework), inputs)
+            all_sides[backend] = Sides(load_backend(framework), load_book(framework), inputs)
+        for backend, sides in all_sides.items():
             for name, build in (NUMPY_CASES if backend == "numpy" else CASES).items():
                 if cases is not None and name not in cases:
                     continue
@@ -239,7 +242,10 @@ def run_benchmark(
         if extras and frameworks:
             from ssd_common.bench_extras import measure_extras
 
-            more = measure_extras(frameworks, results, console)
+            try:
+                more = measure_extras(frameworks, results, console)
+            except InputError as error:
+                say("skipped", f"what goes beyond the cases: {error}")
     return to_json(results, pairs=pairs, **messages, machine=machine(), versions=versions(), extras=more)
 
 

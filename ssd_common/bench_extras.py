@@ -21,6 +21,7 @@ from ssd_common.bench import Case, Result, format_seconds, measure
 from ssd_common.bench_cases import Sides, load_book
 from ssd_common.bench_ours import our_train_step
 from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
+from ssd_common.errors import InputError
 from ssd_common.weights import Checkpoint, initial_weights, parameter_shapes, save_checkpoint
 
 HELP_GOAL = 0.3
@@ -282,4 +283,8 @@ def cold_start_predict(sides: Sides, pairs: int = REPEATS) -> Result:
 def _python(source: str, *arguments: str) -> str:
     """Run Python source in a new process and return what it prints."""
     command = [sys.executable, "-W", "ignore", "-c", source, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+        raise InputError(f"a process of the benchmark failed: {reason}")
+    return done.stdout.strip()

@@ -62,17 +62,10 @@ def box_iou(boxes1: Array, boxes2: Array) -> Array:
     """
     area1, (left1, top1, right1, bottom1) = _box_sides(boxes1[..., :, None, :])
     area2, (left2, top2, right2, bottom2) = _box_sides(boxes2[..., None, :, :])
-    # In place: memory that is new to the process costs more than the arithmetic.
-    inter = np.minimum(right1, right2)  # (..., n, m)
-    inter -= np.maximum(left1, left2)
-    np.maximum(inter, 0, out=inter)
-    height = np.minimum(bottom1, bottom2)
-    height -= np.maximum(top1, top2)
-    inter *= np.maximum(height, 0, out=height)
-    union = area1 + area2
-    union -= inter
-    inter /= union
-    return inter
+    width = np.maximum(np.minimum(right1, right2) - np.maximum(left1, left2), 0)  # (..., n, m)
+    height = np.maximum(np.minimum(bottom1, bottom2) - np.maximum(top1, top2), 0)
+    inter = width * height
+    return inter / (area1 + area2 - inter)
 
 
 def _box_sides(boxes: Array) -> tuple[Array, Array]:

@@ -81,6 +81,15 @@ def load_weights(path: Path, preset: Preset | None = None, class_names: tuple[st
     return _to_checkpoint(arrays, names, preset or usual_preset, class_names, path)
 
 
+def carries_configuration(path: Path) -> bool:
+    """Return whether a weights file is one of this package, which says which model it is.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return _read_arrays(Path(path)) is None
+
+
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
     """Write the weights of a checkpoint to a file whose suffix says which kind.
 

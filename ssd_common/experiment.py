@@ -17,7 +17,7 @@ from ssd_common import plotting
 from ssd_common.agreement import differing
 from ssd_common.backends import Backend
 from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
-from ssd_common.convert import load_weights
+from ssd_common.convert import carries_configuration, load_weights
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
@@ -91,8 +91,15 @@ def change_training(preset: Preset, changes: Mapping[str, Any]) -> Preset:
     return dataclasses.replace(preset, train=dataclasses.replace(preset.train, **changes))
 
 
-def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None) -> Checkpoint:
+def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None, named: Preset | None = None) -> Checkpoint:
     """Return what a training starts from: seeded initial weights, or those of a file.
+
+    Args:
+        preset: of the training, and of the model if there is no file.
+        data: what it trains on.
+        weights: the file.
+        named: the preset that was asked for, if one was: a file that carries no model of its own takes it from there,
+            or else from the chapter that it comes from.
 
     Raises:
         InputError: the file cannot be used, or its classes are not those of the data.
@@ -102,11 +109,13 @@ def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None) -> Che
         return Checkpoint(
             initial_weights(model, preset.train), model, preset.train, predict=preset.predict, data=data.name
         )
-    loaded = load_weights(weights)
+    foreign = named is not None and not carries_configuration(weights)
+    loaded = load_weights(weights, named if foreign else None)
     if loaded.model.class_names != data.class_names:
         raise InputError(
             f"{weights}: its classes are {', '.join(loaded.model.class_names)}; "
-            f"those of data set {data.name} are {', '.join(data.class_names)}"
+            f"those of data set {data.name} are {', '.join(data.class_names)}; "
+            "for a file without names, tinyssd convert --class-names gives it some"
         )
     return Checkpoint(loaded.weights, loaded.model, preset.train, predict=loaded.predict, data=data.name)
 

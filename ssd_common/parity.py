@@ -214,10 +214,15 @@ def parse_rungs(text: str) -> range:
     return rungs
 
 
+def worst(values: Iterable[float]) -> float:
+    """Return the largest of some distances, 0 if there is none; NaN if one is NaN, which `max` may swallow."""
+    return float(np.max([*values], initial=0.0))
+
+
 def max_difference(first: Any, second: Any) -> float:
     """Return the largest absolute difference of two arrays, or of two lists of arrays; infinite if shapes differ."""
     if isinstance(first, (list, tuple)):
-        return max((max_difference(a, b) for a, b in zip(first, second, strict=True)), default=0.0)
+        return worst(max_difference(a, b) for a, b in zip(first, second, strict=True))
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape:
         return float("inf")

@@ -11,7 +11,7 @@ import numpy as np
 from ssd_common import losses
 from ssd_common.backends import Backend
 from ssd_common.config import TrainConfig
-from ssd_common.parity import Array, Measured, Subject, max_difference
+from ssd_common.parity import Array, Measured, Subject, max_difference, worst
 from ssd_common.weights import Weights
 
 Compute = Callable[[Backend, Subject, str], Any]
@@ -30,7 +30,7 @@ def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Measure
         return found
 
     def distance(found: list[Array], reference: list[Array]) -> float:
-        return max(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
+        return worst(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
 
     return _compare(subject, backends, compute, distance)[0]
 
@@ -79,7 +79,7 @@ def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Meas
         if found.keys() != reference.keys():
             return float("inf")
         # A block without positive anchors has offsets whose gradient is exactly 0 on both sides.
-        return max(_norm(found[name] - reference[name]) / (norm_of(name) or 1) for name in reference)
+        return worst(_norm(found[name] - reference[name]) / (norm_of(name) or 1) for name in reference)
 
     return _compare(subject, backends, compute, distance)[0]
 

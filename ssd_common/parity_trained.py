@@ -14,8 +14,9 @@ from ssd_common import detection
 from ssd_common.backends import Backend
 from ssd_common.boxes import offset_inverse
 from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.errors import InputError
 from ssd_common.metrics import average_precision
-from ssd_common.parity import Array, Measured, Subject, max_difference
+from ssd_common.parity import Array, Measured, Subject, max_difference, worst
 from ssd_common.parity_networks import as_mxnet_stores_it, run_steps
 from ssd_common.weights import Checkpoint, Weights, load_checkpoint, save_checkpoint
 
@@ -56,13 +57,17 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measure
             path = Path(folder) / f"{name}.safetensors"
             straight[name] = _training(go_on(backend, start, steps))
             first, checkpoint = go_on(backend, start, steps[:half])
-            save_checkpoint(path, checkpoint)
             (other,) = [b for n, b in backends.items() if n != name] or [backend]
-            second, checkpoint = go_on(other, load_checkpoint(path), steps[half:])
-            crossed[name] = _training((first + second, checkpoint))
+            try:
+                save_checkpoint(path, checkpoint)
+                second, checkpoint = go_on(other, load_checkpoint(path), steps[half:])
+            except InputError:  # weights that are not finite make no weights file
+                crossed[name] = [np.full_like(array, np.nan) for array in straight[name]]
+            else:
+                crossed[name] = _training((first + second, checkpoint))
     errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
     for name in backends:
-        errors[name] = max(max_difference(crossed[name], unchanged) for unchanged in straight.values())
+        errors[name] = worst(max_difference(crossed[name], unchanged) for unchanged in straight.values())
     difference = max_difference(*crossed.values()) if len(crossed) == 2 else None
     return Measured(errors, difference, "both, unchanged")
 
@@ -105,7 +110,7 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[
         errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
         for name in backends:
             runs = [own[name]] + ([same[name]] if name in same else [])
-            errors[name] = max(distance(found, reference) for found in runs)
+            errors[name] = worst(distance(found, reference) for found in runs)
         difference = distance(own["torch"], own["mxnet"]) if len(own) == 2 else None
         return Measured(errors, difference, f"numpy {subject.dtype}")
 
@@ -153,26 +158,31 @@ def _detect(
 ) -> list[Detected]:
     """Return, for each picture, the class, and score and corners, of every detection by the index of its anchor.
 
-    A detection is traced to the first anchor whose decoded box is the same to the bit; if there is none, its index is
-    negative, and no other side has it.
+    A detection is traced to the first anchor, not yet taken, whose decoded box is the same to the bit. One without such
+    an anchor has an index that is negative, which counts as kept otherwise.
     """
     found = []
     for anchors, cls_preds, bbox_preds in predictions:
         boxes = decode(anchors[0], bbox_preds.reshape(len(bbox_preds), -1, 4))
         boxes = boxes.clip(0, 1) if config.clip else boxes
         for picture, rows in zip(boxes, detect(anchors, cls_preds, bbox_preds, config), strict=True):
-            index = {box.tobytes(): i for i, box in reversed(list(enumerate(picture)))}
-            places = [index.get(row[2:].tobytes(), -1 - i) for i, row in enumerate(rows)]
-            found.append({place: (int(row[0]), row[1:]) for place, row in zip(places, rows, strict=True)})
+            anchors_of: dict[bytes, list[int]] = {}
+            for i in reversed(range(len(picture))):
+                anchors_of.setdefault(picture[i].tobytes(), []).append(i)
+            detected: Detected = {}
+            for i, row in enumerate(rows):
+                same = anchors_of.get(row[2:].tobytes())
+                detected[same.pop() if same else -1 - i] = int(row[0]), row[1:]
+            found.append(detected)
     return found
 
 
 def _kept_otherwise(first: list[Detected], second: list[Detected]) -> float:
-    """Return how many anchors only one of two sides keeps, or gives another class."""
+    """Return how many anchors only one of two sides keeps, or gives another class; NaN if neither detects anything."""
     count = 0
     for a, b in zip(first, second, strict=True):
-        count += sum(i not in a or i not in b or a[i][0] != b[i][0] for i in a.keys() | b.keys())
-    return float(count)
+        count += sum(i < 0 or i not in a or i not in b or a[i][0] != b[i][0] for i in a.keys() | b.keys())
+    return float(count) if any(first) or any(second) else float("nan")
 
 
 def _over_common(first: list[Detected], second: list[Detected], columns: slice) -> float:
@@ -182,7 +192,7 @@ def _over_common(first: list[Detected], second: list[Detected], columns: slice) 
         for a, b in zip(first, second, strict=True)
         for i in a.keys() & b.keys()
     ]
-    return max(differences, default=0.0)
+    return worst(differences)
 
 
 def _precision(found: list[Detected], truths: list[Array], model: ModelConfig) -> Array:

@@ -75,6 +75,9 @@ def predict_files(
     everything = []
     targets = _drawn_names(paths)
     for path, target in zip(paths, targets, strict=True):
+        if (out / target).resolve() in {source.resolve() for source in paths}:
+            raise InputError(f"--out {out}: {path} would be drawn over {target} there; name another folder")
+    for path, target in zip(paths, targets, strict=True):
         image = read_image(path)
         (rows,) = backend.predict.predict(net, [image], checkpoint.model, checkpoint.predict, device=where)
         rows = rows[rows[:, 1] >= score_threshold]

@@ -83,6 +83,8 @@ def new_folder(out: Path | None, name: str) -> Path:
     check_output_folder(out)
     if (out / "config.toml").exists():
         raise InputError(f"--out {out}: there is a run in this folder; name another, or continue it with --resume")
+    if (out / "report.json").exists():
+        raise InputError(f"--out {out}: there is a comparison in this folder; name another")
     return out
 
 

@@ -1,6 +1,6 @@
 """Bounding boxes: two formats, overlap, and the offsets that the network learns."""
 
-from mxnet import np, npx
+from mxnet import np
 
 from ssd_common.config import OFFSET_EPS
 
@@ -52,15 +52,10 @@ def box_iou(boxes1, boxes2):
     """
     area1, (left1, top1, right1, bottom1) = _box_sides(boxes1[..., :, None, :])
     area2, (left2, top2, right2, bottom2) = _box_sides(boxes2[..., None, :, :])
-    # In place: memory that is new to the process costs more than the arithmetic.
-    inter = np.minimum(right1, right2)  # (..., n, m)
-    other = np.maximum(left1, left2)
-    inter = npx.relu(np.subtract(inter, other, out=inter))
-    height = np.minimum(bottom1, bottom2)
-    height = npx.relu(np.subtract(height, np.maximum(top1, top2, out=other), out=height))
-    np.multiply(inter, height, out=inter)
-    union = np.add(area1, area2, out=other)
-    return np.divide(inter, np.subtract(union, inter, out=union), out=inter)
+    width = np.maximum(np.minimum(right1, right2) - np.maximum(left1, left2), 0)  # (..., n, m)
+    height = np.maximum(np.minimum(bottom1, bottom2) - np.maximum(top1, top2), 0)
+    inter = width * height
+    return inter / (area1 + area2 - inter)
 
 
 def _box_sides(boxes):

@@ -52,15 +52,10 @@ def box_iou(boxes1, boxes2):
     """
     area1, (left1, top1, right1, bottom1) = _box_sides(boxes1[..., :, None, :])
     area2, (left2, top2, right2, bottom2) = _box_sides(boxes2[..., None, :, :])
-    # In place: memory that is new to the process costs more than the arithmetic.
-    inter = torch.minimum(right1, right2)  # (..., n, m)
-    other = torch.maximum(left1, left2)
-    inter.sub_(other).clamp_(min=0)
-    height = torch.minimum(bottom1, bottom2)
-    height.sub_(torch.maximum(top1, top2, out=other)).clamp_(min=0)
-    inter.mul_(height)
-    union = torch.add(area1, area2, out=other).sub_(inter)
-    return inter.div_(union)
+    width = (torch.minimum(right1, right2) - torch.maximum(left1, left2)).clamp(min=0)  # (..., n, m)
+    height = (torch.minimum(bottom1, bottom2) - torch.maximum(top1, top2)).clamp(min=0)
+    inter = width * height
+    return inter / (area1 + area2 - inter)
 
 
 def _box_sides(boxes):

@@ -170,3 +170,30 @@ def test_one_set_of_anchors_serves_a_batch(backend, dtype):
     np.testing.assert_array_equal(expected, np.stack([boxes.offset_inverse(anchors[0], rows) for rows in others]))
     ours = n(backend.boxes.offset_inverse(d(anchors), d(others)))
     np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.backend("torch")
+def test_the_overlap_of_boxes_in_whole_pixels_is_that_of_the_same_boxes_as_fractions():
+    import torch
+
+    import ssd_torch.boxes
+
+    pixels = np.array([[0, 0, 100, 50], [50, 0, 150, 50], [30, 40, 20, 60]])
+    fractions = boxes.box_iou(pixels / 256, pixels / 256)
+    np.testing.assert_allclose(boxes.box_iou(pixels, pixels), fractions, rtol=1e-12)
+    np.testing.assert_allclose(ssd_torch.boxes.box_iou(*[torch.tensor(pixels)] * 2), fractions, rtol=1e-6)
+    np.testing.assert_allclose(fractions[0, 1], 1 / 3)
+
+
+@pytest.mark.backend("torch")
+def test_in_torch_the_overlap_has_a_gradient():
+    """So that a loss can be built on it; MXNet's `where` has none."""
+    import torch
+
+    import ssd_torch.boxes
+
+    first, second = np.array([[0.0, 0.0, 0.5, 0.5]]), np.array([[0.25, 0.0, 0.75, 0.5]])
+    moved = [boxes.box_iou(first + [[d, 0, d, 0]], second)[0, 0] for d in (-1e-6, 1e-6)]
+    box = torch.tensor(first, requires_grad=True)
+    ssd_torch.boxes.box_iou(box, torch.tensor(second)).sum().backward()
+    np.testing.assert_allclose(box.grad[0, 0] + box.grad[0, 2], (moved[1] - moved[0]) / 2e-6, rtol=1e-6)

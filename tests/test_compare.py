@@ -21,7 +21,7 @@ def compare(arguments):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_after_a_training_every_rung_passes_and_the_report_shows_all(dtype, tmp_path, capsys):
     small = ["--limit", "16", "--epochs", "1", "--batch-size", "8", "--steps", "2", "--pictures", "4"]
-    report, page = tmp_path / "report.json", tmp_path / "report.html"
+    report, page = tmp_path / "run" / "report.json", tmp_path / "report.html"  # one is where it is written anyway
     out = ["--out", str(tmp_path / "run"), "--json", str(report), "--html", str(page)]
     assert compare([*small, "--dtype", dtype, *out]) == 0
     printed = capsys.readouterr().out
@@ -43,14 +43,14 @@ def test_a_rung_that_fails_is_named_and_the_exit_code_is_1(tmp_path, monkeypatch
     right = boxes.offset_inverse
     monkeypatch.setattr(boxes, "offset_inverse", lambda *a: right(*a) + 1e-6)
     report = tmp_path / "report.json"
-    arguments = ["--epochs", "0", "--limit", "4", "--rungs", "1-5", "--steps", "1", "--json", str(report)]
+    arguments = ["--epochs", "0", "--limit", "4", "--rungs", "1-5", "--steps", "2", "--json", str(report)]
     assert compare([*arguments, "--out", str(tmp_path / "run")]) == 1
     assert "the ladder failed at: offsets" in capsys.readouterr().out
     assert json.loads(report.read_text(encoding="utf-8"))["verdict"] == {"passed": False, "failed": ["offsets"]}
 
 
 def test_without_trained_weights_all_rungs_but_the_last_are_climbed(tmp_path, capsys):
-    arguments = ["--epochs", "0", "--limit", "2", "--steps", "1", "--dtype", "float32", "--out", str(tmp_path / "run")]
+    arguments = ["--epochs", "0", "--limit", "4", "--steps", "2", "--dtype", "float32", "--out", str(tmp_path / "run")]
     assert compare(arguments) == 0
     printed = capsys.readouterr().out
     assert "resume" in printed

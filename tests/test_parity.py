@@ -238,6 +238,39 @@ def test_a_value_that_is_not_a_number_fails(monkeypatch):
     assert not row.passed
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_value_that_is_not_a_number_is_seen_in_any_array(place):
+    """`max` drops a NaN that does not come first."""
+    arrays = [np.zeros(2), np.zeros(3), np.zeros(4)]
+    broken = [array.copy() for array in arrays]
+    broken[place][1] = np.nan
+    assert np.isnan(max_difference(broken, arrays))
+
+
+def test_a_training_that_diverges_fails_its_rungs_and_ends_in_rows(monkeypatch):
+    def wrapper(function):
+        def train_step(net, trainer, *args):
+            metrics = function(net, trainer, *args)
+            weights = backends["mxnet"].weights.get_weights(net)
+            backends["mxnet"].weights.set_weights(net, {**weights, "cls_4.bias": weights["cls_4.bias"] * np.nan})
+            return metrics
+
+        return train_step
+
+    small = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, image_size=64))
+    backends = both_backends()
+    wrap(monkeypatch, "train_step", [backends["mxnet"].train], wrapper)
+    rows = list(climb(make_subject(small, "float64", 2), backends, range(10, 13)))
+    assert [row.passed for row in rows] == [False, False, False]
+
+
+def test_trained_weights_that_detect_nothing_prove_nothing():
+    small = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, image_size=64))
+    small = dataclasses.replace(small, predict=dataclasses.replace(small.predict, pos_threshold=1.0))
+    rows = list(climb(make_subject(small, "float64", 1), both_backends(), [NUM_RUNGS]))
+    assert not rows[0].passed
+
+
 def test_arrays_of_different_shape_are_infinitely_far_apart():
     np.testing.assert_equal(max_difference(np.zeros(3), np.zeros(4)), np.inf)
 

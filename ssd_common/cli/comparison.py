@@ -16,7 +16,7 @@ from ssd_common.cli.flags import (
     OptionalFloat,
     OptionalInt,
     OptionalPath,
-    PresetName,
+    OptionalPreset,
     check_file,
     new_console,
     splits,
@@ -29,7 +29,7 @@ DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps 
 def compare(
     data: DataSpec = "synthetic",
     data_dir: OptionalPath = None,
-    preset: PresetName = "book",
+    preset: OptionalPreset = None,
     epochs: int = DEMO_EPOCHS,
     batch_size: int = DEMO_BATCH,
     lr: OptionalFloat = None,
@@ -51,14 +51,14 @@ def compare(
     Args:
         data: Data set: synthetic or pikachu.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration: book or straight-dope.
+        preset: Configuration: book (the default) or straight-dope.
         epochs: Passes over the training pictures; 0 climbs the ladder only.
         batch_size: Pictures a step.
         lr: Learning rate (default: the preset's).
         seed: Seed of the initial weights and of the order of the pictures.
         limit: Use only the first so many training pictures.
         dtype: Precision of the ladder.
-        steps: Steps of rung 11.
+        steps: Steps of rung 11; rung 12 takes the first 8 of them.
         pictures: Validation pictures of rung 13.
         rungs: Rungs to climb, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
         weights: Weights file to start from, as eval and predict take it.
@@ -87,10 +87,12 @@ def compare(
     if NUM_RUNGS in climbed and not has_trained:
         raise InputError(f"--rungs {rungs}: rung {NUM_RUNGS} needs trained weights: --weights, or --epochs above 0")
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
-    chosen = change_training(get_preset(preset), changes)
+    chosen = change_training(get_preset(preset or "book"), changes)
     training, validation = splits(data, data_dir, limit)
+    if 12 in climbed and steps < 2:
+        raise InputError("--steps 1: rung 12 changes the framework between two steps; ask for 2, or for --rungs 1-11")
     backends = {name: load_backend(name) for name in BACKENDS}
-    start = first_checkpoint(chosen, training, weights)
+    start = first_checkpoint(chosen, training, weights, get_preset(preset) if preset else None)
     chosen = dataclasses.replace(chosen, model=start.model, predict=start.predict)
     devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
     with closing(RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console(), [])) as run:
@@ -109,7 +111,7 @@ def compare(
             command=" ".join([PROGRAM, *sys.argv[1:]]),
         )
         for copy, name in ((json, "report.json"), (html, "report.html")):
-            if copy is not None:
+            if copy is not None and copy.resolve() != (run.path / name).resolve():
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.path / name, copy)
         failed = result["verdict"]["failed"]

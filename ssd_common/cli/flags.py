@@ -21,7 +21,6 @@ PROGRAM = "tinyssd"
 
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
-PresetName = Annotated[str, arg(metavar="book|straight-dope")]
 OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")]
 DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
@@ -41,9 +40,12 @@ def splits(data: str, data_dir: Path | None, limit: int | None) -> tuple[Dataset
 
 
 def check_file(flag: str, path: Path | None) -> None:
-    """Raise InputError, before any work is done, if the file to be written is a folder."""
+    """Raise InputError, before any work is done, if the file to be written is a folder, or inside of a file."""
     if path is not None and path.is_dir():
         raise InputError(f"{flag} {path}: a folder; name a file")
+    for part in path.parents if path is not None else ():
+        if part.exists() and not part.is_dir():
+            raise InputError(f"{flag} {path}: {part} is a file, not a folder")
 
 
 def new_console() -> Console:

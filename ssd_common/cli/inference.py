@@ -64,13 +64,15 @@ def evaluate(
     loss = checkpoint.train.loss
     metrics, _ = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
     console = new_console()
-    console.print(f"{pictures.name}, {len(pictures)} pictures, {backend}", highlight=False, markup=False)
+    console.print(
+        f"{pictures.name}, {len(pictures)} pictures, {backend}", highlight=False, markup=False, soft_wrap=True
+    )
     for name in ("ap", "ap50", "ap75", "class_error", "bbox_mae"):
         baseline = f"  (trivial baseline {metrics[f'baseline_{name}']:.6f})" if f"baseline_{name}" in metrics else ""
-        console.print(f"  {name:<12}{metrics[name]:.6f}{baseline}", highlight=False, markup=False)
+        console.print(f"  {name:<12}{metrics[name]:.6f}{baseline}", highlight=False, markup=False, soft_wrap=True)
     if json is not None:
         report.write_json(json, {"data": pictures.name, "weights": str(weights), "backend": backend, **metrics})
-        console.print(f"wrote {json}", highlight=False, markup=False)
+        console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

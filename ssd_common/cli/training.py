@@ -98,7 +98,8 @@ def train(
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
     if resume is None:
-        start, rows = first_checkpoint(settings.preset, training, weights), []
+        start = first_checkpoint(settings.preset, training, weights, get_preset(preset) if preset else None)
+        rows = []
     chosen = dataclasses.replace(settings.preset, model=start.model, predict=start.predict)
     name = f"{backend}-{training.name.partition(':')[0]}"
     with closing(RunFolder(resume or new_folder(out, name), new_console(), rows)) as run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssd_common.data.cache import Cached
 from ssd_common.data.dataset import Dataset, Subset
 from ssd_common.data.pikachu import PikachuDataset
 from ssd_common.data.synthetic import SyntheticDataset
@@ -40,5 +39,5 @@ def load_dataset(
         raise InputError(f"unknown split '{split}' of data set '{name}'; the splits are {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, got {limit}")
-    data: Dataset = Cached(SyntheticDataset(split)) if name == "synthetic" else PikachuDataset(split, data_dir)
+    data: Dataset = SyntheticDataset(split) if name == "synthetic" else PikachuDataset(split, data_dir)
     return data if limit is None else Subset(data, limit)
