@@ -47,15 +47,12 @@ class Variant:
     body: str
     heads: str
     divide_by_32: bool = False
-    magnitude: float = BOOK.train.init_magnitude
-    """Of Xavier's weights: their variance is proportional to it."""
 
 
 VARIANTS = (
     Variant("the book's PyTorch edition", "torch", "torch", "torch"),
     Variant("Xavier in the prediction layers only", "torch", "torch", "xavier"),
     Variant("Xavier everywhere", "torch", "xavier", "xavier"),
-    Variant("Xavier everywhere, a third of its variance", "torch", "xavier", "xavier", magnitude=1.0),
     Variant("PyTorch's default everywhere", "mxnet", "torch", "torch"),
     Variant("Xavier everywhere", "mxnet", "xavier", "xavier"),
     Variant("the book's MXNet edition", "mxnet", "xavier", "xavier", divide_by_32=True),
@@ -78,7 +75,6 @@ class Cached:
 
 def start_weights(variant, model, config):
     """Return the initial weights of a variant."""
-    config = dataclasses.replace(config, init_magnitude=variant.magnitude)
     drawn = {
         init: initial_weights(model, dataclasses.replace(config, init=init)) for init in (variant.body, variant.heads)
     }
