@@ -74,8 +74,9 @@ def predict_files(
     names = checkpoint.model.class_names
     everything = []
     targets = _drawn_names(paths)
+    sources = {path.resolve() for path in paths}
     for path, target in zip(paths, targets, strict=True):
-        if (out / target).resolve() in {source.resolve() for source in paths}:
+        if (out / target).resolve() in sources:
             raise InputError(f"--out {out}: {path} would be drawn over {target} there; name another folder")
     for path, target in zip(paths, targets, strict=True):
         image = read_image(path)
