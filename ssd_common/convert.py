@@ -55,7 +55,9 @@ _FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the 
 _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
 
-def load_weights(path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None) -> Checkpoint:
+def load_weights(
+    path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
+) -> Checkpoint:
     """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
 
     A foreign file has weights only. Its number of classes is that of its class predictors; anchors, preprocessing and
@@ -65,6 +67,7 @@ def load_weights(path: Path, preset: Preset | None = None, class_names: tuple[st
         path: the file.
         preset: for a foreign file; by default the one of the chapter whose names the file has.
         class_names: for a foreign file; by default the preset's if it has as many, otherwise "class 0", "class 1", ...
+        strict: refuse preset and class names for a file that carries its own; otherwise they are not used then.
 
     Raises:
         InputError: the file cannot be read or is not a TinySSD of that preset and those classes; or it is one of this
@@ -73,21 +76,12 @@ def load_weights(path: Path, preset: Preset | None = None, class_names: tuple[st
     path = Path(path)
     arrays = _read_arrays(path)
     if arrays is None:
-        if preset is not None or class_names is not None:
+        if strict and (preset is not None or class_names is not None):
             raise InputError(f"{path}: carries its own configuration and class names; leave preset and classes out")
         return load_checkpoint(path)
     arrays = {name: value for name, value in arrays.items() if not name.endswith(_COUNTER)}
     names, usual_preset = _recognise(arrays, path)
     return _to_checkpoint(arrays, names, preset or usual_preset, class_names, path)
-
-
-def carries_configuration(path: Path) -> bool:
-    """Return whether a weights file is one of this package, which says which model it is.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    return _read_arrays(Path(path)) is None
 
 
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:

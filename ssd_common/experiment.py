@@ -17,7 +17,7 @@ from ssd_common import plotting
 from ssd_common.agreement import differing
 from ssd_common.backends import Backend
 from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
-from ssd_common.convert import carries_configuration, load_weights
+from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
@@ -109,8 +109,7 @@ def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None, named:
         return Checkpoint(
             initial_weights(model, preset.train), model, preset.train, predict=preset.predict, data=data.name
         )
-    foreign = named is not None and not carries_configuration(weights)
-    loaded = load_weights(weights, named if foreign else None)
+    loaded = load_weights(weights, named, strict=False)
     if loaded.model.class_names != data.class_names:
         raise InputError(
             f"{weights}: its classes are {', '.join(loaded.model.class_names)}; "
