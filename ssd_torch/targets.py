@@ -73,17 +73,29 @@ def multibox_target(anchors, labels):
 
     Source: d2l, section "Anchor Boxes", labeling classes and offsets.
     """
-    anchors = anchors[0]
+    anchors, batch = anchors[0], len(labels)
     valid = (labels[..., 0] >= 0) & (labels.abs().amax(dim=-1) < torch.inf)  # False for NaN
     labels = torch.where(valid[..., None], labels, -1)
     assigned = assign_anchor_to_bbox(labels[..., 1:], anchors)  # (batch, num_anchors)
-    positive = assigned >= 0
     labels = F.pad(labels, (0, 0, 0, 1), value=-1)  # one more row, for the anchors that are assigned none: row -1
-    picture = torch.arange(len(labels), device=labels.device)
-    rows = labels[picture[:, None], assigned]  # (batch, num_anchors, 5)
-    # Background anchors are compared with themselves: a finite number for the mask to remove.
-    boxes = torch.where(positive[..., None], rows[..., 1:], anchors)
-    offsets = torch.where(positive[..., None], offset_boxes(anchors.expand_as(boxes), boxes), 0)
-    mask = positive.to(anchors.dtype).repeat_interleave(4, dim=-1)
-    class_labels = torch.where(positive, rows[..., 0].long() + 1, 0)
-    return offsets.flatten(start_dim=1), mask, class_labels
+    picture, anchor = _worth_computing(assigned)
+    rows = labels[picture, assigned[picture, anchor]]  # (n, 5)
+    positive = rows[:, :1] >= 0
+    offsets, mask = anchors.new_zeros((2, batch, len(anchors), 4))
+    # An anchor of the background is compared with itself: a finite number for `where` to remove.
+    boxes = torch.where(positive, rows[:, 1:], anchors[anchor])
+    offsets[picture, anchor] = torch.where(positive, offset_boxes(anchors[anchor], boxes), 0)
+    mask[picture, anchor] = positive.to(mask.dtype)
+    class_labels = torch.zeros_like(assigned)
+    class_labels[picture, anchor] = rows[:, 0].long() + 1
+    return offsets.flatten(start_dim=1), mask.flatten(start_dim=1), class_labels
+
+
+def _worth_computing(assigned):
+    """Return the picture and the anchor of every positive anchor; on a GPU those of every anchor, positive or not.
+
+    On the CPU the few positive ones cost a tenth of all. To ask which they are would make a GPU wait.
+    """
+    if assigned.is_cuda:
+        return torch.cartesian_prod(*(torch.arange(n, device=assigned.device) for n in assigned.shape)).T
+    return (assigned >= 0).nonzero(as_tuple=True)
