@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_common.errors import InputError
+from ssd_common.memory import keep_freed_memory
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""
@@ -39,6 +40,10 @@ class Case:
     """Called with what the first run of each returned; raises AssertionError if it is not the same."""
     note: str = ""
     """What a reader of the result must know."""
+    peer_keeps_memory: bool = True
+    """False: the peer runs with the C library's own settings, as it does without this package (`keep_freed_memory`)."""
+    settle: bool = False
+    """Run ours once, untimed, before each timed run: what a peer gave back to the system has to be had again."""
 
 
 class DifferentWorkError(Exception):
@@ -87,11 +92,25 @@ def measure(case: Case, pairs: int = PAIRS, warmup: int = 1, clock: Callable[[],
                 reason = " ".join(str(error).split())
                 raise DifferentWorkError(f"{case.name}, {case.backend}: the two sides differ: {reason}") from error
         del ours, peer
-    seconds = np.array([[_seconds(work, clock) for work in (case.ours, case.peer)] for _ in range(pairs)])
+    seconds = np.array([_pair(case, clock) for _ in range(pairs)])
     ratios = seconds[:, 1] / seconds[:, 0]
     lower, ratio, upper = np.percentile(ratios, (25, 50, 75))
     ours_s, peer_s = np.median(seconds, axis=0)
     return Result(case.name, case.backend, float(ours_s), float(peer_s), float(ratio), float((upper - lower) / ratio))
+
+
+def _pair(case: Case, clock: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds of ours and of the peer."""
+    if case.settle:
+        case.ours()
+    ours = _seconds(case.ours, clock)
+    if case.peer_keeps_memory:
+        return ours, _seconds(case.peer, clock)
+    keep_freed_memory(False)
+    try:
+        return ours, _seconds(case.peer, clock)
+    finally:
+        keep_freed_memory()
 
 
 def _seconds(work: Callable[[], Any], clock: Callable[[], float]) -> float:

@@ -20,8 +20,8 @@ from ssd_common import bench_checks, targets
 from ssd_common.backends import BACKENDS, Backend, load_backend, machine, versions
 from ssd_common.bench import Case, DifferentWorkError, Result, format_seconds, measure, results_table, to_json
 from ssd_common.bench_inputs import PREDICTIONS, Inputs, Sizes
-from ssd_common.bench_ours import SkippedCaseError, our_epoch, our_predictions, our_train_step, takes_precision
-from ssd_common.config import BOOK
+from ssd_common.bench_ours import SkippedCaseError, check_precision, our_epoch, our_predictions, our_train_step
+from ssd_common.config import BOOK, Precision
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
@@ -60,7 +60,7 @@ class Sides:
     inputs: Inputs
 
 
-def train_step(sides: Sides, precision: str) -> Case:
+def train_step(sides: Sides, precision: Precision) -> Case:
     """Return the case of one whole training step: forward, targets, loss, backward, update, metrics."""
     b, book, inputs = sides.b, sides.book, sides.inputs
     images, labels = inputs.batch
@@ -74,7 +74,9 @@ def train_step(sides: Sides, precision: str) -> Case:
         return book.train_step(peer_net, peer_trainer, peer_X, Y), b.weights.get_weights(peer_net)
 
     compare = partial(bench_checks.same_step, start=inputs.weights, tolerance=STEP_TOLERANCE[precision])
-    return Case(f"train_step_{precision}", b.name, lambda: step(X, Y), peer, compare)
+    return Case(
+        f"train_step_{precision}", b.name, lambda: step(X, Y), peer, compare, peer_keeps_memory=False, settle=True
+    )
 
 
 def multibox_targets(sides: Sides, num_objects: int) -> Case:
@@ -132,7 +134,11 @@ def epoch(sides: Sides) -> Case:
     """
     b, book, inputs = sides.b, sides.book, sides.inputs
     folder = inputs.picture_folder
-    precision = "bf16" if b.name == "torch" and takes_precision(b) else "fp32"
+    precision: Precision = "bf16"
+    try:
+        check_precision(b, precision)
+    except SkippedCaseError:
+        precision = "fp32"
     run = our_epoch(b, inputs.model, inputs.weights, precision)
     peer_net = book.make_net(inputs.model, inputs.weights)
     peer_trainer = book.make_trainer(peer_net, BOOK.train)
@@ -142,7 +148,8 @@ def epoch(sides: Sides) -> Case:
         b.weights.get_weights(peer_net)
         return 1 - correct / anchors, error / offsets
 
-    return Case("epoch", b.name, lambda: run(folder), peer, bench_checks.same_epoch, note=f"ours trains in {precision}")
+    note = f"ours trains in {precision}"
+    return Case("epoch", b.name, lambda: run(folder), peer, bench_checks.same_epoch, note=note, peer_keeps_memory=False)
 
 
 CASES: dict[str, Callable[[Sides], Case]] = {

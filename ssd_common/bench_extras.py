@@ -22,6 +22,7 @@ from ssd_common.bench_cases import Sides, load_book
 from ssd_common.bench_ours import our_train_step
 from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
 from ssd_common.errors import InputError
+from ssd_common.memory import keep_freed_memory
 from ssd_common.weights import Checkpoint, initial_weights, parameter_shapes, save_checkpoint
 
 HELP_GOAL = 0.3
@@ -226,6 +227,7 @@ def peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | N
         step = our_train_step(b, model, weights, "fp32")
     else:
         book = load_book(backend)
+        keep_freed_memory(False)  # as without this package
         X = b.data.to_device(np.ascontiguousarray(pictures))
         net = book.make_net(model, weights)
         trainer = book.make_trainer(net, BOOK.train)

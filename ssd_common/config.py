@@ -25,6 +25,8 @@ INPUT_MULTIPLE = 64
 OFFSET_EPS = 1e-6
 """Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class AnchorConfig:
@@ -123,6 +125,8 @@ class TrainConfig:
     """Xavier: the bound is sqrt(magnitude / mean(fan_in, fan_out)); Gluon's default is 3."""
     seed: int = 0
     """Of the initial weights and of the order of the pictures."""
+    precision: Precision = "fp32"
+    """Of the network's forward and backward pass. With bf16 (PyTorch only), weights, losses and update stay float32."""
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:

@@ -149,7 +149,14 @@ class Trained:
 
 
 def train_run(
-    backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, start: Checkpoint, device: Any
+    backend: Backend,
+    run: RunFolder,
+    data: Dataset,
+    val: Dataset,
+    preset: Preset,
+    start: Checkpoint,
+    device: Any,
+    compile: bool | None = None,
 ) -> Trained:
     """Train a network from a checkpoint on, filling the run folder epoch by epoch.
 
@@ -161,12 +168,13 @@ def train_run(
         preset: the configuration.
         start: weights, momentum and epoch to start from.
         device: as returned by the backend's `get_device`.
+        compile: see the backend's `make_net`.
 
     Raises:
         InputError: the loss is no longer a finite number.
     """
     model, config = preset.model, preset.train
-    net = backend.weights.make_net(model, start.weights, device)
+    net = backend.weights.make_net(model, start.weights, device, compile=compile)
     trainer = backend.train.make_trainer(net, config)
     backend.weights.set_momentum(net, trainer, start.momentum)
     trained = Trained(start, run.rows, [])

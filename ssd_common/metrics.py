@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+READ_EVERY = 8
+"""Steps whose sums are added up on the device before they are read: to read is to wait until the device is done."""
+
 
 class EpochMeter:
     """Adds up what the batches of one epoch measured, and the seconds that data and steps took."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
+        self._unread: dict[str, Any] = {}
+        self._steps = 0
         self.data_seconds = 0.0
         self.step_seconds = 0.0
 
@@ -28,6 +33,9 @@ class EpochMeter:
             try:
                 batch = next(source)
             except StopIteration:
+                start = time.perf_counter()
+                self._read()
+                self.step_seconds += time.perf_counter() - start
                 return
             ready = time.perf_counter()
             yield batch
@@ -35,9 +43,17 @@ class EpochMeter:
             self.step_seconds += time.perf_counter() - ready
 
     def add(self, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Add the sums of one batch, as `batch_metrics` of a backend returns them; reading them ends the step."""
+        """Add the sums of one batch, as `batch_metrics` of a backend returns them: numbers, or arrays of one number."""
         for name, value in metrics.items():
+            self._unread[name] = self._unread[name] + value if name in self._unread else value
+        self._steps += 1
+        if self._steps % READ_EVERY == 0:
+            self._read()
+
+    def _read(self) -> None:
+        for name, value in self._unread.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self._unread = {}
 
     def summary(self) -> dict[str, float]:
         """Return the epoch's metrics.
@@ -47,6 +63,7 @@ class EpochMeter:
         `baseline_…` is what predicting background everywhere, and zero offsets, scores on the same batches.
         `examples_per_second` divides by the sum of the step times (the book divides by the last step alone).
         """
+        self._read()
         sums = self.sums
         return {
             "loss": (sums["cls_loss"] + sums["bbox_loss"]) / sums["examples"],

@@ -6,7 +6,7 @@ from ssd_common.config import LossConfig
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
 
-from .data import to_device
+from .data import check_precision, to_device
 from .evaluate import batch_metrics
 from .losses import loss_terms
 from .targets import multibox_target
@@ -25,7 +25,7 @@ def make_trainer(net, config):
     return gluon.Trainer(net.collect_params(), "sgd", settings)
 
 
-def forward_backward(net, X, Y, loss=LossConfig()):
+def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
@@ -33,9 +33,11 @@ def forward_backward(net, X, Y, loss=LossConfig()):
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss: which losses.
+        precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
+    check_precision(precision, X.ctx)
     with autograd.record():
         anchors, cls_preds, bbox_preds = net(X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
@@ -45,7 +47,7 @@ def forward_backward(net, X, Y, loss=LossConfig()):
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss=LossConfig()):
+def train_step(net, trainer, X, Y, loss=LossConfig(), precision="fp32"):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
@@ -54,10 +56,11 @@ def train_step(net, trainer, X, Y, loss=LossConfig()):
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss: which losses.
+        precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss)
+    metrics = forward_backward(net, X, Y, loss, precision)
     trainer.step(1)  # the loss is a mean already, over as many pictures as the last batch has
     return metrics
 
@@ -85,5 +88,5 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
         for images, labels in meter.time_data(batches(data, progress(order), model)):
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, config.loss))
+            meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -10,7 +10,7 @@ from .model import TinySSD
 _CANONICAL = {"gamma": "weight", "beta": "bias"}  # batch normalisation's names in Gluon
 
 
-def make_net(config, weights, device=None, dtype="float32"):
+def make_net(config, weights, device=None, dtype="float32", compile=None):
     """Return the network of a model configuration, on the device, with the given weights.
 
     Args:
@@ -18,6 +18,7 @@ def make_net(config, weights, device=None, dtype="float32"):
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
+        compile: whether to hybridize. By default wherever it can be done: in float32 (see `TinySSD`).
 
     Raises:
         InputError: the weights are not those of the model; the message names the tensor.
@@ -29,7 +30,7 @@ def make_net(config, weights, device=None, dtype="float32"):
         parameter.shape = weights[name].shape  # otherwise known only after the first batch
     net.initialize(init="zeros", ctx=device)  # the default draws no float64
     set_weights(net, weights)
-    if dtype == "float32":  # see TinySSD
+    if dtype == "float32" if compile is None else compile:
         net.hybridize(static_alloc=True, static_shape=True)
     return net
 

@@ -1,5 +1,7 @@
 """Anchor boxes: the fixed grid of boxes that the network classifies and shifts."""
 
+from functools import lru_cache
+
 import torch
 
 
@@ -12,12 +14,18 @@ def multibox_prior(data, sizes, ratios):
         ratios: aspect ratios, width over height.
 
     Returns:
-        `(1, height * width * (len(sizes) + len(ratios) - 1), 4)` corners, row by row of the map, dtype of `data`.
+        `(1, height * width * (len(sizes) + len(ratios) - 1), 4)` corners, row by row of the map, dtype of `data`
+        (float32 where that has fewer bits: bfloat16 would round the anchors).
 
     Source: d2l, section "Anchor Boxes", generating multiple anchor boxes.
     """
-    height, width = data.shape[-2:]
-    like = {"dtype": data.dtype, "device": data.device}
+    dtype = torch.promote_types(data.dtype, torch.float32)
+    return _prior(*data.shape[-2:], tuple(sizes), tuple(ratios), dtype, data.device).clone()
+
+
+@lru_cache(maxsize=64)  # the anchors of a network are the same in every step, and on a GPU their making waits for it
+def _prior(height, width, sizes, ratios, dtype, device):
+    like = {"dtype": dtype, "device": device}
     size, ratio = torch.tensor(sizes, **like), torch.tensor(ratios, **like)
     center_y = (torch.arange(height, **like) + 0.5) * (1 / height)
     center_x = (torch.arange(width, **like) + 0.5) * (1 / width)

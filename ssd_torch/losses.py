@@ -111,7 +111,7 @@ def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config
 
 
 def cls_eval(cls_preds, cls_labels):
-    """Return the number of anchors whose most probable class is their label.
+    """Return the number of anchors whose most probable class is their label, on the device: `float()` reads it.
 
     Args:
         cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
@@ -119,11 +119,11 @@ def cls_eval(cls_preds, cls_labels):
 
     Source: d2l, section "Single Shot Multibox Detection", `cls_eval`.
     """
-    return float((cls_preds.argmax(dim=-1) == cls_labels).sum())
+    return (cls_preds.argmax(dim=-1) == cls_labels).sum()
 
 
 def bbox_eval(bbox_preds, bbox_labels, bbox_masks):
-    """Return the sum of the absolute errors of the offsets that the mask keeps.
+    """Return the sum of the absolute errors of the offsets that the mask keeps, on the device: `float()` reads it.
 
     Args:
         bbox_preds: `(batch, num_anchors * 4)`.
@@ -132,4 +132,4 @@ def bbox_eval(bbox_preds, bbox_labels, bbox_masks):
 
     Source: d2l, section "Single Shot Multibox Detection", `bbox_eval`.
     """
-    return float(torch.abs((bbox_labels - bbox_preds) * bbox_masks).sum())
+    return torch.abs((bbox_labels - bbox_preds.detach()) * bbox_masks).sum()

@@ -24,7 +24,7 @@ def make_trainer(net, config):
     return torch.optim.SGD(net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def forward_backward(net, X, Y, loss=LossConfig()):
+def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
@@ -32,19 +32,22 @@ def forward_backward(net, X, Y, loss=LossConfig()):
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss: which losses.
+        precision: "fp32" or "bf16", of the network's forward and backward pass.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
     net.train()
     net.zero_grad()
-    anchors, cls_preds, bbox_preds = net(X)
+    with torch.autocast(X.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        anchors, cls_preds, bbox_preds = net(X)
+    cls_preds, bbox_preds = cls_preds.to(anchors.dtype), bbox_preds.to(anchors.dtype)
     bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
     cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
     (cls + bbox).mean().backward()
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss=LossConfig()):
+def train_step(net, trainer, X, Y, loss=LossConfig(), precision="fp32"):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
@@ -53,10 +56,11 @@ def train_step(net, trainer, X, Y, loss=LossConfig()):
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss: which losses.
+        precision: "fp32" or "bf16", of the network's forward and backward pass.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss)
+    metrics = forward_backward(net, X, Y, loss, precision)
     trainer.step()
     return metrics
 
@@ -84,5 +88,5 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
         for images, labels in meter.time_data(batches(data, progress(order), model)):
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, config.loss))
+            meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

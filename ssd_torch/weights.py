@@ -15,7 +15,7 @@ from .data import to_device, to_numpy
 from .model import TinySSD
 
 
-def make_net(config, weights, device=None, dtype="float32"):
+def make_net(config, weights, device=None, dtype="float32", compile=None):
     """Return the network of a model configuration, on the device, with the given weights.
 
     Args:
@@ -23,14 +23,27 @@ def make_net(config, weights, device=None, dtype="float32"):
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
+        compile: True for `torch.compile`, which takes a minute at the first batch; it pays on a GPU. Not by default.
 
     Raises:
-        InputError: the weights are not those of the model; the message names the tensor.
+        InputError: the weights are not those of the model; the message names the tensor. Or there is no compiler.
     """
     check_weights(weights, config, "weights")
     net = TinySSD(config.num_classes, config.anchors).to(device or "cpu", getattr(torch, dtype))
     set_weights(net, weights)
+    if compile:
+        _check_compiler()
+        net.compile()
     return net
+
+
+def _check_compiler():
+    from torch._inductor import cpp_builder, exc  # slow to import
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        raise InputError("torch.compile needs a C++ compiler, and there is none: install g++") from None
 
 
 def get_weights(net):

@@ -55,11 +55,13 @@ def test_a_training_step_is_the_book_s(sides):
 
 
 def test_a_training_step_in_lower_precision_is_the_book_s_roughly(sides):
-    if bench_ours.takes_precision(sides.b):
-        check(bench_cases.train_step(sides, "bf16"), "train_step_bf16")
-    else:
+    try:
+        bench_ours.check_precision(sides.b, "bf16")
+    except bench_ours.SkippedCaseError:
         with pytest.raises(bench_ours.SkippedCaseError, match="bf16"):
             bench_cases.train_step(sides, "bf16")
+    else:
+        check(bench_cases.train_step(sides, "bf16"), "train_step_bf16")
 
 
 @pytest.mark.parametrize("num_objects", [1, 20])
@@ -177,11 +179,14 @@ def test_a_run_measures_what_it_is_asked_for(d2l_torch):
 
 @pytest.mark.backend("torch")
 def test_a_case_that_cannot_be_measured_is_named_with_its_reason(d2l_torch, monkeypatch):
-    monkeypatch.setattr(bench_ours, "takes_precision", lambda b: False)
+    def cannot(b, precision):
+        raise bench_ours.SkippedCaseError(f"no {precision} here")
+
+    monkeypatch.setattr(bench_ours, "check_precision", cannot)
     report = run(["torch"], ["train_step_bf16"])
     assert report["cases"] == []
     assert len(report["skipped"]) == 1
-    assert report["skipped"][0].startswith("train_step_bf16, torch: skipped: ")
+    assert report["skipped"][0] == "train_step_bf16, torch: skipped: no bf16 here"
 
 
 @pytest.mark.backend("torch")

@@ -208,7 +208,7 @@ def test_the_metrics_count_right_anchors_and_masked_errors(case, backend, dtype)
     d = backend.data.to_device
     best = [row.tolist().index(max(row)) for row in logits.reshape(-1, logits.shape[2])]
     right = np.equal(best, labels.flatten()).sum()
-    assert losses.cls_eval(logits, labels) == backend.losses.cls_eval(d(logits), d(labels)) == right
+    assert losses.cls_eval(logits, labels) == float(backend.losses.cls_eval(d(logits), d(labels))) == right
     errors = np.abs(offsets.astype("float64") - targets)[masks > 0].sum()
-    ours = backend.losses.bbox_eval(d(offsets), d(targets), d(masks))
+    ours = float(backend.losses.bbox_eval(d(offsets), d(targets), d(masks)))
     np.testing.assert_allclose([ours, losses.bbox_eval(offsets, targets, masks)], errors, rtol=TOLERANCE[dtype])

@@ -154,8 +154,8 @@ def test_an_epoch_s_metrics_are_sums_over_its_batches_whatever_their_size():
 
 
 def test_throughput_is_examples_over_the_sum_of_the_step_times(monkeypatch):
-    """Waiting for the data takes 1 and 2 seconds, the steps take 3 and 7."""
-    ticks = iter([0, 1, 4, 4, 6, 13, 13])
+    """Waiting for the data takes 1 and 2 seconds, the steps take 3 and 7; what is read at the end takes 5 more."""
+    ticks = iter([0, 1, 4, 4, 6, 13, 13, 20, 25])
     monkeypatch.setattr("ssd_common.metrics.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     meter, seen = EpochMeter(), []
     for batch in meter.time_data([FIRST, SECOND]):
@@ -164,7 +164,7 @@ def test_throughput_is_examples_over_the_sum_of_the_step_times(monkeypatch):
     assert seen == [FIRST, SECOND]
     assert next(ticks, None) is None
     assert meter.summary()["data_seconds"] == 3
-    np.testing.assert_allclose(meter.summary()["examples_per_second"], (4 + 1) / (3 + 7))
+    np.testing.assert_allclose(meter.summary()["examples_per_second"], (4 + 1) / (3 + 7 + 5))
 
 
 @pytest.mark.parametrize("num_objects", [0, 1, 6])

@@ -220,3 +220,20 @@ def test_weights_of_another_model_are_refused_by_name(name, value, message, back
             refuse()
         assert str(error.value).endswith(f": tensor {message}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own, about torch.jit
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_a_compiled_network_computes_the_same(compiled, backend):
+    model = ModelConfig(image_size=64)
+    X = backend.data.to_device(np.random.default_rng(0).uniform(0, 255, (2, 3, 64, 64)).astype("float32"))
+    weights = initial_weights(model, BOOK.train)
+    theirs, ours = (
+        [backend.data.to_numpy(array) for array in backend.predict.forward(net, X)]
+        for net in (
+            backend.weights.make_net(model, weights),
+            backend.weights.make_net(model, weights, compile=compiled),
+        )
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)

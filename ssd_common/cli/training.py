@@ -36,6 +36,8 @@ def train(
     init: Annotated[Literal["xavier", "torch"] | None, arg(metavar="xavier|torch", help_behavior_hint="")] = None,
     seed: OptionalInt = None,
     limit: OptionalInt = None,
+    precision: Annotated[Literal["fp32", "bf16"] | None, arg(metavar="fp32|bf16", help_behavior_hint="")] = None,
+    compile: Annotated[bool | None, arg(metavar="", help_behavior_hint="")] = None,
     device: Device = "auto",
     out: OptionalPath = None,
     weights: OptionalPath = None,
@@ -57,10 +59,12 @@ def train(
         init: Initial weights: xavier, or the default of PyTorch.
         seed: Seed of the initial weights and of the order of the pictures.
         limit: Use only the first so many training pictures.
+        precision: Of the forward and backward pass; bf16 is faster where the machine has it (PyTorch only).
+        compile: Compile the network first (default: MXNet does; torch.compile takes a minute and pays on a GPU).
         device: auto, cpu, gpu, or gpu:1.
         out: Run folder to write (default: runs/BACKEND-DATA).
         weights: Weights file to start from, as eval and predict take it.
-        resume: Run folder to go on with, in either framework; only --backend, --epochs, --data-dir, --device count.
+        resume: Run folder to go on with, in either framework; only --backend, --epochs, --compile, --data-dir, --device count.
     """
     from ssd_common import plotting
     from ssd_common.backends import load_backend
@@ -81,7 +85,7 @@ def train(
     from ssd_common.weights import count_parameters
 
     changes: dict[str, object] = {"batch_size": batch_size, "lr": lr, "momentum": momentum, "init": init, "seed": seed}
-    changes["weight_decay"] = weight_decay
+    changes |= {"weight_decay": weight_decay, "precision": precision}
     if resume is not None:
         changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
         for name, value in changes.items():
@@ -97,6 +101,7 @@ def train(
     training, validation = splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
+    framework.data.check_precision(settings.preset.train.precision, where)
     if resume is None:
         start = first_checkpoint(settings.preset, training, weights, get_preset(preset) if preset else None)
         rows = []
@@ -108,7 +113,7 @@ def train(
             f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
             f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"
         )
-        trained = train_run(framework, run, training, validation, chosen, start, where)
+        trained = train_run(framework, run, training, validation, chosen, start, where, compile)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
