@@ -20,7 +20,8 @@ def multibox_prior(data, sizes, ratios):
     Source: d2l, section "Anchor Boxes", generating multiple anchor boxes.
     """
     dtype = torch.promote_types(data.dtype, torch.float32)
-    return _prior(*data.shape[-2:], tuple(sizes), tuple(ratios), dtype, data.device).clone()
+    prior = _prior.__wrapped__ if torch.compiler.is_compiling() else _prior  # a compiled graph has them as constants
+    return prior(*data.shape[-2:], tuple(sizes), tuple(ratios), dtype, data.device).clone()
 
 
 @lru_cache(maxsize=64)  # the anchors of a network are the same in every step, and on a GPU their making waits for it

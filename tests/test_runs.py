@@ -217,7 +217,7 @@ def scripted_backend(weights, scores):
         name="scripted",
         data=SimpleNamespace(get_device=lambda name: None),
         weights=SimpleNamespace(
-            make_net=lambda *_: None,
+            make_net=lambda *_, **__: None,
             get_weights=lambda net: weights,
             get_momentum=lambda *_: {},
             set_momentum=lambda *_: None,

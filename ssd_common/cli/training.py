@@ -37,7 +37,7 @@ def train(
     seed: OptionalInt = None,
     limit: OptionalInt = None,
     precision: Annotated[Literal["fp32", "bf16"] | None, arg(metavar="fp32|bf16", help_behavior_hint="")] = None,
-    compile: Annotated[bool | None, arg(metavar="", help_behavior_hint="")] = None,
+    compile: bool = False,
     device: Device = "auto",
     out: OptionalPath = None,
     weights: OptionalPath = None,
@@ -60,11 +60,11 @@ def train(
         seed: Seed of the initial weights and of the order of the pictures.
         limit: Use only the first so many training pictures.
         precision: Of the forward and backward pass; bf16 is faster where the machine has it (PyTorch only).
-        compile: Compile the network first (default: MXNet does; torch.compile takes a minute and pays on a GPU).
+        compile: Compile the network first: torch.compile takes a minute, and pays on a GPU (MXNet always compiles).
         device: auto, cpu, gpu, or gpu:1.
         out: Run folder to write (default: runs/BACKEND-DATA).
         weights: Weights file to start from, as eval and predict take it.
-        resume: Run folder to go on with, in either framework; only --backend, --epochs, --compile, --data-dir, --device count.
+        resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
     from ssd_common import plotting
     from ssd_common.backends import load_backend
@@ -113,7 +113,7 @@ def train(
             f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
             f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"
         )
-        trained = train_run(framework, run, training, validation, chosen, start, where, compile)
+        trained = train_run(framework, run, training, validation, chosen, start, where, compile or None)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
