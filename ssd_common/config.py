@@ -1,7 +1,8 @@
 """Every hyperparameter of the detector, in frozen dataclasses, and the presets that reproduce the chapters.
 
-Sources: *Dive into Deep Learning*, section "Single Shot Multibox Detection" (d2l), and *The Straight Dope*, chapter
-"Object Detection Using Convolutional Neural Networks" (straight dope).
+Sources: *Dive into Deep Learning*, section "Single Shot Multibox Detection" (d2l), *The Straight Dope*, chapter
+"Object Detection Using Convolutional Neural Networks" (straight dope), and Liu et al., "SSD: Single Shot MultiBox
+Detector", 2016, with its published code (SSD).
 """
 
 from __future__ import annotations
@@ -106,6 +107,77 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """How training pictures are changed at random: by default not at all. See `ssd_common.data.augmentation`."""
+
+    crop: Literal["none", "iou", "object"] = "none"
+    """Random crop: `iou` overlaps an object enough (SSD), `object` shows whole what it shows (straight dope)."""
+    min_object_covered: float = 0.95
+    """Object crop: of every object that it touches it shows more than this share (straight dope)."""
+    max_attempts: int = 200
+    """Object crop: after so many attempts the picture stays whole (straight dope)."""
+    expand: float = 1.0
+    """Half of the pictures shrink, up to so many times, on a plain ground; 1 switches it off (SSD: 4)."""
+    shift: float = 0.0
+    """A picture moves by up to this share of its width and of its height."""
+    flip: float = 0.0
+    """Share of the pictures that are mirrored, left to right (SSD: 0.5)."""
+    brightness: float = 0.0
+    """Half of the pictures have their values multiplied by 1 - `brightness` to 1 + `brightness` (SSD: 0.125)."""
+    contrast: float = 0.0
+    """Likewise for how far a value is from the picture's mean grey (SSD: 0.5)."""
+    saturation: float = 0.0
+    """Likewise for how far a pixel is from its own grey (SSD: 0.5)."""
+    hue: float = 0.0
+    """Half of the pictures have their hues turned by up to this share of the circle, either way (SSD: 0.05)."""
+    noise: int = 0
+    """A whole number from -`noise` to `noise` is added to every value, 0…255."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"augment: {name} must be between 0 and 1, got {getattr(self, name)}")
+        for name in ("shift", "hue"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                raise InputError(f"augment: {name} must be between 0 and 0.5, got {getattr(self, name)}")
+        if not 0 <= self.min_object_covered < 1:
+            raise InputError(
+                f"augment: min_object_covered must be at least 0 and below 1, got {self.min_object_covered}"
+            )
+        if self.max_attempts < 1:
+            raise InputError(f"augment: max_attempts must be at least 1, got {self.max_attempts}")
+        if not 1 <= self.expand < float("inf"):
+            raise InputError(f"augment: expand must be a number from 1 on, got {self.expand}")
+        if not 0 <= self.noise <= 127:
+            raise InputError(f"augment: noise must be between 0 and 127, got {self.noise}")
+
+
+AUGMENTATIONS = {
+    "none": AugmentConfig(),
+    "flip": AugmentConfig(flip=0.5),
+    "jitter": AugmentConfig(flip=0.5, shift=0.1, brightness=0.3, noise=8),
+    "ssd": AugmentConfig(crop="iou", expand=4.0, flip=0.5, brightness=0.125, contrast=0.5, saturation=0.5, hue=0.05),
+    "straight-dope": AugmentConfig(crop="object", min_object_covered=0.95, max_attempts=200),
+}
+"""Augmentations by name.
+
+`jitter` keeps objects about their size: for few pictures, all taken alike. `ssd` is the SSD paper's, for
+objects of any size, its colours in torchvision's units. `straight-dope` is the crop of that chapter.
+"""
+
+
+def get_augmentation(name: str) -> AugmentConfig:
+    """Return the augmentation called `name`.
+
+    Raises:
+        InputError: there is none of that name; the message lists the names.
+    """
+    if name not in AUGMENTATIONS:
+        raise InputError(f"unknown augmentation '{name}'; there are {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[name]
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The training loop: stochastic gradient descent on the mean loss of a batch."""
 
@@ -124,10 +196,12 @@ class TrainConfig:
     init_magnitude: float = 3.0
     """Xavier: the bound is sqrt(magnitude / mean(fan_in, fan_out)); Gluon's default is 3."""
     seed: int = 0
-    """Of the initial weights and of the order of the pictures."""
+    """Of the initial weights, of the order of the pictures and of their augmentation."""
     precision: Precision = "fp32"
     """Of the network's forward and backward pass. With bf16 (PyTorch only), weights, losses and update stay float32."""
     loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig | None = None
+    """How the training pictures are changed at random; d2l leaves them as they are."""
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
@@ -180,10 +254,16 @@ BOOK = Preset("book")
 STRAIGHT_DOPE = Preset(
     "straight-dope",
     model=ModelConfig(class_names=("pikachu",), mean=(123.0, 117.0, 104.0)),
-    train=TrainConfig(epochs=150, lr=0.1, init_magnitude=2.0, loss=LossConfig(cls_loss="focal", bbox_loss="smooth_l1")),
+    train=TrainConfig(
+        epochs=150,
+        lr=0.1,
+        init_magnitude=2.0,
+        loss=LossConfig(cls_loss="focal", bbox_loss="smooth_l1"),
+        augment=AUGMENTATIONS["straight-dope"],
+    ),
     predict=PredictConfig(class_aware=False, clip=False, top_k=None),
 )
-"""*The Straight Dope*: mean subtracted, focal + smooth L1 loss, 150 epochs at learning rate 0.1."""
+"""*The Straight Dope*: mean subtracted, random crops, focal + smooth L1 loss, 150 epochs at learning rate 0.1."""
 
 PRESETS = {preset.name: preset for preset in (BOOK, STRAIGHT_DOPE)}
 

@@ -124,10 +124,12 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def progress_bar(console: Console, label: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
-    """Return a function that passes a list on item by item, with a bar on a terminal and without one elsewhere."""
+    """Return a function that passes items on, with a bar on a terminal and without one elsewhere.
+
+    The items have a length; they are asked for one by one.
+    """
 
     def show(items: Iterable[Any]) -> Iterator[Any]:
-        items = list(items)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             yield from progress.track(items, description=label)

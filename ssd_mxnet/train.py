@@ -3,6 +3,7 @@
 from mxnet import autograd, gluon
 
 from ssd_common.config import LossConfig
+from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
 
@@ -76,7 +77,7 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
         config: a `TrainConfig`.
         first_epoch: how many epochs were trained before.
         device: where the network is.
-        progress: called with the list of an epoch's batches, returns an iterable of them; it may show a bar.
+        progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
 
     Yields:
         `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.
@@ -86,7 +87,8 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
     for epoch in range(first_epoch, config.epochs):
         meter = EpochMeter()
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
-        for images, labels in meter.time_data(batches(data, progress(order), model)):
+        made = batches(data, order, model, augment=config.augment, seed=config.seed, epoch=epoch)
+        for images, labels in meter.time_data(progress(Prefetched(made, len(order)))):
             X, Y = to_device(images, device), to_device(labels, device)
             meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -3,6 +3,7 @@
 import torch
 
 from ssd_common.config import LossConfig, PredictConfig
+from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import batches, in_order
 from ssd_common.metrics import EpochMeter, average_precision
 
@@ -51,7 +52,8 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
         a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
     """
     meter, detections, truths = EpochMeter(), [], []
-    for images, labels in meter.time_data(batches(data, in_order(len(data), batch_size), model)):
+    order = in_order(len(data), batch_size)
+    for images, labels in meter.time_data(Prefetched(batches(data, order, model), len(order))):
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)

@@ -13,7 +13,7 @@ from PIL import Image
 from ssd_common import experiment
 from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
-from ssd_common.config import PredictConfig
+from ssd_common.config import AUGMENTATIONS, PredictConfig
 from ssd_common.data import load_dataset, synthetic
 from ssd_common.data.transforms import read_image
 from ssd_common.experiment import read_settings
@@ -169,6 +169,23 @@ def test_a_run_goes_on_in_the_other_framework(first, second, train, tmp_path):
     assert load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors").epoch == 2
     assert f'backend = "{second}"' in (tmp_path / "run" / "config.toml").read_text()
     assert (tmp_path / "run" / "log.txt").read_text() == begun.printed + printed
+
+
+@pytest.mark.backend("torch")
+def test_an_augmented_run_goes_on_as_augmented_and_evaluates_pictures_as_they_are(train, tmp_path):
+    plain, flags = train("torch", 1), ["--config", train("torch", 1).path / "config.toml", "--limit", 6]
+    for name, epochs in (("whole", 2), ("stopped", 1)):
+        tinyssd("train", *flags, "--augment", "ssd", "--epochs", epochs, "--device", "cpu", "--out", tmp_path / name)
+    tinyssd("train", "--resume", tmp_path / "stopped", "--epochs", 2, "--device", "cpu")
+    rows, resumed = (read_rows(tmp_path / name / "results.csv") for name in ("whole", "stopped"))
+    same_rows(resumed, rows, rtol=0)
+    for name in ("whole", "stopped"):
+        assert read_settings(tmp_path / name / "config.toml").preset.train.augment == AUGMENTATIONS["ssd"]
+    assert rows[0]["loss"] != read_rows(plain.path / "results.csv")[0]["loss"]
+    weights = tmp_path / "whole" / "weights" / "last.safetensors"
+    tinyssd("eval", "--weights", weights, "--device", "cpu", "--json", tmp_path / "m.json")
+    measured = json.loads((tmp_path / "m.json").read_text())
+    np.testing.assert_allclose(measured["bbox_mae"], rows[1]["val_bbox_mae"], rtol=1e-5)
 
 
 # eval

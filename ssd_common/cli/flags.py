@@ -22,6 +22,7 @@ PROGRAM = "tinyssd"
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
 OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")]
+OptionalAugmentation = Annotated[str | None, arg(metavar="none|flip|jitter|ssd|straight-dope", help_behavior_hint="")]
 DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]

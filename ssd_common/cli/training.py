@@ -11,6 +11,7 @@ from tyro.conf import arg
 from ssd_common.cli.flags import (
     BackendName,
     Device,
+    OptionalAugmentation,
     OptionalFloat,
     OptionalInt,
     OptionalPath,
@@ -34,6 +35,7 @@ def train(
     momentum: OptionalFloat = None,
     weight_decay: OptionalFloat = None,
     init: Annotated[Literal["xavier", "torch"] | None, arg(metavar="xavier|torch", help_behavior_hint="")] = None,
+    augment: OptionalAugmentation = None,
     seed: OptionalInt = None,
     limit: OptionalInt = None,
     precision: Annotated[Literal["fp32", "bf16"] | None, arg(metavar="fp32|bf16", help_behavior_hint="")] = None,
@@ -57,7 +59,9 @@ def train(
         momentum: Momentum of stochastic gradient descent.
         weight_decay: L2 penalty on every parameter.
         init: Initial weights: xavier, or the default of PyTorch.
-        seed: Seed of the initial weights and of the order of the pictures.
+        augment: Random changes of the training pictures: flip, jitter (flip, shift, brightness, noise), ssd (the
+            paper's crops, sizes and colours), straight-dope (its crops), or none.
+        seed: Seed of the initial weights, of the order of the pictures and of their changes.
         limit: Use only the first so many training pictures.
         precision: Of the forward and backward pass; bf16 is faster where the machine has it (PyTorch only).
         compile: Compile the network first: torch.compile takes a minute, and pays on a GPU (MXNet always compiles).
@@ -68,7 +72,7 @@ def train(
     """
     from ssd_common import plotting
     from ssd_common.backends import load_backend
-    from ssd_common.config import get_preset
+    from ssd_common.config import get_augmentation, get_preset
     from ssd_common.experiment import (
         Settings,
         change_training,
@@ -86,6 +90,7 @@ def train(
 
     changes: dict[str, object] = {"batch_size": batch_size, "lr": lr, "momentum": momentum, "init": init, "seed": seed}
     changes |= {"weight_decay": weight_decay, "precision": precision}
+    changes["augment"] = get_augmentation(augment) if augment else None
     if resume is not None:
         changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
         for name, value in changes.items():

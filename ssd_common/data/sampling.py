@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.config import ModelConfig
-from ssd_common.data.dataset import Dataset
+from ssd_common.config import AugmentConfig, ModelConfig
+from ssd_common.data.augmentation import augment as augment_picture
+from ssd_common.data.augmentation import picture_rng
+from ssd_common.data.dataset import Dataset, Example
 from ssd_common.data.transforms import normalise, resize_image
 
 Batch = tuple[NDArray[np.floating], NDArray[np.float32]]
@@ -35,7 +37,14 @@ def in_order(num_images: int, batch_size: int) -> list[NDArray[np.int64]]:
 
 
 def batches(
-    data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model: ModelConfig, dtype: str = "float32"
+    data: Dataset,
+    order: Iterable[Sequence[int] | NDArray[np.integer]],
+    model: ModelConfig,
+    dtype: str = "float32",
+    *,
+    augment: AugmentConfig | None = None,
+    seed: int = 0,
+    epoch: int = 0,
 ) -> Iterator[Batch]:
     """Yield the batches of a data set as the network takes them.
 
@@ -44,14 +53,25 @@ def batches(
         order: picture indices of each batch.
         model: its image size and mean are applied.
         dtype: of the pictures.
+        augment: how the pictures are changed at random; as they are, by default.
+        seed: of the training; with the epoch and the index of a picture it decides how that is changed.
+        epoch: from 0.
 
     Yields:
         pictures `(batch, 3, height, width)`, 0…255 minus the mean, channels last in memory;
         labels `(batch, max_objects, 5)` float32, rows of -1 where a picture has fewer objects; `max_objects` is at
         least 1.
     """
+
+    def example(index: int) -> Example:
+        image, labels = data[index]
+        if augment is None:
+            return image, labels
+        changed = augment_picture(image, labels, augment, model.image_size, picture_rng(seed, epoch, index))
+        return changed.image, changed.labels
+
     for indices in order:
-        images, labels = zip(*(data[int(i)] for i in indices), strict=True)
+        images, labels = zip(*(example(int(i)) for i in indices), strict=True)
         yield to_batch(images, model, dtype), pad_labels(labels)
 
 

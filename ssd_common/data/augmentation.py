@@ -1,0 +1,93 @@
+"""Augmentation: a training picture as it might have been taken too, and its boxes with it.
+
+The same seed, epoch and picture give the same pixels: in either framework, in a training that was resumed, whatever the
+batch size. Evaluation sees the pictures as they are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssd_common.config import AugmentConfig
+from ssd_common.data.geometry import (
+    OBJECT_CROP_KEPT,
+    Mapping,
+    Window,
+    expand_window,
+    flip,
+    iou_crop,
+    map_labels,
+    object_crop,
+    shift_window,
+    view,
+)
+from ssd_common.data.photometry import add_noise, distort_colours
+
+EXPANDED = 0.5
+"""Share of the pictures that are expanded (SSD's code)."""
+
+
+class Augmented(NamedTuple):
+    """A picture that was changed at random."""
+
+    image: NDArray[np.uint8]
+    """RGB, `(size, size, 3)`."""
+    labels: NDArray[np.float32]
+    """`(num_objects, 5)`: the objects still in view."""
+    mapping: Mapping
+    """From the original to this picture; its inverse takes predictions back."""
+
+
+def picture_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Return the random numbers of one picture of a data set in one epoch of a training."""
+    return np.random.default_rng([seed, epoch, index])
+
+
+def augment(
+    image: NDArray[np.uint8],
+    labels: NDArray[np.float32],
+    config: AugmentConfig,
+    size: int,
+    rng: np.random.Generator,
+) -> Augmented:
+    """Return a picture at the size of the network, changed at random, with its labels.
+
+    The geometry is chosen first and the original resampled once; colours change afterwards, on as few pixels as the
+    network sees.
+
+    Args:
+        image: uint8 RGB, `(height, width, 3)`.
+        labels: `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`, corners as fractions of the picture.
+        config: what is changed, and how far.
+        size: height and width of the result, in pixels.
+        rng: see `picture_rng`.
+
+    Source: SSD, section 2.2, data augmentation; its code expands after, not before, colours are distorted.
+    """
+    picture = Image.fromarray(image)
+    boxes = labels[:, 1:].astype(np.float64) * (2 * picture.size)  # in pixels
+
+    window = Window(0, 0, *picture.size)
+    if config.shift:
+        window = shift_window(window, config.shift, rng)
+    if config.expand > 1 and rng.random() < EXPANDED:
+        window = expand_window(window, config.expand, rng)
+    if config.crop == "iou":
+        window = iou_crop(window, boxes, rng)
+    elif config.crop == "object":
+        window = object_crop(window, boxes, config.min_object_covered, config.max_attempts, rng)
+    picture, mapping = view(picture, window, size)
+    if rng.random() < config.flip:
+        picture, mirrored = flip(picture)
+        mapping = mapping.then(mirrored)
+    labels = map_labels(labels, mapping, OBJECT_CROP_KEPT if config.crop == "object" else None)
+
+    picture = distort_colours(picture, config.brightness, config.contrast, config.saturation, config.hue, rng)
+    image = np.array(picture)
+    if config.noise:
+        image = add_noise(image, config.noise, rng)
+    return Augmented(image, labels, mapping)
