@@ -41,6 +41,7 @@ Detections = Sequence[NDArray[np.floating]]
 FALSE, IGNORED = -1, -2
 """What `match_objects` says of a detection that found no object, and of one that does not count."""
 COCO_DETECTIONS = 100
+"""Of each class in a picture."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -200,13 +201,12 @@ def coco_average_precision(
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image_id, (detected, truth) in enumerate(zip(detections, truths, strict=True)):
-        for crowd, labels in enumerate((truth.labels, truth.ignored)):
-            for class_id, *corners in labels.tolist():
-                annotations.append(_annotation(len(annotations) + 1, image_id, class_id, corners, truth.size))
-                annotations[-1]["iscrowd"] = crowd
-        for class_id, score, *corners in detected.tolist():
-            results.append(_annotation(len(results) + 1, image_id, class_id, corners, truth.size))
-            results[-1]["score"] = score
+        for iscrowd, labels in enumerate((truth.labels, truth.ignored)):
+            for box in _coco_boxes(labels, truth.size):
+                annotations.append(box | {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": iscrowd})
+        counted = _best_of_each_class(detected)
+        for box, score in zip(_coco_boxes(counted, truth.size), counted[:, 1].tolist(), strict=True):
+            results.append(box | {"id": len(results) + 1, "image_id": image_id, "score": score})
     common = {
         "images": [{"id": image_id} for image_id in range(len(truths))],
         "categories": [{"id": class_id} for class_id in range(num_classes)],
@@ -236,19 +236,22 @@ def mean_over_classes(per_class: Mapping[str, NDArray[np.floating]]) -> dict[str
     return means
 
 
-def _annotation(
-    annotation_id: int, image_id: int, class_id: float, corners: Sequence[float], size: tuple[int, int]
-) -> dict[str, Any]:
-    """Return a box as COCO writes it: `[x, y, width, height]` and area, in pixels of the original picture."""
-    height, width = size
-    xmin, ymin, xmax, ymax = corners
-    box = [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height]
+def _best_of_each_class(detected: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the detections of one picture that COCO counts; the others would only take memory."""
+    ordered = detected[np.argsort(-detected[:, 1], kind="stable")]
+    classes = np.unique(ordered[:, 0])
+    return np.concatenate([ordered[:0], *(of_class(ordered, c)[:COCO_DETECTIONS] for c in classes)])
+
+
+def _coco_boxes(rows: NDArray[np.floating], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return labels or detections, whose last four columns are corners, as COCO writes boxes, in pixels."""
+    corners, scale = rows[:, -4:].astype(np.float64), size[::-1]
+    position, sides = corners[:, :2] * scale, (corners[:, 2:] - corners[:, :2]) * scale
     # Corners are float32 fractions: 32 pixels come back as 31.9999995, on one side of a border that COCO means to hit.
-    area = round(box[2], 3) * round(box[3], 3)
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": int(class_id),
-        "bbox": box,
-        "area": area,
-    }
+    areas = np.round(sides, 3).prod(axis=1).tolist()
+    boxes = np.hstack((position, sides)).tolist()
+    class_ids = rows[:, 0].astype(int).tolist()
+    return [
+        {"category_id": class_id, "bbox": box, "area": area}
+        for class_id, box, area in zip(class_ids, boxes, areas, strict=True)
+    ]
