@@ -111,7 +111,7 @@ def _in_picture(
         iou = 0.0 if which is None else float(overlap[row, which])
         mistakes.append(Mistake(kind, picture, confident[row], None if which is None else objects[which], iou))
         explained.add(which)
-    for which in set(range(len(objects))) - explained:
+    for which in sorted(set(range(len(objects))) - explained):
         unsure = of_class(detected, objects[which, 0])
         unsure = unsure[unsure[:, 1] < score_threshold]
         overlaps = box_iou(unsure[:, 2:], objects[which : which + 1, 1:])[:, 0]

@@ -5,6 +5,7 @@ import torch
 from ssd_common.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.config import LossConfig, PredictConfig
 from ssd_common.data.ground_truth import batches_with_truth
+from ssd_common.data.sampling import in_order
 from ssd_common.metrics import EpochMeter
 
 from .data import to_device
@@ -52,7 +53,8 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
         a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`; a list of `GroundTruth`.
     """
     meter, detections, truths = EpochMeter(), [], []
-    for images, labels, true in meter.time_data(batches_with_truth(data, batch_size, model)):
+    order = in_order(len(data), batch_size)
+    for images, labels, true in meter.time_data(batches_with_truth(data, order, model)):
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)

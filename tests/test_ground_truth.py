@@ -32,9 +32,9 @@ class Pictures:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_the_batches_of_an_evaluation_are_those_of_training_in_order(batch_size):
+def test_the_batches_of_an_evaluation_are_those_of_training(batch_size):
     data = Pictures()
-    found = list(batches_with_truth(data, batch_size, MODEL))
+    found = list(batches_with_truth(data, in_order(3, batch_size), MODEL))
     expected = list(batches(data, in_order(3, batch_size), MODEL))
     assert len(found) == len(expected)
     for (images, labels, truths), (same_images, same_labels) in zip(found, expected, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssd_common.config import ModelConfig
 from ssd_common.data.dataset import Dataset, ignored_objects
-from ssd_common.data.sampling import in_order, pad_labels, to_batch
+from ssd_common.data.sampling import pad_labels, to_batch
 
 
 class GroundTruth(NamedTuple):
@@ -25,19 +25,19 @@ class GroundTruth(NamedTuple):
 
 
 def batches_with_truth(
-    data: Dataset, batch_size: int, model: ModelConfig
+    data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model: ModelConfig
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float32], list[GroundTruth]]]:
-    """Yield the batches of a data set in its own order, as `batches` does, and the ground truth of each picture.
+    """Yield the batches of a data set as the network takes them, see `batches`, with the ground truth of each picture.
 
     Args:
         data: the data set.
-        batch_size: pictures a batch; the last batch may be smaller.
+        order: picture indices of each batch.
         model: its image size and mean are applied.
 
     Yields:
         pictures `(batch, 3, height, width)`, labels `(batch, max_objects, 5)` padded with -1, and a list of `batch`.
     """
-    for indices in in_order(len(data), batch_size):
+    for indices in order:
         images, labels = zip(*(data[int(i)] for i in indices), strict=True)
         truths = [
             GroundTruth(rows, image.shape[:2], ignored_objects(data, int(i)))
