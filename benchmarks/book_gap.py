@@ -127,7 +127,7 @@ def run(variant, data, val, model, config):
         weights = backend.weights.get_weights(net)
         if variance:
             backend.weights.set_weights(net, with_other_variance(weights, model, config.batch_size, backend))
-        metrics, _ = backend.evaluate.evaluate(net, val, model)
+        metrics, *_ = backend.evaluate.evaluate(net, val, model)
         result |= {f"{prefix}_{name}": metrics[name] for name in METRICS}
     return result
 

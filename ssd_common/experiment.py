@@ -183,7 +183,7 @@ def train_run(
     for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
         if not math.isfinite(row["loss"]):
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
-        metrics, trained.detections = backend.evaluate.evaluate(
+        metrics, trained.detections, _ = backend.evaluate.evaluate(
             net, val, model, preset.predict, config.loss, config.batch_size, device
         )
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}

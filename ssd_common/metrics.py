@@ -1,13 +1,10 @@
-"""Metrics that mean something: training metrics beside trivial baselines, throughput, and average precision."""
+"""Metrics of an epoch that mean something: training metrics beside trivial baselines, and throughput."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, SupportsFloat, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -76,73 +73,3 @@ class EpochMeter:
             "examples_per_second": sums["examples"] / self.step_seconds if self.step_seconds else float("nan"),
             "data_seconds": self.data_seconds,
         }
-
-
-def average_precision(
-    detections: Sequence[NDArray[np.floating]],
-    truths: Sequence[NDArray[np.floating]],
-    num_classes: int,
-    image_size: int = 256,
-) -> dict[str, float]:
-    """Return COCO's average precision: `ap` (mean over IoU 0.50:0.95), `ap50`, `ap75`.
-
-    Args:
-        detections: of each picture, `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`, corners 0…1; the 100 best
-            count.
-        truths: of each picture, `(m, 5)` `[class_id, xmin, ymin, xmax, ymax]`, corners 0…1; rows of -1 are padding.
-        num_classes: object classes. Those without any object do not count.
-        image_size: pixels that 0…1 stands for.
-
-    Returns:
-        Values 0…1; NaN if there is no object in any picture.
-
-    Source: faster-coco-eval, which computes what pycocotools computes.
-    """
-    annotations: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    for image_id, (detected, true) in enumerate(zip(detections, truths, strict=True), start=1):
-        for row in true:
-            if row[0] >= 0:
-                box = _xywh(row[1:5], image_size)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": int(row[0]) + 1,
-                        "bbox": box,
-                        "area": box[2] * box[3],
-                        "iscrowd": 0,
-                    }
-                )
-        results += [
-            {
-                "image_id": image_id,
-                "category_id": int(row[0]) + 1,
-                "bbox": _xywh(row[2:6], image_size),
-                "score": float(row[1]),
-            }
-            for row in detected
-        ]
-    if not annotations:
-        return {"ap": float("nan"), "ap50": float("nan"), "ap75": float("nan")}
-    if not results:
-        return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0}
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    truth = COCO(
-        {
-            "images": [{"id": i + 1, "width": image_size, "height": image_size} for i in range(len(truths))],
-            "categories": [{"id": i + 1, "name": str(i)} for i in range(num_classes)],
-            "annotations": annotations,
-        }
-    )
-    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=lambda *_: None)
-    evaluation.run()
-    ap, ap50, ap75 = (float(value) for value in evaluation.stats[:3])
-    return {"ap": ap, "ap50": ap50, "ap75": ap75}
-
-
-def _xywh(corners: NDArray[np.floating], scale: int) -> list[float]:
-    """Return `[x, y, width, height]` in pixels."""
-    x1, y1, x2, y2 = (float(value) * scale for value in corners)
-    return [x1, y1, x2 - x1, y2 - y1]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ssd_common import detection
+from ssd_common.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.backends import Backend
 from ssd_common.boxes import offset_inverse
 from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
-from ssd_common.metrics import average_precision
 from ssd_common.parity import Array, Measured, Subject, max_difference, worst
 from ssd_common.parity_networks import as_mxnet_stores_it, run_steps
 from ssd_common.weights import Checkpoint, Weights, load_checkpoint, save_checkpoint
@@ -198,5 +199,7 @@ def _over_common(first: list[Detected], second: list[Detected], columns: slice) 
 def _precision(found: list[Detected], truths: list[Array], model: ModelConfig) -> Array:
     """Return average precision, and that at an IoU of 0.5."""
     rows = [np.array([[c, *values] for c, values in picture.values()]).reshape(-1, 6) for picture in found]
-    metrics = average_precision(rows, truths, model.num_classes, model.image_size)
+    size = (model.image_size, model.image_size)
+    objects = [GroundTruth(labels[labels[:, 0] >= 0], size) for labels in truths]
+    metrics = mean_over_classes(coco_average_precision(rows, objects, model.num_classes))
     return np.array([metrics["ap"], metrics["ap50"]])

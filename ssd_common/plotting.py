@@ -105,7 +105,7 @@ def save_detection_grid(
         detections_per_image: for each picture (n, 6), see `draw_detections`.
         class_names: the name of each class id.
         truths: for each picture (n, 5) `[class_id, xmin, ymin, xmax, ymax]`, corners normalised; −1 rows are padding.
-        titles: a line above each picture; of a long one the end.
+        titles: a line or lines above each picture; of a long line the end.
         columns: pictures side by side.
         threshold: the lowest score that is drawn.
         differs: for each picture and each of its detections, in their order: whether the other backend lacks it, see
@@ -131,7 +131,8 @@ def save_detection_grid(
     columns = min(columns, len(images))
     aspects = [image.shape[0] / image.shape[1] for image in map(checked_image, images)]
     tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
-    size = (max(6, TILE * columns), sum(TILE * aspect + (0.3 if titles else 0) for aspect in tallest) + 0.5)
+    above = 0.3 * max(title.count("\n") + 1 for title in titles) if titles else 0
+    size = (max(6, TILE * columns), sum(TILE * aspect + above for aspect in tallest) + 0.5)
     with style.context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(tallest), columns, squeeze=False, gridspec_kw={"height_ratios": tallest})
@@ -153,8 +154,8 @@ def save_detection_grid(
                 _outline(axes, corners, edgecolors="black", linewidths=1.44)
                 _outline(axes, corners, edgecolors="white", linewidths=1.44, linestyles=(0, (3, 3)))
             if titles is not None:
-                title = titles[index]
-                title = title if len(title) <= 30 else f"…{title[-29:]}"
+                lines = titles[index].split("\n")
+                title = "\n".join(line if len(line) <= 30 else f"…{line[-29:]}" for line in lines)
                 axes.set_title(f"≠ {title}" if len(alone[index]) else title, fontsize=12)
         present = sorted({int(row[0]) for rows in (*both, *alone) for row in rows})
         handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]

@@ -2,10 +2,12 @@
 
 from mxnet import autograd, np
 
+from ssd_common.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.config import LossConfig, PredictConfig
+from ssd_common.data.ground_truth import batches_with_truth
 from ssd_common.data.prefetch import Prefetched
-from ssd_common.data.sampling import batches, in_order
-from ssd_common.metrics import EpochMeter, average_precision
+from ssd_common.data.sampling import in_order
+from ssd_common.metrics import EpochMeter
 
 from .data import to_device
 from .losses import bbox_eval, cls_eval, loss_terms
@@ -36,7 +38,7 @@ def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbo
 
 
 def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_size=32, device=None):
-    """Return the metrics of a data set, and the detections in each of its pictures.
+    """Return the metrics of a data set, and what was detected and what is true in each of its pictures.
 
     Args:
         net: the network.
@@ -48,18 +50,19 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
         device: where the network is.
 
     Returns:
-        metrics of `EpochMeter.summary` and `average_precision` by name;
-        a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
+        metrics of `EpochMeter.summary` and `coco_average_precision` by name;
+        a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`; a list of `GroundTruth`.
     """
     meter, detections, truths = EpochMeter(), [], []
     order = in_order(len(data), batch_size)
-    for images, labels in meter.time_data(Prefetched(batches(data, order, model), len(order))):
+    pictures = Prefetched(batches_with_truth(data, order, model), len(order))
+    for images, labels, true in meter.time_data(pictures):
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
         cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
         meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
         detections += detect(anchors, cls_preds, bbox_preds, config)
-        truths += list(labels)
-    precision = average_precision(detections, truths, model.num_classes, model.image_size)
-    return meter.summary() | precision, detections
+        truths += true
+    precision = mean_over_classes(coco_average_precision(detections, truths, model.num_classes))
+    return meter.summary() | precision, detections, truths

@@ -170,6 +170,8 @@ BAD_INPUT = [
     ("eval --weights good.safetensors --data synthetic:test", ["unknown split 'test'", "train, val"]),
     ("eval --weights good.safetensors --backend tensorflow", ["unknown backend 'tensorflow'", "torch, mxnet"]),
     ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
+    ("eval --weights good.safetensors --out file", ["--out file: file is a file; name a folder"]),
+    ("eval --weights good.safetensors --json file/m.json", ["--json", "file is a file"]),
     ("predict --weights good.safetensors", ["predict needs pictures: name files or folders"]),
     ("predict none.png --weights good.safetensors", ["none.png: no such picture or folder"]),
     ("predict empty --weights good.safetensors", ["empty: no pictures in this folder"]),
@@ -293,3 +295,30 @@ def test_data_lists_every_data_set(capsys):
     assert tinyssd("data") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(DATASETS)
+
+
+class Other:
+    """A data set of another class, or of no pictures."""
+
+    name, class_names = "other:val", ("banana",)
+
+    def __init__(self, *class_names):
+        self.class_names = class_names or self.class_names
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Other(), "data set other:val has no pictures; there is nothing to measure"),
+        (Other("dog", "cat"), "good.safetensors knows banana; data set other:val has dog, cat"),
+    ],
+)
+def test_eval_refuses_what_it_cannot_measure(data, message, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("ssd_common.data.load_dataset", lambda *_, **__: data)
+    assert tinyssd("eval --weights good.safetensors --out out") == 2
+    assert capsys.readouterr().err == f"tinyssd: {message}\n"
+    assert not (folder / "out").exists()

@@ -201,7 +201,7 @@ def test_eval_measures_what_training_measured(backend, train, tmp_path):
     for name in ("class_error", "bbox_mae", "ap50", "ap"):
         np.testing.assert_allclose(metrics[name], row[f"val_{name}"], rtol=1e-5, atol=1e-9, err_msg=name)
     assert 0 < metrics["baseline_class_error"] < 1
-    assert printed.splitlines()[0] == f"synthetic:val, 6 pictures, {backend.name}"
+    assert printed.splitlines()[0] == f"synthetic:val, 6 pictures, {metrics['objects']} objects, {backend.name}"
     assert printed.splitlines()[-1] == f"wrote {tmp_path / 'm.json'}"
 
 
@@ -214,8 +214,34 @@ def test_both_frameworks_measure_the_same_weights_alike(train, tmp_path):
         tinyssd("eval", "--weights", weights, "--backend", name, *flags)
         found[name] = json.loads((tmp_path / name).read_text())
     assert found["torch"]["data"] == "synthetic:train"
-    for name in ("class_error", "bbox_mae", "ap50", "ap", "cls_loss", "bbox_loss"):
+    for name in ("class_error", "bbox_mae", "ap50", "ap", "cls_loss", "bbox_loss", "voc07", "voc12"):
         np.testing.assert_allclose(found["torch"][name], found["mxnet"][name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.backend("torch")
+def test_eval_writes_its_pictures_and_metrics_into_a_folder(train, tmp_path):
+    weights, out = train("torch", 1).path / "weights" / "last.safetensors", tmp_path / "new" / "folder"
+    printed = tinyssd("eval", "--weights", weights, "--limit", 3, "--out", out, "--json", tmp_path / "m.json")
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "precision_recall.png", "worst_errors.png"]
+    assert (out / "metrics.json").read_bytes() == (tmp_path / "m.json").read_bytes()
+    for name in ("precision_recall.png", "worst_errors.png"):
+        assert np.ptp(read_image(out / name)) > 100  # something is drawn
+    names = "precision_recall.png, worst_errors.png, metrics.json"
+    assert printed.splitlines()[-1] == f"wrote {out}: {names}; {tmp_path / 'm.json'}"
+
+
+@pytest.mark.backend("torch")
+def test_eval_counts_the_sizes_of_objects_in_pixels_of_the_original_picture(train, tmp_path, monkeypatch):
+    """The network sees the pictures at 64 x 64, where no object is large."""
+    data = load_dataset("synthetic:val")
+    boxes = np.concatenate([data[i][1][:, 1:] for i in range(len(data))])
+    areas = np.prod((boxes[:, 2:] - boxes[:, :2]) * data[0][0].shape[1::-1], axis=1)
+    expected = [(areas <= 32**2).any(), ((areas >= 32**2) & (areas <= 96**2)).any(), (areas >= 96**2).any()]
+    assert sum(expected) >= 1
+    assert expected != [(areas / 16 <= 32**2).any(), (areas / 16 >= 32**2).any(), False]
+    tinyssd("eval", "--weights", train("torch", 1).path / "weights" / "last.safetensors", "--json", tmp_path / "m")
+    metrics = json.loads((tmp_path / "m").read_text())
+    assert [metrics[f"ap_{size}"] is not None for size in ("small", "medium", "large")] == expected
 
 
 # predict

@@ -211,7 +211,7 @@ def scripted_backend(weights, scores):
             yield ROW | {"epoch": epoch, "loss": loss}
 
     def evaluate(net, val, model, config, loss, batch_size, device):
-        return dict.fromkeys(EVALUATED, 0.0) | {"ap": current["ap"]}, []
+        return dict.fromkeys(EVALUATED, 0.0) | {"ap": current["ap"]}, [], []
 
     return SimpleNamespace(
         name="scripted",

@@ -28,9 +28,10 @@ def evaluate(
     data_dir: OptionalPath = None,
     limit: OptionalInt = None,
     device: Device = "auto",
+    out: OptionalPath = None,
     json: OptionalPath = None,
 ) -> int:
-    """Measure a detector on a data set.
+    """Measure a detector on a data set: average precision as COCO and as Pascal VOC count it, and the chapter's errors.
 
     Args:
         weights: Weights file; also the chapters' own, see convert.
@@ -40,15 +41,21 @@ def evaluate(
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         limit: Use only the first so many pictures.
         device: auto, cpu, gpu, or gpu:1.
+        out: Folder to write precision_recall.png, worst_errors.png and metrics.json to.
         json: File to write the metrics to.
     """
-    from ssd_common import report
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
     from ssd_common.convert import load_weights
     from ssd_common.data import load_dataset
+    from ssd_common.error_analysis import find_mistakes
+    from ssd_common.evaluation import FILES, evaluation_tables, summarise, write_evaluation
+    from ssd_common.report import write_json
+    from ssd_common.runs import check_output_folder
 
     check_file("--json", json)
+    if out is not None:
+        check_output_folder(out)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
     if not (data or checkpoint.data):
         raise InputError(f"{weights} does not say what it was trained on: name a data set with --data")
@@ -58,21 +65,31 @@ def evaluate(
             f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
             f"data set {pictures.name} has {', '.join(pictures.class_names)}"
         )
+    if not len(pictures):
+        raise InputError(f"data set {pictures.name} has no pictures; there is nothing to measure")
     framework = load_backend(backend)
     where = framework.data.get_device(device)
     net = framework.weights.make_net(checkpoint.model, checkpoint.weights, where)
     loss = checkpoint.train.loss
-    metrics, _ = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    measured = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    metrics, detections, truths = measured
+    mistakes = find_mistakes(detections, truths)
+    summary = {"data": pictures.name, "weights": str(weights), "backend": backend}
+    summary |= summarise(metrics, detections, truths, pictures.class_names, mistakes)
     console = new_console()
-    console.print(
-        f"{pictures.name}, {len(pictures)} pictures, {backend}", highlight=False, markup=False, soft_wrap=True
-    )
-    for name in ("ap", "ap50", "ap75", "class_error", "bbox_mae"):
-        baseline = f"  (trivial baseline {metrics[f'baseline_{name}']:.6f})" if f"baseline_{name}" in metrics else ""
-        console.print(f"  {name:<12}{metrics[name]:.6f}{baseline}", highlight=False, markup=False, soft_wrap=True)
+    heading = f"{pictures.name}, {len(pictures)} pictures, {summary['objects']} objects, {backend}"
+    console.print(heading, highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    console.print(evaluation_tables(summary))
+    written = []
+    if out is not None:
+        write_evaluation(out, summary, pictures, detections, truths, mistakes)
+        written.append(f"{out}: {', '.join(FILES)}")
     if json is not None:
-        report.write_json(json, {"data": pictures.name, "weights": str(weights), "backend": backend, **metrics})
-        console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)
+        write_json(json, summary)
+        written.append(str(json))
+    if written:
+        console.print(f"wrote {'; '.join(written)}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -30,6 +30,22 @@ class Dataset(Protocol):
         """
 
 
+def ignored_objects(data: Dataset, index: int) -> NDArray[np.float32]:
+    """Return the objects of a picture that are not trained on, and in evaluation neither found nor missed.
+
+    They are COCO's crowds and VOC's difficult objects; a data set that has such objects has a method `ignored(index)`.
+
+    Args:
+        data: the data set.
+        index: of the picture.
+
+    Returns:
+        `(num_ignored, 5)` float32, rows as those of the labels; none for a data set without the method.
+    """
+    ignored = getattr(data, "ignored", None)
+    return np.zeros((0, 5), np.float32) if ignored is None else ignored(index)
+
+
 class Subset:
     """The first pictures of a data set."""
 
@@ -44,3 +60,7 @@ class Subset:
         if not 0 <= index < self._length:
             raise IndexError(f"{self.name}: index {index} is out of range, the data set has {self._length} pictures")
         return self._data[index]
+
+    def ignored(self, index: int) -> NDArray[np.float32]:
+        """Return the ignored objects of a picture, see `ignored_objects`."""
+        return ignored_objects(self._data, index)
