@@ -44,7 +44,7 @@ class Augmented(NamedTuple):
 
 def picture_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the random numbers of one picture of a data set in one epoch of a training."""
-    return np.random.default_rng([seed, epoch, index])
+    return np.random.default_rng([seed, epoch, 1 + index])  # numpy takes a 0 at the end for nothing: `epoch_order`'s
 
 
 def augment(
