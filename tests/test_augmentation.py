@@ -186,7 +186,7 @@ def train_seeing(backend, monkeypatch, data, config, first_epoch=0):
     seen = []
     names = ("cls_loss", "bbox_loss", "correct", "positives", "anchors", "abs_error", "abs_offsets", "offsets")
 
-    def train_step(net, trainer, X, Y, loss):
+    def train_step(net, trainer, X, Y, *_):
         seen.append((backend.data.to_numpy(X), backend.data.to_numpy(Y)))
         return {"examples": len(X), **dict.fromkeys(names, 1.0)}
 
