@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 
-from ssd_common.backends import BACKENDS, Backend, load_backend
+from ssd_common.backends import Backend
 from ssd_common.bench import Case, Result, format_seconds, measure
-from ssd_common.bench_cases import Sides, load_book
+from ssd_common.bench_cases import Sides
+from ssd_common.bench_inputs import PictureFolder
 from ssd_common.bench_ours import our_train_step
+from ssd_common.bench_processes import cold_start_help, cold_start_predict, run_peak_memory
 from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
-from ssd_common.errors import InputError
-from ssd_common.memory import keep_freed_memory
-from ssd_common.weights import Checkpoint, initial_weights, parameter_shapes, save_checkpoint
+from ssd_common.weights import initial_weights, parameter_shapes
 
 HELP_GOAL = 0.3
 """Seconds until `tinyssd --help` is there."""
 REPEATS = 5
-MEMORY_STEPS = 3
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 SIDES = ("ours", "book")
-_TINYSSD = "from ssd_common.cli import main; main()"
-_BOOK_SCRIPT = """
-import importlib, pathlib, sys
-from ssd_common.weights import load_checkpoint
-
-package, weights, picture = sys.argv[1:]
-book, checkpoint = importlib.import_module(f"{package}.book"), load_checkpoint(pathlib.Path(weights))
-net = book.make_net(checkpoint.model, checkpoint.weights)
-print(*book.predict_files(net, [picture], checkpoint.model))
-"""
 
 
 def measure_extras(
@@ -55,21 +39,26 @@ def measure_extras(
         repeats: how often each is measured.
     """
 
+    lines: list[str] = []
+
     def say(text: str) -> None:
+        lines.append(text)
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     sizes = all_sides[0].inputs.sizes
     model = dataclasses.replace(BOOK.model, image_size=sizes.image_size)
     forward, backward = network_flops(model)
     say(f"one picture: {forward / 1e9:.3g} GFLOP forward, {backward / 1e9:.3g} backward")
-    extras: dict[str, Any] = {"flop_per_picture": {"forward": forward, "backward": backward}}
+    extras: dict[str, Any] = {"lines": lines, "flop_per_picture": {"forward": forward, "backward": backward}}
     extras["step"], extras["peak_memory"], extras["cold_start"] = {}, {}, {"help": cold_start_help(repeats)}
     say(f"tinyssd --help: {format_seconds(extras['cold_start']['help'])}, goal {HELP_GOAL} s")
     for sides in all_sides:
         name = sides.b.name
         share = overhead_share(sides, repeats)
         say(f"{name}: {share:.0%} of our training step is not forward, backward and update of the network")
-        extras["step"][name] = {"overhead_share": share}
+        waiting = data_share(sides)
+        say(f"{name}: {waiting:.1%} of an epoch from files is waiting for data")
+        extras["step"][name] = {"overhead_share": share, "data_share": waiting}
         for result in results:
             precision = result.name.removeprefix("train_step_")
             if result.backend == name and precision in DTYPES:
@@ -194,99 +183,12 @@ def overhead_share(sides: Sides, pairs: int = REPEATS) -> float:
     return 1 - 1 / measure(Case("step", b.name, bare, lambda: whole(X, Y)), pairs).ratio
 
 
-# Memory
-
-
-def run_peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | None:
-    """Return the bytes that training steps add to a fresh process, or None where the system does not tell.
-
-    Args:
-        backend: "torch" or "mxnet".
-        side: "ours" or "book".
-        image_size: height and width of the pictures.
-        batch: pictures a step.
-    """
-    source = f"from ssd_common.bench_extras import peak_memory; print(peak_memory({backend!r}, {side!r}, "
-    printed = _python(f"{source}{image_size}, {batch}))")
-    return None if printed == "None" else int(printed)
-
-
-def peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | None:
-    """Return the most memory that this process holds in a few steps, less what it holds before; see `run_peak_memory`.
-
-    Before means: the framework is imported, network, optimiser and batch are made. The numbers are the kernel's VmHWM
-    and VmRSS. Not `ru_maxrss`: on Linux that of a new process starts at the size of the process that started it.
-    """
-    b = load_backend(backend)
-    model = dataclasses.replace(BOOK.model, image_size=image_size)
-    weights, rng = initial_weights(model, BOOK.train), np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (batch, image_size, image_size, 3)).astype(np.float32).transpose(0, 3, 1, 2)
-    Y = b.data.to_device(np.tile(np.array([[0, 0.2, 0.2, 0.5, 0.6]], np.float32), (batch, 1, 1)))
-    if side == "ours":
-        X = b.data.to_device(pictures)
-        step = our_train_step(b, model, weights, "fp32")
-    else:
-        book = load_book(backend)
-        keep_freed_memory(False)  # as without this package
-        X = b.data.to_device(np.ascontiguousarray(pictures))
-        net = book.make_net(model, weights)
-        trainer = book.make_trainer(net, BOOK.train)
-
-        def step(X: Any, Y: Any) -> Any:
-            return book.train_step(net, trainer, X, Y), b.weights.get_weights(net)
-
-    before = _memory("VmRSS")
-    for _ in range(MEMORY_STEPS):
-        step(X, Y)
-    peak = _memory("VmHWM")
-    return None if before is None or peak is None else peak - before
-
-
-def _memory(field: str) -> int | None:
-    """Return a field of the kernel's account of this process in bytes, or None where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
-
-
-# Cold starts
-
-
-def cold_start_help(repeats: int = REPEATS) -> float:
-    """Return the median seconds of `tinyssd --help` in a new process."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        _python(_TINYSSD, "--help")
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
-
-
-def cold_start_predict(sides: Sides, pairs: int = REPEATS) -> Result:
-    """Return what `tinyssd predict` takes for one picture in a new process, and a script in the book's way."""
+def data_share(sides: Sides) -> float:
+    """Return the share of an epoch that is waiting for data, pictures being read from files: the first epoch."""
     b, inputs = sides.b, sides.inputs
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        weights, picture = folder / "weights.safetensors", folder / "picture.png"
-        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), inputs.model))
-        Image.fromarray(inputs.pictures[0][0]).save(picture)
-        flags = ["predict", "--backend", b.name, "--weights", str(weights), "--out", str(folder / "out"), str(picture)]
-        case = Case(
-            "cold_start_predict",
-            b.name,
-            lambda: _python(_TINYSSD, *flags),
-            lambda: _python(_BOOK_SCRIPT, BACKENDS[b.name], str(weights), str(picture)),
-        )
-        return measure(case, pairs)
-
-
-def _python(source: str, *arguments: str) -> str:
-    """Run Python source in a new process and return what it prints."""
-    command = [sys.executable, "-W", "ignore", "-c", source, *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-        raise InputError(f"a process of the benchmark failed: {reason}")
-    return done.stdout.strip()
+    net = b.weights.make_net(inputs.model, inputs.weights)
+    config = dataclasses.replace(BOOK.train, epochs=1)
+    data = PictureFolder(inputs.picture_folder)
+    (row,) = b.train.train(net, b.train.make_trainer(net, config), data, inputs.model, config)
+    seconds = len(data) / row["examples_per_second"] + row["data_seconds"]
+    return float(row["data_seconds"] / seconds)

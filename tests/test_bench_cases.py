@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ssd_common import bench_cases, bench_extras, bench_ours
+from ssd_common import bench_cases, bench_extras, bench_ours, bench_processes
 from ssd_common.bench import Case
 from ssd_common.bench_cases import CASES, GOALS, NUMPY_CASES, Sides, load_book, run_benchmark
 from ssd_common.bench_inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_picture_folder
@@ -250,10 +250,14 @@ def test_a_step_that_has_no_such_parts_is_no_bare_step(sides, monkeypatch):
 
 
 @pytest.mark.slow
+def test_waiting_for_data_is_a_share_of_an_epoch(sides):
+    assert 0 < bench_extras.data_share(sides) < 1
+
+
 @pytest.mark.parametrize("side", bench_extras.SIDES)
 def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
     ballast = np.ones(2**27)  # 1 GiB that a new process must not be charged with
-    memory = bench_extras.run_peak_memory(backend.name, side, 64, 8)
+    memory = bench_processes.run_peak_memory(backend.name, side, 64, 8)
     if sys.platform == "linux":
         assert 2**20 < memory < ballast.nbytes / 2
     else:
@@ -262,5 +266,5 @@ def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
 
 @pytest.mark.slow
 def test_both_sides_of_a_cold_start_run(sides):
-    result = bench_extras.cold_start_predict(sides, pairs=1)
+    result = bench_processes.cold_start_predict(sides, pairs=1)
     assert (result.name, result.backend) == ("cold_start_predict", sides.b.name)

@@ -147,6 +147,6 @@ def bench(
     console = new_console()
     result = run_benchmark(backend.split(","), names, pairs, console, extras)
     if json is not None:
-        report.write_json(json, result)
+        report.write_json(json, {"command": " ".join([PROGRAM, *sys.argv[1:]]), **result})
         console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)
     return 1 if result["void"] else 0

@@ -1,0 +1,81 @@
+"""Write `docs/benchmarks.md` from the reports of `tinyssd bench --json`: what `make bench` does at its end.
+
+python benchmarks/benchmark_page.py REPORT.json... [--out docs/benchmarks.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ssd_common.bench import format_seconds
+from ssd_common.bench_cases import GOALS
+
+INTRODUCTION = """\
+# This code against the book's own
+
+`make bench` times both in turn, in one process for each framework, on the same inputs, with the same weights, after it
+has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
+is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
+chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`). The goals were set for two cores with AVX-512 and AMX.
+
+This page was written by `python benchmarks/benchmark_page.py` from the reports of
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.md"))
+    arguments = parser.parse_args()
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.reports]
+    arguments.out.write_text(page(reports), encoding="utf-8")
+    print(f"wrote {arguments.out}")
+
+
+def page(reports: list[dict[str, Any]]) -> str:
+    """Return the page, in Markdown, for one or more reports of `tinyssd bench --json`."""
+    first = reports[0]
+    versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("torch", "mxnet", "numpy", "d2l"))
+    lines = [
+        INTRODUCTION,
+        *(f"    {report['command']}" for report in reports),
+        "",
+        f"on {first['machine']['cores']} cores of {first['machine']['processor']}, {versions}.",
+        "",
+        "| case | framework | ours | the book | ratio | spread | pairs | goal | |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_case(case, report["pairs"]) for report in reports for case in report["cases"]),
+        "",
+        *(f"- {text}" for report in reports for kind in ("void", "skipped", "notes") for text in report[kind]),
+        "",
+        "## Beside the cases",
+        "",
+        *(f"- {line}" for report in reports for line in report["extras"].get("lines", [])),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _case(case: dict[str, Any], pairs: int) -> str:
+    """Return a case as a row of the table."""
+    goal = GOALS.get((case["name"], case["backend"]))
+    verdict = "" if goal is None else "reached" if case["ratio"] >= goal else "not reached"
+    cells = (
+        f"`{case['name']}`",
+        case["backend"],
+        format_seconds(case["ours_s"]),
+        format_seconds(case["peer_s"]),
+        f"**{case['ratio']:.3g}**",
+        f"{case['spread']:.0%}",
+        pairs,
+        "–" if goal is None else f"{goal:g}",
+        verdict,
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    main()
