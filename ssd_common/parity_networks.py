@@ -12,6 +12,7 @@ from ssd_common import losses
 from ssd_common.backends import Backend
 from ssd_common.config import TrainConfig
 from ssd_common.parity import Array, Measured, Subject, max_difference, worst
+from ssd_common.schedule import learning_rate
 from ssd_common.weights import Weights
 
 Compute = Callable[[Backend, Subject, str], Any]
@@ -146,9 +147,13 @@ def run_steps(
     dtype: str,
     steps: Iterable[int] | None = None,
 ) -> list[float]:
-    """Train a network on some of the subject's batches, by default all, and return the mean loss of each."""
-    mean_losses = []
-    for step in range(len(subject.batches)) if steps is None else steps:
+    """Train a network on some of the subject's batches, by default all, and return the mean loss of each.
+
+    The learning rate follows its schedule over all of them, rounded as `as_mxnet_stores_it` rounds it.
+    """
+    mean_losses, num_steps = [], len(subject.batches)
+    for step in range(num_steps) if steps is None else steps:
+        b.train.set_learning_rate(trainer, float(np.float32(learning_rate(config, step, num_steps))))
         metrics = b.train.train_step(net, trainer, *_batch(b, subject, dtype, step), config.loss)
         mean_losses.append((float(metrics["cls_loss"]) + float(metrics["bbox_loss"])) / metrics["examples"])
     return mean_losses

@@ -5,6 +5,7 @@ import torch
 from ssd_common.config import LossConfig
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
+from ssd_common.schedule import learning_rate
 
 from .data import to_device
 from .evaluate import batch_metrics
@@ -22,6 +23,17 @@ def make_trainer(net, config):
     Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
     """
     return torch.optim.SGD(net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def set_learning_rate(trainer, lr):
+    """Give the optimiser the learning rate of the next step; its velocities keep their meaning.
+
+    Args:
+        trainer: as returned by `make_trainer`.
+        lr: see `ssd_common.schedule.learning_rate`.
+    """
+    for group in trainer.param_groups:
+        group["lr"] = lr
 
 
 def forward_backward(net, X, Y, loss=LossConfig()):
@@ -82,7 +94,8 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
     for epoch in range(first_epoch, config.epochs):
         meter = EpochMeter()
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
-        for images, labels in meter.time_data(batches(data, progress(order), model)):
+        for i, (images, labels) in enumerate(meter.time_data(batches(data, progress(order), model))):
+            set_learning_rate(trainer, learning_rate(config, epoch * len(order) + i, config.epochs * len(order)))
             X, Y = to_device(images, device), to_device(labels, device)
             meter.add(train_step(net, trainer, X, Y, config.loss))
         yield {"epoch": epoch + 1, **meter.summary()}
