@@ -69,11 +69,13 @@ def kmeans(shapes: Shapes, k: int) -> Shapes:
 def smallest_size(units: int) -> float:
     """Return the side of the smallest box that a map of `units` × `units` is sure to have an anchor for.
 
-    An anchor of the box's own shape overlaps it by an IoU of at least 0.5 wherever the box lies. The box's center is at
-    most half a unit off the anchor's in both directions, and less if the box is so large that it cannot move that far.
+    An anchor of the box's own shape overlaps it by an IoU of at least 0.5 wherever the box lies; a side above 1 says
+    that there is no such box. Between four anchors the box is half a unit off in both directions. If the map has an
+    anchor in the middle of the picture, a large box is closer to it than that, because it cannot move far.
     """
     shift = 1 - math.sqrt(2 * IOU / (1 + IOU))  # largest shift, in sides: (1 - shift)² / (2 - (1 - shift)²) is the IoU
-    return min(1 / (2 * units * shift), 1 / (1 + 2 * shift))
+    between_anchors, around_the_middle = 1 / (2 * units * shift), 1 / (1 + 2 * shift)
+    return min(between_anchors, around_the_middle) if units % 2 else between_anchors
 
 
 def block_of(shapes: Shapes, model: ModelConfig) -> NDArray[np.int64]:
@@ -115,7 +117,7 @@ def fit_anchors(shapes: Shapes, model: ModelConfig) -> AnchorConfig:
         if len(own):
             found = _sizes_and_ratios(own, model.anchors.per_unit(i))
         else:
-            found = (round(smallest_size(units), DECIMALS),), (round(mean_ratio, DECIMALS),)
+            found = (round(min(smallest_size(units), 1.0), DECIMALS),), (round(mean_ratio, DECIMALS),)
         sizes.append(found[0])
         ratios.append(found[1])
     return AnchorConfig(tuple(sizes), tuple(ratios))

@@ -1,4 +1,4 @@
-"""The learning rate: PyTorch's own schedules, the same steps in both frameworks, and so in a training that is resumed."""
+"""The learning rate: PyTorch's own schedules, the same steps in both frameworks, the same when it is resumed."""
 
 import dataclasses
 

@@ -66,7 +66,7 @@ def anchors(
     if out is None:
         lines.append("--out FILE writes a configuration with the fitted anchors, for train --config FILE")
     else:
-        settings = Settings(data, limit, dataclasses.replace(chosen, model=fitted))
+        settings = Settings(data, None, dataclasses.replace(chosen, model=fitted))
         write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
         lines.append(f"wrote {out}; to use it: tinyssd train --config {out}")
     for line in lines:

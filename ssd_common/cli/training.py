@@ -136,6 +136,11 @@ def train(
             raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
+        loss = changed.train.loss
+        if loss.cls_loss != "focal" and (alpha, gamma) != (None, None):
+            raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
+        if loss.bbox_loss != "smooth_l1" and sigma is not None:
+            raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
         settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
     training, validation = splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)
