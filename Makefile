@@ -4,7 +4,7 @@
 #   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
-#   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap likewise
+#   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap and make ablation likewise
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +22,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-.PHONY: help demo test test-slow bench book-gap lint clean distclean
+.PHONY: help demo test test-slow bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,6 +45,9 @@ bench: $(STAMP) ## time this code against the book's own, and write docs/benchma
 
 book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch than for MXNet (an hour)
 	@$(BIN)/python -W ignore benchmarks/book_gap.py $(BENCH_FLAGS)
+
+ablation: $(STAMP) ## train each exercise of the chapter by itself and all together, in both frameworks (days)
+	@$(BIN)/python -W ignore benchmarks/ablation.py --out docs/ablation.md $(BENCH_FLAGS)
 
 lint: $(STAMP) ## check lint, format and types
 	@$(BIN)/ruff check .

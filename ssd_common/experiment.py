@@ -70,25 +70,37 @@ def read_settings(path: Path) -> Settings:
 
 def write_settings(run: RunFolder, settings: Settings, backend: str) -> None:
     """Write `config.toml` into a run folder."""
+    run.write_config({"backend": backend, **settings_table(settings)})
+
+
+def settings_table(settings: Settings) -> dict[str, Any]:
+    """Return settings as `read_settings` finds them in a TOML file."""
     preset = settings.preset
-    content: dict[str, Any] = {"backend": backend, "data": settings.data, "preset": preset.name}
+    content: dict[str, Any] = {"data": settings.data, "preset": preset.name}
     if settings.limit is not None:
         content["limit"] = settings.limit
-    run.write_config(content | {part: to_dict(getattr(preset, part)) for part in ("model", "train", "predict")})
+    return content | {part: to_dict(getattr(preset, part)) for part in ("model", "train", "predict")}
 
 
 def change_training(preset: Preset, changes: Mapping[str, Any]) -> Preset:
-    """Return a preset with settings of its training changed.
+    """Return a preset with settings of its training, of its losses or of its model changed.
 
     Args:
         preset: the preset.
-        changes: new values by name of the `TrainConfig` field; those that are None change nothing.
+        changes: new values by name of the field of `TrainConfig`, `LossConfig` or `ModelConfig`; those that are None
+            change nothing.
 
     Raises:
         InputError: a value is out of range.
     """
-    changes = {field: value for field, value in changes.items() if value is not None}
-    return dataclasses.replace(preset, train=dataclasses.replace(preset.train, **changes))
+
+    def changed(config: Any, **more: Any) -> Any:
+        names = {field.name for field in dataclasses.fields(config)}
+        own = {name: value for name, value in changes.items() if name in names and value is not None}
+        return dataclasses.replace(config, **own, **more)
+
+    train = changed(preset.train, loss=changed(preset.train.loss))
+    return dataclasses.replace(preset, train=train, model=changed(preset.model))
 
 
 def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None, named: Preset | None = None) -> Checkpoint:

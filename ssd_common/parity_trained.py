@@ -18,7 +18,7 @@ from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
 from ssd_common.parity import Array, Measured, Subject, max_difference, worst
-from ssd_common.parity_networks import as_mxnet_stores_it, run_steps
+from ssd_common.parity_networks import as_mxnet_stores_it, config_of_steps, run_steps
 from ssd_common.weights import Checkpoint, Weights, load_checkpoint, save_checkpoint
 
 RESUME_STEPS = 8
@@ -36,10 +36,9 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measure
     Everything that is trained is compared: the loss of every step, and the parameters at the end. The error of a
     framework is that of the training which it began.
     """
-    config = subject.preset.train
+    config = config_of_steps(subject)
     if not config.momentum:
-        config = dataclasses.replace(config, momentum=MOMENTUM, lr=config.lr * (1 - MOMENTUM))
-    config = as_mxnet_stores_it(config)
+        config = as_mxnet_stores_it(dataclasses.replace(config, momentum=MOMENTUM, lr=config.lr * (1 - MOMENTUM)))
     steps = range(min(RESUME_STEPS, len(subject.batches)))
     half = len(steps) // 2
 

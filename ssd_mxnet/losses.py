@@ -71,21 +71,50 @@ def smooth_l1(errors, sigma):
     return np.where(size < 1 / sigma**2, (sigma * errors) ** 2 / 2, size - 0.5 / sigma**2)
 
 
+def hard_negatives(cls_loss, cls_labels, negatives_per_positive):
+    """Return which anchors count in the class loss: the positives, and of the background those with the highest loss.
+
+    Of equal losses the lower anchor index comes first. A picture without positives keeps as much background as one with
+    a single positive, so that it still teaches what background looks like; SSD drops it.
+
+    Args:
+        cls_loss: `(batch, num_anchors)`, class loss of every anchor.
+        cls_labels: `(batch, num_anchors)` integer, 0 for background.
+        negatives_per_positive: background anchors kept for each positive one, as far as there are any.
+
+    Returns:
+        `(batch, num_anchors)` bool.
+
+    Source: Liu et al., "SSD: Single Shot MultiBox Detector", 2016, hard negative mining.
+    """
+    positive = cls_labels > 0
+    loss = np.where(positive, -np.inf, cls_loss)  # of the background
+    quota = np.minimum(negatives_per_positive * np.maximum(positive.sum(axis=1, keepdims=True), 1), loss.shape[1])
+    lowest = -npx.pick(np.sort(-loss, axis=1), quota[:, 0] - 1, axis=1)[:, None]  # (batch, 1), the last that is kept
+    harder, tied = loss > lowest, loss == lowest
+    room = quota - harder.sum(axis=1, keepdims=True)
+    return positive | harder | (tied & (tied.cumsum(axis=1) <= room))
+
+
 def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):
-    """Return the class loss and the offset loss of every picture, each the mean over all its anchors.
+    """Return the class loss and the offset loss of every picture, each times its weight.
+
+    Both are means over all anchors, as in the book. With hard negatives they are means over what counts: the class loss
+    over the anchors kept, the offset loss over the offsets of the positives. With three negatives for each positive
+    that is SSD's loss, a sum over the number of positives, divided by 4: of a size for the book's learning rate.
 
     Args:
         cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
         cls_labels: `(batch, num_anchors)` integer, 0 for background.
         bbox_preds: `(batch, num_anchors * 4)` predicted offsets.
         bbox_labels: `(batch, num_anchors * 4)` target offsets.
-        bbox_masks: `(batch, num_anchors * 4)`, 0 removes an offset from the loss (but not from the mean).
+        bbox_masks: `(batch, num_anchors * 4)`, 0 removes an offset from the loss (but not from the mean over all).
         config: which losses; the default is the book's cross entropy and L1.
 
     Returns:
         Two arrays `(batch,)`.
 
-    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`.
+    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`; SSD, section 2.2, with hard negatives.
     """
     errors = (bbox_preds - bbox_labels) * bbox_masks
     if config.cls_loss == "focal":
@@ -93,7 +122,13 @@ def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, confi
     else:
         cls = cross_entropy(cls_preds, cls_labels)
     bbox = smooth_l1(errors, config.sigma) if config.bbox_loss == "smooth_l1" else l1_loss(errors)
-    return cls.mean(axis=1), bbox.mean(axis=1)
+    if config.negatives_per_positive is None:
+        cls, bbox = cls.mean(axis=1), bbox.mean(axis=1)
+    else:
+        kept = hard_negatives(cls, cls_labels, config.negatives_per_positive)
+        cls = (cls * kept).sum(axis=1) / kept.sum(axis=1)
+        bbox = bbox.sum(axis=1) / np.maximum(bbox_masks.sum(axis=1), 1)
+    return config.cls_weight * cls, config.bbox_weight * bbox
 
 
 def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):

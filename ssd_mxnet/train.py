@@ -6,6 +6,7 @@ from ssd_common.config import LossConfig
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
+from ssd_common.schedule import learning_rate
 
 from .data import check_precision, to_device
 from .evaluate import batch_metrics
@@ -24,6 +25,20 @@ def make_trainer(net, config):
     """
     settings = {"learning_rate": config.lr, "momentum": config.momentum, "wd": config.weight_decay}
     return gluon.Trainer(net.collect_params(), "sgd", settings)
+
+
+def set_learning_rate(trainer, lr):
+    """Give the optimiser the learning rate of the next step; its velocities keep their meaning.
+
+    Args:
+        trainer: as returned by `make_trainer`.
+        lr: see `ssd_common.schedule.learning_rate`.
+    """
+    if lr != trainer.learning_rate:
+        for state in trainer._updaters[0].states.values():  # `-lr` times the velocity of PyTorch: the old steps too
+            if state is not None:
+                state *= lr / trainer.learning_rate
+        trainer.set_learning_rate(lr)
 
 
 def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
@@ -88,7 +103,8 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
         meter = EpochMeter()
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
         made = batches(data, order, model, augment=config.augment, seed=config.seed, epoch=epoch)
-        for images, labels in meter.time_data(progress(Prefetched(made, len(order)))):
+        for i, (images, labels) in enumerate(meter.time_data(progress(Prefetched(made, len(order))))):
+            set_learning_rate(trainer, learning_rate(config, epoch * len(order) + i, config.epochs * len(order)))
             X, Y = to_device(images, device), to_device(labels, device)
             meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -6,6 +6,7 @@ from ssd_common.config import LossConfig
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
+from ssd_common.schedule import learning_rate
 
 from .data import to_device
 from .evaluate import batch_metrics
@@ -23,6 +24,17 @@ def make_trainer(net, config):
     Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
     """
     return torch.optim.SGD(net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def set_learning_rate(trainer, lr):
+    """Give the optimiser the learning rate of the next step; its velocities keep their meaning.
+
+    Args:
+        trainer: as returned by `make_trainer`.
+        lr: see `ssd_common.schedule.learning_rate`.
+    """
+    for group in trainer.param_groups:
+        group["lr"] = lr
 
 
 def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
@@ -88,7 +100,8 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
         meter = EpochMeter()
         order = epoch_order(len(data), config.batch_size, config.seed, epoch)
         made = batches(data, order, model, augment=config.augment, seed=config.seed, epoch=epoch)
-        for images, labels in meter.time_data(progress(Prefetched(made, len(order)))):
+        for i, (images, labels) in enumerate(meter.time_data(progress(Prefetched(made, len(order))))):
+            set_learning_rate(trainer, learning_rate(config, epoch * len(order) + i, config.epochs * len(order)))
             X, Y = to_device(images, device), to_device(labels, device)
             meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

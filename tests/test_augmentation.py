@@ -191,6 +191,7 @@ def train_seeing(backend, monkeypatch, data, config, first_epoch=0):
         return {"examples": len(X), **dict.fromkeys(names, 1.0)}
 
     monkeypatch.setattr(backend.train, "train_step", train_step)
+    monkeypatch.setattr(backend.train, "set_learning_rate", lambda *_: None)
     for _ in backend.train.train(None, None, data, MODEL, config, first_epoch):
         pass
     return seen

@@ -1,6 +1,8 @@
 """The command line: help, and one line that says what is wrong with any bad input; `test_cli_runs.py` has the rest."""
 
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +13,11 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import save_file
 
+from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.cli import main
-from ssd_common.config import ModelConfig, Preset, TrainConfig
-from ssd_common.data import DATASETS
-from ssd_common.experiment import Settings, write_settings
+from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
+from ssd_common.data import DATASETS, load_dataset
+from ssd_common.experiment import Settings, read_settings, write_settings
 from ssd_common.runs import COLUMNS, RunFolder
 from ssd_common.weights import Checkpoint, initial_weights
 
@@ -120,7 +123,7 @@ BAD_INPUT = [
     ("train --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
     ("train --data synthetic:val", ["synthetic:val", "name the data set alone"]),
     ("train --backend jax", ["unknown backend 'jax'", "torch, mxnet"]),
-    ("train --preset paper", ["unknown preset 'paper'", "book, straight-dope"]),
+    ("train --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
     ("train --augment blur", ["unknown augmentation 'blur'", "none, flip, jitter, ssd, straight-dope"]),
     ("train --limit 0", ["limit must be at least 1, got 0"]),
     ("train --epochs -1", ["epochs must be at least 0, got -1"]),
@@ -128,6 +131,15 @@ BAD_INPUT = [
     ("train --lr nan", ["lr must be a positive number, got nan"]),
     ("train --momentum 1", ["momentum must be at least 0 and below 1, got 1.0"]),
     ("train --seed -1", ["seed must be at least 0, got -1"]),
+    ("train --image-size 300", ["the image size must be a multiple of 64, got 300"]),
+    ("train --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
+    ("train --negatives-per-positive 0", ["negatives-per-positive must be at least 1, got 0"]),
+    ("train --cls-loss focal --alpha 0", ["alpha must be a positive number, got 0.0"]),
+    ("train --cls-loss focal --gamma -1", ["gamma must not be negative, got -1.0"]),
+    ("train --bbox-loss smooth_l1 --sigma nan", ["sigma must be a positive number, got nan"]),
+    ("train --bbox-weight inf", ["bbox-weight must not be negative, got inf"]),
+    ("train --gamma 1", ["--alpha and --gamma belong to the focal loss", "--cls-loss focal"]),
+    ("train --sigma 1", ["--sigma belongs to the smooth L1 loss", "--bbox-loss smooth_l1"]),
     ("train --config none.toml", ["none.toml: no such configuration file"]),
     ("train --config unknown.toml", ["unknown.toml", "unknown setting 'learning_rate'", "epochs, batch_size, lr"]),
     (
@@ -145,6 +157,8 @@ BAD_INPUT = [
     ("train --resume finished --epochs 2 --lr 0.1", ["--lr cannot be changed with --resume"]),
     ("train --resume finished --epochs 2 --augment none", ["--augment cannot be changed with --resume"]),
     ("train --resume finished --epochs 2 --batch-size 3", ["--batch-size cannot be changed with --resume"]),
+    ("train --resume finished --schedule cosine", ["--schedule cannot be changed with --resume"]),
+    ("train --resume finished --cls-weight 2", ["--cls-weight cannot be changed with --resume"]),
     ("train --resume finished --data pikachu", ["--data cannot be changed with --resume"]),
     ("train --resume empty", ["empty", "no such configuration file"]),
     ("train --resume none", ["none", "no such configuration file"]),
@@ -187,6 +201,13 @@ BAD_INPUT = [
     ("compare --html empty", ["--html empty: a folder; name a file"]),
     ("compare --steps 0", ["--steps must be at least 1, got 0"]),
     ("compare --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+    ("compare --image-size 100", ["the image size must be a multiple of 64, got 100"]),
+    ("compare --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
+    ("data anchors banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+    ("data anchors synthetic:val", ["synthetic:val", "name the data set alone"]),
+    ("data anchors synthetic --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
+    ("data anchors synthetic --image-size 100", ["the image size must be a multiple of 64, got 100"]),
+    ("data anchors synthetic --out empty", ["--out empty: a folder; name a file"]),
 ]
 NEEDS_TORCH = [
     ("train --out file", ["file is a file; name a folder"]),
@@ -291,8 +312,9 @@ def test_info_shows_the_size_of_the_books_model(capsys):
     assert "scale 0: 32 x 32 x 4 = 4096" in out
 
 
-def test_data_lists_every_data_set(capsys):
-    assert tinyssd("data") == 0
+@pytest.mark.parametrize("arguments", ["data", "data list"])
+def test_data_lists_every_data_set(arguments, capsys):
+    assert tinyssd(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(DATASETS)
 
@@ -322,3 +344,19 @@ def test_eval_refuses_what_it_cannot_measure(data, message, folder, monkeypatch,
     assert tinyssd("eval --weights good.safetensors --out out") == 2
     assert capsys.readouterr().err == f"tinyssd: {message}\n"
     assert not (folder / "out").exists()
+
+
+def test_data_anchors_writes_a_configuration_with_anchors_that_fit_better(tmp_path, capsys):
+    file = tmp_path / "fitted.toml"
+    assert tinyssd(f"data anchors synthetic --limit 30 --preset improved --image-size 320 --out {file}") == 0
+    out = capsys.readouterr().out
+    recall = dict(re.findall(r"^  (\w+) +mean IoU [\d.]+, recall at IoU 0.5 ([\d.]+), with \d+ anchors$", out, re.M))
+    assert list(recall) == ["improved", "fitted"]
+    assert float(recall["fitted"]) >= float(recall["improved"])
+    assert out.splitlines()[-1] == f"wrote {file}; to use it: tinyssd train --config {file}"
+    settings = read_settings(file)
+    labels = [rows for _, rows in load_dataset("synthetic", limit=30)]
+    wider = dataclasses.replace(IMPROVED.model, image_size=320)
+    fitted = dataclasses.replace(wider, anchors=fit_anchors(box_shapes(labels), wider))
+    assert settings == Settings("synthetic", None, dataclasses.replace(IMPROVED, model=fitted))
+    assert f"with {fitted.num_anchors} anchors" in out

@@ -13,7 +13,7 @@ from PIL import Image
 from ssd_common import experiment
 from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
-from ssd_common.config import AUGMENTATIONS, PredictConfig
+from ssd_common.config import AUGMENTATIONS, LossConfig, PredictConfig, TrainConfig
 from ssd_common.data import load_dataset, synthetic
 from ssd_common.data.transforms import read_image
 from ssd_common.experiment import read_settings
@@ -300,3 +300,50 @@ def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictu
 def test_a_picture_without_objects_gives_an_empty_list(train, pictures, tmp_path):
     assert predict("torch", train("torch", 1), [pictures / "wide.png"], tmp_path, 1.0) == []
     assert np.array_equal(read_image(tmp_path / "wide.png"), read_image(pictures / "wide.png"))
+
+
+# A larger input and fitted anchors: the number of anchors follows, and every verb takes the weights.
+
+
+@BOTH
+def test_a_larger_input_with_fitted_anchors_goes_through_every_verb_of_both_frameworks(pictures, tmp_path):
+    config = tmp_path / "fitted.toml"
+    sizes = ["--preset", "improved", "--image-size", 320]
+    tinyssd("data", "anchors", "synthetic", "--limit", 12, *sizes, "--out", config)
+    model = read_settings(config).preset.model
+    assert model.image_size == 320
+    assert len({model.anchors.per_unit(i) for i in range(5)}) > 1
+    small = ["--limit", 3, "--batch-size", 2, "--epochs", 1, "--device", "cpu"]
+    for name, other in (("torch", "mxnet"), ("mxnet", "torch")):
+        run = tmp_path / name
+        printed = tinyssd("train", "--config", config, "--backend", name, *small, "--out", run)
+        assert f"{model.num_anchors} anchors" in printed
+        weights = run / "weights" / "last.safetensors"
+        assert load_checkpoint(weights).model == model
+        assert "ap50" in tinyssd("eval", "--backend", other, "--weights", weights, "--limit", 2)
+        out = tmp_path / f"{name}-out"
+        flags = ["--backend", other, "--weights", weights, "--score-threshold", 0, "--out", out]
+        tinyssd("predict", pictures / "wide.png", *flags)
+        assert json.loads((out / "detections.json").read_text())
+
+
+@BOTH
+def test_compare_climbs_with_the_improved_preset_and_a_larger_input(tmp_path):
+    report = tmp_path / "report.json"
+    small = ["--limit", 2, "--epochs", 0, "--steps", 2, "--rungs", "7-11", "--dtype", "float32", "--json", report]
+    flags = ["--preset", "improved", "--image-size", 320, "--out", tmp_path / "run"]
+    printed = tinyssd("compare", "--check", *small, *flags)
+    assert "every rung of the ladder passed" in printed
+    assert json.loads(report.read_text())["config"]["model"]["image_size"] == 320
+
+
+@pytest.mark.backend("torch")
+def test_every_flag_of_the_exercises_is_in_the_weights_file(tmp_path):
+    flags = "--schedule cosine --cls-loss focal --bbox-loss smooth_l1 --alpha 0.5 --gamma 1 --sigma 2"
+    flags += " --negatives-per-positive 3 --cls-weight 2 --bbox-weight 0.5 --image-size 64 --momentum 0.5 --epochs 0"
+    tinyssd("train", *flags.split(), "--limit", 1, "--out", tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors")
+    loss = LossConfig("focal", "smooth_l1", 0.5, 1.0, 2.0, negatives_per_positive=3, cls_weight=2.0, bbox_weight=0.5)
+    assert checkpoint.train == TrainConfig(epochs=0, schedule="cosine", momentum=0.5, loss=loss)
+    assert checkpoint.model.image_size == 64
+    assert read_settings(tmp_path / "run" / "config.toml").preset.train == checkpoint.train

@@ -112,6 +112,30 @@ def test_with_numbers_that_float32_holds_exactly_they_agree():
 
 
 @needs_both
+def test_a_changed_learning_rate_leaves_mxnet_s_velocities_their_old_one():
+    """Two steps with gradient 1, momentum 0.5, rates 0.25 and 0.5; `ssd_mxnet` makes up for it."""
+    import torch
+    from mxnet import autograd, gluon
+
+    parameter = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    optimiser = torch.optim.SGD([parameter], lr=0.25, momentum=0.5)
+    own = gluon.Parameter("own", shape=(1,), dtype="float64", init="ones")
+    own.initialize()
+    trainer = gluon.Trainer([own], "sgd", {"learning_rate": 0.25, "momentum": 0.5})
+    for lr in (0.25, 0.5):
+        optimiser.param_groups[0]["lr"] = lr
+        parameter.grad = torch.ones((), dtype=torch.float64)
+        optimiser.step()
+        trainer.set_learning_rate(lr)
+        with autograd.record():
+            value = own.data() * 1
+        value.backward()
+        trainer.step(1)
+    np.testing.assert_equal(parameter.item(), 1 - 0.25 - 0.5 * (0.5 + 1))
+    np.testing.assert_equal(float(own.data()), 1 - 0.25 - (0.5 * 0.25 + 0.5 * 1))
+
+
+@needs_both
 def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
     """`trainer.step(32)` divides by 32 whatever the batch; ours divides by the pictures that are there."""
     from mxnet import autograd, gluon
@@ -154,6 +178,7 @@ def test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions():
     scores = [0.5, 0.9, 0.9, 0.1]
     assert torch.argsort(torch.tensor(scores), descending=True, stable=True).tolist() == [1, 2, 0, 3]
     assert mxnp.array(scores).argsort()[::-1].asnumpy().tolist() == [2, 1, 0, 3]
+    assert mxnp.zeros(17).argsort().asnumpy().tolist() != list(range(17))  # of up to 16 it keeps the order
 
 
 @needs_both
@@ -210,6 +235,7 @@ ROWS = {
         test_mxnet_stores_the_weight_decay_as_float32,
         test_with_numbers_that_float32_holds_exactly_they_agree,
     ],
+    "velocity after the learning rate changes": [test_a_changed_learning_rate_leaves_mxnet_s_velocities_their_old_one],
     "short last batch": [test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet],
     "order of parameters in the optimiser": [test_the_trainer_of_gluon_sorts_parameters_by_name],
     "ties of scores in `argsort`": [test_argsort_breaks_ties_in_opposite_orders_in_the_books_two_editions],

@@ -1,5 +1,7 @@
 """Losses: the chapters' own, from the frameworks' own losses, with gradients against finite differences."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,10 @@ CONFIGS = {
     "the Straight Dope": STRAIGHT_DOPE.train.loss,
     "focal and L1": LossConfig(cls_loss="focal", alpha=0.5, gamma=1.5),
     "cross entropy and smooth L1": LossConfig(bbox_loss="smooth_l1", sigma=2.0),
+    "hard negatives": LossConfig(negatives_per_positive=3),
+    "one hard negative, smooth L1": LossConfig(bbox_loss="smooth_l1", negatives_per_positive=1),
+    "weights": LossConfig(cls_weight=0.5, bbox_weight=3.0),
+    "all of it": LossConfig("focal", "smooth_l1", negatives_per_positive=2, cls_weight=2.0, bbox_weight=0.0),
 }
 
 
@@ -24,6 +30,15 @@ def random_case(seed, batch=3, num_anchors=20, num_classes=4, scale=3.0):
     return logits, labels, rng.normal(size=masks.shape), rng.normal(size=masks.shape) * masks, masks
 
 
+def few_positives():
+    """Three pictures with 2, 1 and no positives among 40 anchors."""
+    logits, labels, offsets, targets, _ = random_case(7, num_anchors=40)
+    few = np.zeros_like(labels)
+    few[[0, 0, 1], [3, 17, 39]] = [4, 1, 2]
+    masks = np.repeat((few > 0).astype("float64"), 4, axis=1)
+    return logits, few, offsets, targets * masks, masks
+
+
 def all_background():
     logits, labels, offsets, targets, masks = random_case(1)
     return logits, np.zeros_like(labels), offsets, np.zeros_like(targets), np.zeros_like(masks)
@@ -32,6 +47,7 @@ def all_background():
 CASES = {
     "random": random_case(0),
     "one anchor": random_case(2, batch=1, num_anchors=1, num_classes=1),
+    "few positives": few_positives(),
     "all background": all_background(),
     "large logits": random_case(3, scale=100.0),
     "nothing learned": tuple(a * z for a, z in zip(random_case(4), (0, 1, 0, 1, 1), strict=True)),
@@ -99,6 +115,67 @@ def test_the_straight_dope_s_loss_is_its_chapter_s_formulas(case):
     np.testing.assert_allclose(losses.calc_loss(*case, STRAIGHT_DOPE.train.loss), expected, rtol=1e-9)
 
 
+# Hard negatives.
+
+
+def hardest_by_sorting(cls_loss, cls_labels, ratio):
+    """Return which anchors are kept, picture by picture: all positives, then background until there is enough."""
+    kept = cls_labels > 0
+    for picture, losses_of_picture in enumerate(cls_loss):
+        background = [i for i in range(len(losses_of_picture)) if cls_labels[picture, i] == 0]
+        background.sort(key=lambda i: (-losses_of_picture[i], i))
+        kept[picture, background[: ratio * max(1, kept[picture].sum())]] = True
+    return kept
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.2, 0.6, 1])
+@pytest.mark.parametrize("levels", [1, 3, 10**6], ids=["all equal", "many ties", "hardly a tie"])
+def test_the_hardest_background_is_kept_and_of_equal_losses_the_first(levels, share, backend, dtype):
+    """Lists of more than 16 with ties are those that MXNet's own sort leaves in no order."""
+    rng = np.random.default_rng(0)
+    loss = rng.integers(0, levels, (4, 300)).astype(dtype)
+    labels = (rng.random(loss.shape) < share) * rng.integers(1, 4, loss.shape)
+    for ratio in (1, 3):
+        expected = hardest_by_sorting(loss, labels, ratio)
+        np.testing.assert_array_equal(losses.hard_negatives(loss, labels, ratio), expected)
+        ours = backend.losses.hard_negatives(backend.data.to_device(loss), backend.data.to_device(labels), ratio)
+        np.testing.assert_array_equal(backend.data.to_numpy(ours), expected)
+
+
+@pytest.mark.backend("torch")
+@pytest.mark.parametrize("picture", [0, 1])
+def test_with_hard_negatives_the_loss_is_a_quarter_of_torchvision_s(picture):
+    """Its SSD adds up over a batch and divides by the positives, ours is a mean: of one picture, 4 anchors each."""
+    import torch
+    from torchvision.models.detection.ssd import SSD
+
+    logits, labels, offsets, targets, masks = (array[picture : picture + 1] for array in few_positives())
+    head = {"cls_logits": torch.tensor(logits), "bbox_regression": torch.tensor(offsets).reshape(1, -1, 4)}
+    positive = labels[0] > 0
+    (rows,) = np.nonzero(positive)
+    matched = np.full(labels.shape[1], -1)
+    matched[rows] = np.arange(len(rows))
+    encoded = torch.tensor(targets.reshape(-1, 4)[rows])
+    ssd = SimpleNamespace(neg_to_pos_ratio=3, box_coder=SimpleNamespace(encode_single=lambda *_: encoded))
+    truth = {"boxes": torch.zeros(len(rows), 4), "labels": torch.tensor(labels[0][rows])}
+    anchors = torch.zeros(labels.shape[1], 4)
+    theirs = SSD.compute_loss(ssd, [truth], head, [anchors], [torch.tensor(matched)])
+    config = LossConfig(bbox_loss="smooth_l1", negatives_per_positive=3)
+    cls, bbox = losses.loss_terms(logits, labels, offsets, targets, masks, config)
+    np.testing.assert_allclose(4 * cls[0], theirs["classification"].item(), rtol=1e-12)
+    np.testing.assert_allclose(4 * bbox[0], theirs["bbox_regression"].item(), rtol=1e-12)
+
+
+def test_background_that_is_not_hard_has_no_gradient(backend):
+    logits, labels, offsets, targets, masks = few_positives()
+    d, config = backend.data.to_device, LossConfig(negatives_per_positive=3)
+    rest = d(labels), d(offsets), d(targets), d(masks)
+    slopes = gradient(backend, lambda x: backend.losses.calc_loss(x, *rest, config), logits)
+    kept = losses.hard_negatives(losses.cross_entropy(logits, labels), labels, 3)
+    np.testing.assert_array_equal((slopes != 0).any(axis=2), kept)
+    np.testing.assert_array_equal(kept.sum(axis=1), [8, 4, 3])
+
+
 ERRORS = np.concatenate((np.linspace(-3, 3, 61), [0.25, -0.25, 1e-9, 1e6]))
 
 
@@ -118,6 +195,19 @@ def test_smooth_l1_is_that_of_each_framework(sigma, backend, dtype):
     np.testing.assert_allclose(losses.smooth_l1(errors, sigma), theirs, rtol=TOLERANCE[dtype])
     ours = backend.data.to_numpy(backend.losses.smooth_l1(on_device, sigma))
     np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype])
+
+
+@pytest.mark.backend("torch")
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_of_two_classes_is_torchvision_s(gamma):
+    """The softmax of two logits is the sigmoid of their difference; alpha is a plain factor here."""
+    import torch
+    from torchvision.ops import sigmoid_focal_loss
+
+    logits, labels = random_case(8, num_classes=1)[:2]
+    difference = torch.tensor(logits[..., 1] - logits[..., 0])
+    theirs = sigmoid_focal_loss(difference, torch.tensor(labels, dtype=torch.float64), alpha=-1, gamma=gamma)
+    np.testing.assert_allclose(losses.focal_loss(logits, labels, 0.25, gamma), 0.25 * theirs.numpy(), rtol=1e-9)
 
 
 def test_focal_loss_without_gamma_is_cross_entropy(backend):

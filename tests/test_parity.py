@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssd_common.backends import load_backend
-from ssd_common.config import BOOK, STRAIGHT_DOPE
+from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig
 from ssd_common.convert import load_weights
 from ssd_common.data import load_dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
@@ -72,6 +72,23 @@ def test_momentum_passes_in_float64():
     with_momentum = dataclasses.replace(BOOK, train=dataclasses.replace(BOOK.train, lr=0.02, momentum=0.9))
     (row,) = climb(make_subject(with_momentum, "float64", 3), both_backends(), range(11, 12))
     assert row.passed, row
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_a_learning_rate_that_changes_passes_with_momentum_in_float64(schedule):
+    train = dataclasses.replace(BOOK.train, lr=0.02, momentum=0.9, schedule=schedule)
+    small = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, image_size=64), train=train)
+    for row in climb(make_subject(small, "float64", 8), both_backends(), range(10, 13)):
+        assert row.passed, row
+
+
+@pytest.mark.parametrize(("image_size", "dtype"), [(128, "float64"), (320, "float32")])
+def test_the_improved_preset_passes_at_another_size_with_as_many_anchors_as_each_block_likes(image_size, dtype):
+    anchors = AnchorConfig(((0.12,), *IMPROVED.model.anchors.sizes[1:]), (*IMPROVED.model.anchors.ratios[:4], (1.0,)))
+    assert [anchors.per_unit(i) for i in range(5)] == [3, 4, 4, 4, 2]
+    model = dataclasses.replace(IMPROVED.model, image_size=image_size, anchors=anchors)
+    for row in climb(make_subject(dataclasses.replace(IMPROVED, model=model), dtype, 4), both_backends()):
+        assert row.passed, row
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -196,6 +213,21 @@ def momentum_lost_in_the_weights_file(monkeypatch, b):
     wrap(monkeypatch, "set_momentum", [b.weights], lambda f: lambda *a: None)
 
 
+def velocity_not_rescaled(monkeypatch, b):
+    def wrapper(function):
+        def set_learning_rate(trainer, lr):
+            if b.name == "torch":  # as if it kept `lr * v`, which is what MXNet does
+                for state in trainer.state.values():
+                    state["momentum_buffer"] *= trainer.param_groups[0]["lr"] / lr
+                function(trainer, lr)
+            else:
+                trainer.set_learning_rate(lr)
+
+        return set_learning_rate
+
+    wrap(monkeypatch, "set_learning_rate", [b.train], wrapper)
+
+
 def scaled_detections(monkeypatch, b):
     wrap(monkeypatch, "multibox_detection", [b.predict], lambda f: lambda *a, **k: f(*a, **k) * 1.01)
 
@@ -229,6 +261,16 @@ def test_a_planted_error_fails_its_rung_and_no_other_by_itself(monkeypatch, name
     assert sorted({row.rung for row in failed if not row.caused_by}) == rungs, failed
     for row in failed:  # whatever else failed says why
         assert row.caused_by in ((), tuple(rungs)), row
+
+
+@pytest.mark.parametrize("name", ["torch", "mxnet"])
+def test_velocities_that_keep_their_old_learning_rate_fail(monkeypatch, name):
+    train = dataclasses.replace(BOOK.train, lr=0.02, momentum=0.9, schedule="one-cycle")
+    small = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, image_size=64), train=train)
+    subject, backends = make_subject(small, "float64", 3), both_backends()
+    velocity_not_rescaled(monkeypatch, backends[name])
+    (row,) = climb(subject, backends, [11])
+    assert not row.passed
 
 
 def test_a_value_that_is_not_a_number_fails(monkeypatch):

@@ -7,6 +7,7 @@ import traceback
 
 import tyro
 
+from ssd_common.cli.anchors import anchors
 from ssd_common.cli.comparison import bench, compare
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
@@ -32,7 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
         ("info", info),
     ):
         command.command(name=name)(verb)
-    command.command(name="data")(list_data)
+    data = tyro.extras.SubcommandApp()
+    data.command(name="list", is_default=True)(list_data)
+    data.command(name="anchors")(anchors)
+    command.command(data, name="data", help="List the data sets, or fit anchors to one.")
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError) as error:

@@ -34,6 +34,7 @@ def compare(
     batch_size: int = DEMO_BATCH,
     lr: OptionalFloat = None,
     seed: OptionalInt = None,
+    image_size: OptionalInt = None,
     limit: Annotated[int | None, arg(metavar="INT")] = DEMO_PICTURES,
     dtype: Literal["float64", "float32"] = "float64",
     steps: int = 20,
@@ -51,11 +52,12 @@ def compare(
     Args:
         data: Data set: synthetic or pikachu.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration: book (the default) or straight-dope.
+        preset: Configuration: book (the default), straight-dope or improved.
         epochs: Passes over the training pictures; 0 climbs the ladder only.
         batch_size: Pictures a step.
         lr: Learning rate (default: the preset's).
         seed: Seed of the initial weights and of the order of the pictures.
+        image_size: Height and width of a picture for the network, a multiple of 64 (default: the preset's).
         limit: Use only the first so many training pictures.
         dtype: Precision of the ladder.
         steps: Steps of rung 11; rung 12 takes the first 8 of them.
@@ -86,7 +88,9 @@ def compare(
     climbed = parse_rungs(rungs or f"1-{NUM_RUNGS if has_trained else NUM_RUNGS - 1}")
     if NUM_RUNGS in climbed and not has_trained:
         raise InputError(f"--rungs {rungs}: rung {NUM_RUNGS} needs trained weights: --weights, or --epochs above 0")
-    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": image_size}
+    if weights and image_size:
+        raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
     chosen = change_training(get_preset(preset or "book"), changes)
     training, validation = splits(data, data_dir, limit)
     if 12 in climbed and steps < 2:

@@ -21,7 +21,7 @@ PROGRAM = "tinyssd"
 
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
-OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope", help_behavior_hint="")]
+OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope|improved", help_behavior_hint="")]
 OptionalAugmentation = Annotated[str | None, arg(metavar="none|flip|jitter|ssd|straight-dope", help_behavior_hint="")]
 DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
@@ -53,4 +53,5 @@ def new_console() -> Console:
     """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 110)
+    # No emoji: "pikachu:train:" is no tram.
+    return Console(width=None if sys.stdout.isatty() else 110, emoji=False)

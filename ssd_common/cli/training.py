@@ -34,6 +34,21 @@ def train(
     lr: OptionalFloat = None,
     momentum: OptionalFloat = None,
     weight_decay: OptionalFloat = None,
+    schedule: Annotated[
+        Literal["constant", "cosine", "one-cycle"] | None,
+        arg(metavar="constant|cosine|one-cycle", help_behavior_hint=""),
+    ] = None,
+    cls_loss: Annotated[
+        Literal["cross_entropy", "focal"] | None, arg(metavar="cross_entropy|focal", help_behavior_hint="")
+    ] = None,
+    bbox_loss: Annotated[Literal["l1", "smooth_l1"] | None, arg(metavar="l1|smooth_l1", help_behavior_hint="")] = None,
+    alpha: OptionalFloat = None,
+    gamma: OptionalFloat = None,
+    sigma: OptionalFloat = None,
+    negatives_per_positive: OptionalInt = None,
+    cls_weight: OptionalFloat = None,
+    bbox_weight: OptionalFloat = None,
+    image_size: OptionalInt = None,
     init: Annotated[Literal["xavier", "torch"] | None, arg(metavar="xavier|torch", help_behavior_hint="")] = None,
     augment: OptionalAugmentation = None,
     seed: OptionalInt = None,
@@ -51,13 +66,23 @@ def train(
         backend: Framework to train in.
         data: Data set: synthetic (the default) or pikachu.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration to start from: book (the default) or straight-dope.
+        preset: Configuration to start from: book (the default), straight-dope or improved.
         config: TOML file with a configuration, such as the config.toml of another run, instead of a preset.
         epochs: Passes over the training pictures (default: the preset's, and so for the next ones).
         batch_size: Pictures a step.
         lr: Learning rate.
         momentum: Momentum of stochastic gradient descent.
         weight_decay: L2 penalty on every parameter.
+        schedule: How the learning rate changes from step to step; --lr is its highest value.
+        cls_loss: Class loss.
+        bbox_loss: Offset loss.
+        alpha: Factor of the focal loss.
+        gamma: Exponent of the focal loss.
+        sigma: Smooth L1 is a square below 1 / sigma².
+        negatives_per_positive: Hard negative mining: background anchors that count for each positive one, such as 3.
+        cls_weight: Factor of the class loss.
+        bbox_weight: Factor of the offset loss.
+        image_size: Height and width of a picture for the network, a multiple of 64; anchors grow in number with it.
         init: Initial weights: xavier, or the default of PyTorch.
         augment: Random changes of the training pictures: flip, jitter (flip, shift, brightness, noise), ssd (the
             paper's crops, sizes and colours), straight-dope (its crops), or none.
@@ -88,9 +113,26 @@ def train(
     from ssd_common.runs import RunFolder, new_folder
     from ssd_common.weights import count_parameters
 
-    changes: dict[str, object] = {"batch_size": batch_size, "lr": lr, "momentum": momentum, "init": init, "seed": seed}
-    changes |= {"weight_decay": weight_decay, "precision": precision}
-    changes["augment"] = get_augmentation(augment) if augment else None
+    changes: dict[str, object] = {
+        "batch_size": batch_size,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "cls_loss": cls_loss,
+        "bbox_loss": bbox_loss,
+        "alpha": alpha,
+        "gamma": gamma,
+        "sigma": sigma,
+        "negatives_per_positive": negatives_per_positive,
+        "cls_weight": cls_weight,
+        "bbox_weight": bbox_weight,
+        "image_size": image_size,
+        "init": init,
+        "augment": get_augmentation(augment) if augment else None,
+        "seed": seed,
+        "precision": precision,
+    }
     if resume is not None:
         changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
         for name, value in changes.items():
@@ -100,8 +142,15 @@ def train(
     else:
         if config and preset:
             raise InputError("--preset and --config exclude each other; leave one out")
+        if weights and image_size:
+            raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
+        loss = changed.train.loss
+        if loss.cls_loss != "focal" and (alpha, gamma) != (None, None):
+            raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
+        if loss.bbox_loss != "smooth_l1" and sigma is not None:
+            raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
         settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
     training, validation = splits(settings.data, data_dir, settings.limit)
     framework = load_backend(backend)

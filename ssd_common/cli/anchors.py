@@ -1,0 +1,74 @@
+"""The verb `data anchors`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console, splits
+
+
+def anchors(
+    data: Annotated[Positional[str], arg(metavar="SPEC")],
+    data_dir: OptionalPath = None,
+    preset: OptionalPreset = None,
+    image_size: OptionalInt = None,
+    limit: OptionalInt = None,
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+) -> int:
+    """Fit the anchors of a model to the boxes of a data set, and compare them with those of its preset.
+
+    Args:
+        data: Data set, whose training pictures are used.
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        preset: Configuration that gets the anchors: book (the default), straight-dope or improved.
+        image_size: Height and width of a picture for the network, a multiple of 64 (default: the preset's).
+        limit: Use only the first so many pictures.
+        out: Configuration to write, for train --config.
+    """
+    import dataclasses
+
+    import numpy as np
+    import tomli_w
+
+    from ssd_common.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
+    from ssd_common.atomic import write_atomically
+    from ssd_common.config import NUM_BLOCKS, get_preset
+    from ssd_common.experiment import Settings, change_training, settings_table
+    from ssd_common.runs import progress_bar
+
+    check_file("--out", out)
+    chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})
+    pictures, _ = splits(data, data_dir, limit)
+    console = new_console()
+    labels = [pictures[i][1] for i in progress_bar(console, "pictures")(range(len(pictures)))]
+    shapes = box_shapes(labels)
+    fitted = dataclasses.replace(chosen.model, anchors=fit_anchors(shapes, chosen.model))
+    boxes = np.bincount(block_of(shapes, fitted), minlength=NUM_BLOCKS)
+
+    lines = [f"{pictures.name}: {len(shapes)} boxes in {len(pictures)} pictures, each at the block that suits its size"]
+    for i, units in enumerate(fitted.feature_map_sizes):
+        lines.append(f"block {i}: {units:>2} x {units:<2}  {boxes[i]:>6} boxes")
+        for name, model in ((chosen.name, chosen.model), ("fitted", fitted)):
+            sizes, ratios = (
+                " ".join(f"{value:g}" for value in v[i]) for v in (model.anchors.sizes, model.anchors.ratios)
+            )
+            lines.append(f"  {name:<14}sizes {sizes}, ratios {ratios}")
+    lines.append("the best anchor of a box")
+    for name, model in ((chosen.name, chosen.model), ("fitted", fitted)):
+        overlaps = best_overlaps(labels, model)
+        lines.append(
+            f"  {name:<14}mean IoU {overlaps.mean():.3f}, recall at IoU {IOU} {np.mean(overlaps >= IOU):.3f}, "
+            f"with {model.num_anchors} anchors"
+        )
+    if out is None:
+        lines.append("--out FILE writes a configuration with the fitted anchors, for train --config FILE")
+    else:
+        settings = Settings(data, None, dataclasses.replace(chosen, model=fitted))
+        write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
+        lines.append(f"wrote {out}; to use it: tinyssd train --config {out}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 0
