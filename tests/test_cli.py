@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from ssd_common.cli import main
 from ssd_common.config import ModelConfig, Preset, TrainConfig
-from ssd_common.data import DATASETS
+from ssd_common.data.specs import DATASETS
 from ssd_common.experiment import Settings, write_settings
 from ssd_common.runs import COLUMNS, RunFolder
 from ssd_common.weights import Checkpoint, initial_weights
@@ -288,6 +288,7 @@ def test_info_shows_the_size_of_the_books_model(capsys):
 
 
 def test_data_lists_every_data_set(capsys):
-    assert tinyssd("data") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(DATASETS)
+    for arguments in ("data", "data list"):
+        assert tinyssd(arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(DATASETS)

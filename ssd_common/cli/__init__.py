@@ -7,10 +7,11 @@ import traceback
 
 import tyro
 
+from ssd_common.cli import data
 from ssd_common.cli.comparison import bench, compare
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
-from ssd_common.cli.tools import convert, info, list_data
+from ssd_common.cli.tools import convert, info
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
 
@@ -32,7 +33,12 @@ def main(arguments: list[str] | None = None) -> None:
         ("info", info),
     ):
         command.command(name=name)(verb)
-    command.command(name="data")(list_data)
+    data_command = tyro.extras.SubcommandApp()
+    data_command.command(name="list", is_default=True)(data.list_data)
+    data_command.command(name="check")(data.check)
+    data_command.command(name="show")(data.show)
+    data_command.command(name="convert")(data.convert)
+    command.command(data_command, name="data", help="List, check, show and convert data sets.")
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError) as error:

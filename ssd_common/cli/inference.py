@@ -47,12 +47,15 @@ def evaluate(
     from ssd_common.config import get_preset
     from ssd_common.convert import load_weights
     from ssd_common.data import load_dataset
+    from ssd_common.data.dataset import describe_skipped
+    from ssd_common.data.specs import validation_spec
 
     check_file("--json", json)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    if not (data or checkpoint.data):
-        raise InputError(f"{weights} does not say what it was trained on: name a data set with --data")
-    pictures = load_dataset(data or checkpoint.data.partition(":")[0], "val", data_dir=data_dir, limit=limit)
+    data = data or (validation_spec(checkpoint.data) if checkpoint.data else None)
+    if data is None:
+        raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
+    pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
     if pictures.class_names != checkpoint.model.class_names:
         raise InputError(
             f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
@@ -70,6 +73,8 @@ def evaluate(
     for name in ("ap", "ap50", "ap75", "class_error", "bbox_mae"):
         baseline = f"  (trivial baseline {metrics[f'baseline_{name}']:.6f})" if f"baseline_{name}" in metrics else ""
         console.print(f"  {name:<12}{metrics[name]:.6f}{baseline}", highlight=False, markup=False, soft_wrap=True)
+    if skipped := describe_skipped(pictures):
+        console.print(skipped, highlight=False, markup=False, soft_wrap=True)
     if json is not None:
         report.write_json(json, {"data": pictures.name, "weights": str(weights), "backend": backend, **metrics})
         console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)

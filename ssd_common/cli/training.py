@@ -25,6 +25,7 @@ from ssd_common.errors import InputError
 def train(
     backend: BackendName = "torch",
     data: OptionalSpec = None,
+    val_data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     preset: OptionalPreset = None,
     config: OptionalPath = None,
@@ -45,7 +46,8 @@ def train(
 
     Args:
         backend: Framework to train in.
-        data: Data set: synthetic (the default) or pikachu.
+        data: Data set: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
+        val_data: Data set of the validation pictures (default: the val split of --data).
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration to start from: book (the default) or straight-dope.
         config: TOML file with a configuration, such as the config.toml of another run, instead of a preset.
@@ -83,7 +85,15 @@ def train(
     changes: dict[str, object] = {"batch_size": batch_size, "lr": lr, "momentum": momentum, "init": init, "seed": seed}
     changes["weight_decay"] = weight_decay
     if resume is not None:
-        changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
+        changes |= {
+            "data": data,
+            "val_data": val_data,
+            "preset": preset,
+            "config": config,
+            "limit": limit,
+            "out": out,
+            "weights": weights,
+        }
         for name, value in changes.items():
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
@@ -93,8 +103,11 @@ def train(
             raise InputError("--preset and --config exclude each other; leave one out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
-        settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
-    training, validation = splits(settings.data, data_dir, settings.limit)
+        if data is not None:  # another data set has other validation pictures
+            settings = Settings(data, settings.limit, settings.preset)
+        limit, val_data = settings.limit if limit is None else limit, val_data or settings.val_data
+        settings = Settings(settings.data, limit, changed, val_data)
+    training, validation = splits(settings.data, data_dir, settings.limit, settings.val_data)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
     if resume is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Protocol
 
 import numpy as np
@@ -44,3 +45,47 @@ class Subset:
         if not 0 <= index < self._length:
             raise IndexError(f"{self.name}: index {index} is out of range, the data set has {self._length} pictures")
         return self._data[index]
+
+    def ignored(self, index: int) -> NDArray[np.float32]:
+        """Return the ignored objects of a picture; see `ignored_objects`."""
+        return ignored_objects(self._data, index)
+
+    def skipped(self) -> tuple[int, int]:
+        """Return how many objects were wrong, and how many there were in all; see `skipped_objects`."""
+        return skipped_objects(self._data)
+
+
+def ignored_objects(data: Dataset, index: int) -> NDArray[np.float32]:
+    """Return the objects of a picture that count neither as found nor as missed: difficult ones and crowds.
+
+    They are not among its labels.
+
+    Args:
+        data: the data set; one without a method `ignored` has none.
+        index: of the picture.
+
+    Returns:
+        float32 `(num_ignored, 5)`, rows as those of the labels.
+    """
+    ignored = getattr(data, "ignored", None)
+    return np.empty((0, 5), np.float32) if ignored is None else ignored(index)
+
+
+def skipped_objects(data: Dataset) -> tuple[int, int]:
+    """Return how many objects were left out because they are wrong, and how many there were in all.
+
+    Both count the pictures that have been read so far.
+
+    Args:
+        data: the data set; one without a method `skipped` leaves none out.
+    """
+    skipped = getattr(data, "skipped", None)
+    return (0, 0) if skipped is None else skipped()
+
+
+def describe_skipped(data: Dataset) -> str:
+    """Return the line that says how many objects were left out; empty if none was."""
+    skipped, total = skipped_objects(data)
+    if not skipped:
+        return ""
+    return f"{data.name}: skipped {skipped:,} of {total:,} boxes: run tinyssd data check {shlex.quote(data.name)}"
