@@ -72,6 +72,13 @@ def test_the_lists_of_voc_may_have_the_flags_of_a_class_and_names_with_spaces(tm
     assert separate_splits(parse_spec(f"voc:{folder}")) == ("train", "val")
 
 
+def test_notes_beside_the_pictures_of_voc_are_no_pictures(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT)})
+    for name in ("one.json", "one.aaa", "Thumbs.db", ".hidden"):
+        (folder / "JPEGImages" / name).write_text("a note")
+    assert labels_of(f"voc:{folder}") == [[[0, 1, 2, 21, 17]]]
+
+
 def test_the_classes_of_voc_are_those_of_all_splits_or_of_classes_txt(tmp_path: Path) -> None:
     folder = write_voc(tmp_path / "v", {"one": voc_xml(DOG), "two": voc_xml(CAT)}, {"train": "one\n", "val": "two\n"})
     assert (
@@ -358,6 +365,7 @@ def test_a_picture_that_is_not_there_or_damaged_is_named_when_it_is_read(tmp_pat
         ("coco:pictures,boxes.json:val", "pictures,boxes.json", "val"),
         ("rec:a:b.rec", "a:b.rec", None),  # and a file of this name
         ("pikachu:val", "", "val"),
+        ("yolo:DIR:..", "DIR:..", None),
     ],
 )
 def test_the_last_colon_begins_a_split_unless_it_belongs_to_the_path(

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from ssd_common.errors import InputError
+
+if TYPE_CHECKING:
+    import requests
 
 MAX_FILES = 10_000
 MAX_BYTES = 1 << 30
@@ -49,7 +53,7 @@ def fetch(url: str, sha1: str, path: Path, console: Console | None = None) -> No
     except RequestException as error:
         raise InputError(f"cannot download ({_reason(error)}): try again, or {by_hand}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}): {by_hand}") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or type(error).__name__}): {by_hand}") from error
     except ValueError as error:  # pooch's word for a wrong hash
         raise InputError(f"{url}: not the file whose sha1 is {sha1}: try again, or {by_hand}") from error
 
@@ -66,18 +70,19 @@ class _Download:
         have = self._part.stat().st_size if self._part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=SECONDS) as response:
-            if have and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                start = have  # all of it is there: the hash will tell
-            else:
+            # With nothing left to send, all of it is there: the hash will tell.
+            if not have or response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 response.raise_for_status()
                 resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-                start = have if resumed else 0
-                total = start + int(response.headers.get("Content-Length", 0))
-                with self._part.open("ab" if start else "wb") as file, self._bar(url, start, total) as advance:
-                    for chunk in response.iter_content(CHUNK):
-                        file.write(chunk)
-                        advance(len(chunk))
+                self._receive(response, url, have if resumed else 0)
         shutil.move(self._part, output_file)
+
+    def _receive(self, response: requests.Response, url: str, start: int) -> None:
+        total = start + int(response.headers.get("Content-Length", 0))
+        with self._part.open("ab" if start else "wb") as file, self._bar(url, start, total) as advance:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                advance(len(chunk))
 
     @contextmanager
     def _bar(self, url: str, start: int, total: int) -> Iterator[Callable[[int], None]]:

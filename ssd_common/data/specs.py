@@ -58,7 +58,8 @@ def parse_spec(text: str) -> Spec:
     if kind not in FORMATS:
         raise InputError(f"unknown data set '{kind}'; the data sets are {', '.join(DATASETS)}")
     path, colon, split = rest.rpartition(":")
-    if not colon or not path or "/" in split or "\\" in split or Path(_last_path(kind, rest)).exists():
+    is_path = "/" in split or "\\" in split or split in (".", "..") or Path(_last_path(kind, rest)).exists()
+    if not colon or not path or is_path:
         path, split = rest, ""
     if not path:
         raise InputError(f"'{text}' names no path; write {kind}:{FORMATS[kind][0]}")

@@ -28,6 +28,7 @@ from ssd_common.data.annotations import (
     read_rows,
 )
 from ssd_common.data.class_names import FILE_NAME, clean_name, read_class_names
+from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 
 KNOWN_TAGS = ("name", "bndbox", "difficult")
@@ -86,7 +87,7 @@ def read_voc(folder: Path, split: str | None, name: str) -> AnnotatedSet:
     documents, class_names = _read_documents(files, set(ids), problems)
     class_names = read_class_names(folder / FILE_NAME) or class_names
     read = partial(_read_object, {class_name: i for i, class_name in enumerate(class_names)})
-    images = _images(folder / "JPEGImages", problems)
+    images, doubles = _images(folder / "JPEGImages")
     annotations = []
     for stem in ids:
         file = f"Annotations/{stem}.xml"
@@ -98,6 +99,7 @@ def read_voc(folder: Path, split: str | None, name: str) -> AnnotatedSet:
             document = documents[stem]
             rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
             image = images[stem]
+            problems += doubles.get(stem, [])
             annotations.append(annotate(image, image.name, file, rows, bad, header_size=document.size))
     lost: frozenset[str] = frozenset().union(*(document.lost for document in documents.values()))
     return AnnotatedSet(name, class_names, annotations, tuple(problems), lost=lost)
@@ -179,16 +181,17 @@ def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, 
     return class_ids[item.name], read_box(item.corners), item.difficult
 
 
-def _images(folder: Path, problems: list[Problem]) -> dict[str, Path]:
-    """The files of a folder by their names without extension; adds those that share one."""
+def _images(folder: Path) -> tuple[dict[str, Path], dict[str, list[Problem]]]:
+    """The files of a folder by their names without extension, and the pictures that share one."""
     images: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    doubles: dict[str, list[Problem]] = {}
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in sorted(files, key=lambda path: path.suffix.lower() not in SUFFIXES):  # pictures before notes on them
         other = images.setdefault(path.stem, path)
-        if other is not path:
-            problems.append(
-                Problem(f"JPEGImages/{path.name}", "", "", f"duplicate picture, {other.name} has the same name")
-            )
-    return images
+        if other is not path and path.suffix.lower() in SUFFIXES:
+            reason = f"duplicate picture, {other.name} has the same name"
+            doubles.setdefault(path.stem, []).append(Problem(f"JPEGImages/{path.name}", "", "", reason))
+    return images, doubles
 
 
 def write_voc(folder: Path, split: str, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
