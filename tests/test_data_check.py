@@ -196,7 +196,7 @@ def test_a_set_without_mistakes_passes_and_a_split_is_checked_alone(tmp_path: Pa
     folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT + DOG), "two": bad}, lists)
     assert run("data", "check", f"voc:{folder}:train") == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"voc:{folder}:train: 1 pictures, 2 good objects (cat 1, dog 1)",
+        f"voc:{folder}:train: 1 picture, 2 good objects (cat 1, dog 1)",
         "0 problems",
     ]
     assert run("data", "check", f"voc:{folder}") == 1

@@ -170,4 +170,4 @@ def test_names_of_data_sets_are_printed_as_they_are(tmp_path: Path, monkeypatch:
     write_voc(tmp_path / "v", {"one": voc_xml(CAT)})
     monkeypatch.chdir(tmp_path)
     assert tinyssd("data", "check", "voc:v:train") == 0
-    assert re.match(r"voc:v:train: 1 pictures, 1 good objects \(cat 1\)\n", capsys.readouterr().out)
+    assert re.match(r"voc:v:train: 1 picture, 1 good object \(cat 1\)\n", capsys.readouterr().out)

@@ -251,9 +251,9 @@ def test_what_is_not_kept_is_said(tmp_path: Path, capsys) -> None:
     folder = write_voc(tmp_path / "v", {"one": voc_xml(bad + voc_object("cat", 1, 2, 3, 4, more=more))})
     assert run("data", "convert", f"voc:{folder}", target("yolo", tmp_path)) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"left out 1 objects that are wrong: tinyssd data check voc:{folder} names them",
-        "not kept: pose, truncated, 1 difficult or crowd objects, which the format cannot mark",
-        f"wrote {target('yolo', tmp_path)}: 1 pictures, 0 objects",
+        f"left out 1 bad object: tinyssd data check voc:{folder} tells which",
+        "not kept: pose, truncated, 1 difficult or crowd object, which the format cannot mark",
+        f"wrote {target('yolo', tmp_path)}: 1 picture, 0 objects",
     ]
 
 

@@ -84,17 +84,18 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
     """
     from ssd_common.data.convert import convert_data
+    from ssd_common.data.dataset import counted
     from ssd_common.runs import progress_bar
 
     done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"))
     if done.bad:
-        _print([f"left out {done.bad:,} objects that are wrong: tinyssd data check {shlex.quote(source)} names them"])
+        _print([f"left out {counted(done.bad, 'bad object')}: tinyssd data check {shlex.quote(source)} tells which"])
     lost = sorted(done.lost)
     if done.ignored:
-        lost.append(f"{done.ignored:,} difficult or crowd objects, which the format cannot mark")
+        lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")
     if lost:
         _print([f"not kept: {', '.join(lost)}"])
-    _print([f"wrote {target}: {done.pictures:,} pictures, {done.objects:,} objects"])
+    _print([f"wrote {target}: {counted(done.pictures, 'picture')}, {counted(done.objects, 'object')}"])
     return 0
 
 

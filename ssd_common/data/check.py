@@ -10,6 +10,7 @@ from typing import Any
 
 from ssd_common.data import parse_spec, read_annotations, separate_splits
 from ssd_common.data.annotations import AnnotatedSet, Annotation, Problem
+from ssd_common.data.dataset import counted
 from ssd_common.data.objects import check_objects
 from ssd_common.data.specs import UNDIVIDED, coco_paths
 from ssd_common.data.transforms import read_image
@@ -36,8 +37,8 @@ class Check:
         reasons = Counter(problem.kind for problem in self.problems)
         wrong = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         return [
-            f"{self.data}: {self.pictures:,} pictures, {total:,} good objects ({classes}){ignored}",
-            f"{len(self.problems):,} problem{'s' * (len(self.problems) != 1)}{': ' if wrong else ''}{wrong}",
+            f"{self.data}: {counted(self.pictures, 'picture')}, {counted(total, 'good object')} ({classes}){ignored}",
+            f"{counted(len(self.problems), 'problem')}{': ' if wrong else ''}{wrong}",
         ]
 
     def as_dict(self) -> dict[str, Any]:

@@ -83,6 +83,11 @@ def skipped_objects(data: Dataset) -> tuple[int, int]:
     return (0, 0) if skipped is None else skipped()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 picture", "2,000 pictures"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def describe_skipped(data: Dataset) -> str:
     """Return the line that says how many objects were left out; empty if none was."""
     skipped, total = skipped_objects(data)
