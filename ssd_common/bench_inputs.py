@@ -56,7 +56,7 @@ class Inputs:
         self.sizes = sizes
         self.model: ModelConfig = dataclasses.replace(BOOK.model, image_size=sizes.image_size)
         count = max(sizes.batch, sizes.files, sizes.epoch)
-        self.pictures = SyntheticDataset(image_size=sizes.image_size, num_images=count, cache=False)
+        self.pictures = SyntheticDataset(image_size=sizes.image_size, num_images=count, cache_bytes=0)
         self._folder = folder
         self._trained: Weights | None = None
 

@@ -124,7 +124,9 @@ def _train(
     config = preset.train
     steps = math.ceil(len(data) / config.batch_size)
     own.log(f"{name}: {config.epochs} epochs of {steps} steps on {data.name}, {len(data)} pictures")
-    write_settings(own, Settings(data.name.partition(":")[0], len(data), preset), name)
+    spec = data.name.removesuffix(":train")
+    val_spec = None if val.name == f"{spec}:val" else val.name
+    write_settings(own, Settings(spec, len(data), preset, val_spec), name)
     start = Checkpoint(weights, preset.model, config, predict=preset.predict, data=data.name)
     result = train_run(backend, own, data, val, preset, start, dev)
     own.log(format_baselines(result.rows[-1]))

@@ -18,7 +18,7 @@ from ssd_common.agreement import differing
 from ssd_common.backends import Backend
 from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
 from ssd_common.convert import load_weights
-from ssd_common.data.dataset import Dataset
+from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
@@ -40,6 +40,8 @@ class Settings:
     data: str
     limit: int | None
     preset: Preset
+    val_data: str | None = None
+    """Data set of the validation pictures; None for the val split of `data`."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -54,18 +56,19 @@ def read_settings(path: Path) -> Settings:
         raise InputError(f"{path}: no such configuration file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
-    known = ("backend", "data", "limit", "preset", "model", "train", "predict")
+    known = ("backend", "data", "val_data", "limit", "preset", "model", "train", "predict")
     for name in content:
         if name not in known:
             raise InputError(f"{path}: unknown setting '{name}'; the settings are {', '.join(known)}")
-    data, limit = content.get("data", "synthetic"), content.get("limit")
-    if not isinstance(data, str) or not isinstance(limit, int | None):
-        raise InputError(f"{path}: data must be a text and limit a whole number, got {data!r} and {limit!r}")
+    data, val_data, limit = content.get("data", "synthetic"), content.get("val_data"), content.get("limit")
+    if not isinstance(data, str) or not isinstance(val_data, str | None) or not isinstance(limit, int | None):
+        found = f"{data!r}, {val_data!r} and {limit!r}"
+        raise InputError(f"{path}: data and val_data must be texts and limit a whole number, got {found}")
     parts: dict[str, Any] = {}
     for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig)):
         # A table that is there has the optional values it names and no others: a None is not written.
         parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else cls()
-    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts))
+    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts), val_data)
 
 
 def write_settings(run: RunFolder, settings: Settings, backend: str) -> None:
@@ -77,6 +80,8 @@ def settings_table(settings: Settings) -> dict[str, Any]:
     """Return settings as `read_settings` finds them in a TOML file."""
     preset = settings.preset
     content: dict[str, Any] = {"data": settings.data, "preset": preset.name}
+    if settings.val_data is not None:
+        content["val_data"] = settings.val_data
     if settings.limit is not None:
         content["limit"] = settings.limit
     return content | {part: to_dict(getattr(preset, part)) for part in ("model", "train", "predict")}
@@ -213,6 +218,9 @@ def train_run(
         run.record(row)
         run.save(trained.checkpoint, best)
         run.log(format_row(row, config.epochs))
+        if row["epoch"] == start.epoch + 1:  # all the pictures have been read
+            for line in filter(None, (describe_skipped(data), describe_skipped(val))):
+                run.log(line)
     if not trained.rows:
         run.save(start, best=True)
     return trained

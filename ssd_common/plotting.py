@@ -61,6 +61,7 @@ def show_bboxes(
     bboxes: Iterable[Iterable[SupportsFloat]],
     labels: str | Sequence[str] | None = None,
     colors: str | Sequence[str] | None = None,
+    linewidth: float = 3,
 ) -> None:
     """Draw bounding boxes on axes that already show their picture.
 
@@ -70,6 +71,7 @@ def show_bboxes(
             numpy or of either framework, or as a list of rows.
         labels: one for each box, or for the first ones; a string is the label of the first box.
         colors: matplotlib colours that repeat over the boxes; by default seven that the colour-blind can tell apart.
+        linewidth: in points.
 
     Source: the function of this name in the chapter "Anchor Boxes" of Dive into Deep Learning.
     """
@@ -77,7 +79,7 @@ def show_bboxes(
     cycle = [colors] if isinstance(colors, str) else list(colors or BOX_COLORS)
     # A number at a time: numpy takes an array of MXNet for nested sequences and does not finish.
     corners = np.array([[float(value) for value in bbox] for bbox in bboxes]).reshape(-1, 4)
-    _outline(axes, corners, edgecolors=cycle, linewidths=3)
+    _outline(axes, corners, edgecolors=cycle, linewidths=linewidth)
     for index, (text, corner) in enumerate(zip(texts, corners, strict=False)):
         _label(axes, corner, text, cycle[index % len(cycle)])
 

@@ -16,8 +16,9 @@ from book_defects import DEFECTS, page
 from ssd_common import boxes, detection, metrics, targets
 from ssd_common.backends import load_backend
 from ssd_common.config import ModelConfig, PredictConfig, TrainConfig
-from ssd_common.data.pikachu import ImageRecord, RecordDataset, pack_image_record
+from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.recordio import RecordWriter
+from ssd_common.data.records import ImageRecord, pack_image_record, read_record_set
 from ssd_common.weights import initial_weights
 
 BATCH_SIZE = 4
@@ -216,7 +217,7 @@ class Ours:
                 rows = [[row[0], *(np.array(row[1:]) / 256)] for row in picture.objects]
                 label = np.array([2, 5, *np.ravel(rows)], np.float32)
                 writer.write(pack_image_record(ImageRecord(label, 0, 0, picture.content)))
-        return list(RecordDataset(path, ("a", "b", "c", "d")))
+        return list(AnnotatedDataset(read_record_set(path, "records", ("a", "b", "c", "d"))))
 
     def step(self, num_pictures):
         net, (X, Y) = small_net(self.backend), small_batch(self.backend, num_pictures)

@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.cli import main
 from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
-from ssd_common.data import DATASETS, load_dataset
+from ssd_common.data import load_dataset
+from ssd_common.data.specs import DATASETS
 from ssd_common.experiment import Settings, read_settings, write_settings
 from ssd_common.runs import COLUMNS, RunFolder
 from ssd_common.weights import Checkpoint, initial_weights
@@ -204,7 +205,6 @@ BAD_INPUT = [
     ("compare --image-size 100", ["the image size must be a multiple of 64, got 100"]),
     ("compare --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
     ("data anchors banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
-    ("data anchors synthetic:val", ["synthetic:val", "name the data set alone"]),
     ("data anchors synthetic --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
     ("data anchors synthetic --image-size 100", ["the image size must be a multiple of 64, got 100"]),
     ("data anchors synthetic --out empty", ["--out empty: a folder; name a file"]),
@@ -312,13 +312,6 @@ def test_info_shows_the_size_of_the_books_model(capsys):
     assert "scale 0: 32 x 32 x 4 = 4096" in out
 
 
-@pytest.mark.parametrize("arguments", ["data", "data list"])
-def test_data_lists_every_data_set(arguments, capsys):
-    assert tinyssd(arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(DATASETS)
-
-
 class Other:
     """A data set of another class, or of no pictures."""
 
@@ -360,3 +353,10 @@ def test_data_anchors_writes_a_configuration_with_anchors_that_fit_better(tmp_pa
     fitted = dataclasses.replace(wider, anchors=fit_anchors(box_shapes(labels), wider))
     assert settings == Settings("synthetic", None, dataclasses.replace(IMPROVED, model=fitted))
     assert f"with {fitted.num_anchors} anchors" in out
+
+
+def test_data_lists_every_data_set(capsys):
+    for arguments in ("data", "data list"):
+        assert tinyssd(arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(DATASETS)

@@ -36,7 +36,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def bananas() -> list[Example]:
     """The first 250 pictures of the default training set."""
-    return examples(SyntheticDataset("train", num_images=250, cache=False))
+    return examples(SyntheticDataset("train", num_images=250, cache_bytes=0))
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def test_iteration_ends_after_the_last_picture() -> None:
 
 
 def test_a_picture_is_the_same_whatever_was_read_before() -> None:
-    forwards = SyntheticDataset("train", num_images=6, cache=False)
-    backwards = SyntheticDataset("train", num_images=6, cache=False)
+    forwards = SyntheticDataset("train", num_images=6, cache_bytes=0)
+    backwards = SyntheticDataset("train", num_images=6, cache_bytes=0)
     first = [forwards[i] for i in range(6)]
     last = [backwards[i] for i in reversed(range(6))][::-1]
     for (image, labels), (other_image, other_labels) in zip(first, last, strict=True):
@@ -111,7 +111,7 @@ def test_another_seed_split_or_index_is_another_picture(one: Picture, other: Pic
 
 
 def test_the_cache_returns_what_was_made_even_after_a_caller_overwrote_its_copy() -> None:
-    cached, made = SyntheticDataset(num_images=1), SyntheticDataset(num_images=1, cache=False)
+    cached, made = SyntheticDataset(num_images=1), SyntheticDataset(num_images=1, cache_bytes=0)
     for data in (cached, made):
         image, labels = data[0]
         image[:], labels[:] = 0, -1

@@ -7,11 +7,12 @@ import traceback
 
 import tyro
 
+from ssd_common.cli import data
 from ssd_common.cli.anchors import anchors
 from ssd_common.cli.comparison import bench, compare
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
-from ssd_common.cli.tools import convert, info, list_data
+from ssd_common.cli.tools import convert, info
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
 
@@ -33,10 +34,13 @@ def main(arguments: list[str] | None = None) -> None:
         ("info", info),
     ):
         command.command(name=name)(verb)
-    data = tyro.extras.SubcommandApp()
-    data.command(name="list", is_default=True)(list_data)
-    data.command(name="anchors")(anchors)
-    command.command(data, name="data", help="List the data sets, or fit anchors to one.")
+    data_command = tyro.extras.SubcommandApp()
+    data_command.command(name="list", is_default=True)(data.list_data)
+    data_command.command(name="check")(data.check)
+    data_command.command(name="show")(data.show)
+    data_command.command(name="convert")(data.convert)
+    data_command.command(name="anchors")(anchors)
+    command.command(data_command, name="data", help="List, check, show and convert data sets, or fit anchors to one.")
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError) as error:

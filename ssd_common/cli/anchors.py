@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console, splits
+from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console
 
 
 def anchors(
@@ -36,12 +36,14 @@ def anchors(
     from ssd_common.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.atomic import write_atomically
     from ssd_common.config import NUM_BLOCKS, get_preset
+    from ssd_common.data import load_dataset
+    from ssd_common.data.specs import parse_spec
     from ssd_common.experiment import Settings, change_training, settings_table
     from ssd_common.runs import progress_bar
 
     check_file("--out", out)
     chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})
-    pictures, _ = splits(data, data_dir, limit)
+    pictures = load_dataset(data, "train", data_dir=data_dir, limit=limit)
     console = new_console()
     labels = [pictures[i][1] for i in progress_bar(console, "pictures")(range(len(pictures)))]
     shapes = box_shapes(labels)
@@ -66,7 +68,7 @@ def anchors(
     if out is None:
         lines.append("--out FILE writes a configuration with the fitted anchors, for train --config FILE")
     else:
-        settings = Settings(data, None, dataclasses.replace(chosen, model=fitted))
+        settings = Settings(parse_spec(data).whole, None, dataclasses.replace(chosen, model=fitted))
         write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
         lines.append(f"wrote {out}; to use it: tinyssd train --config {out}")
     for line in lines:

@@ -17,6 +17,7 @@ from ssd_common.cli.flags import (
     OptionalInt,
     OptionalPath,
     OptionalPreset,
+    OptionalSpec,
     check_file,
     new_console,
     splits,
@@ -28,6 +29,7 @@ DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps 
 
 def compare(
     data: DataSpec = "synthetic",
+    val_data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     preset: OptionalPreset = None,
     epochs: int = DEMO_EPOCHS,
@@ -50,7 +52,8 @@ def compare(
     """Train both frameworks alike, climb the parity ladder, and write a report.
 
     Args:
-        data: Data set: synthetic or pikachu.
+        data: Data set: synthetic, voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
+        val_data: Data set of the validation pictures (default: the val split of --data).
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration: book (the default), straight-dope or improved.
         epochs: Passes over the training pictures; 0 climbs the ladder only.
@@ -92,7 +95,7 @@ def compare(
     if weights and image_size:
         raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
     chosen = change_training(get_preset(preset or "book"), changes)
-    training, validation = splits(data, data_dir, limit)
+    training, validation = splits(data, data_dir, limit, val_data)
     if 12 in climbed and steps < 2:
         raise InputError("--steps 1: rung 12 changes the framework between two steps; ask for 2, or for --rungs 1-11")
     backends = {name: load_backend(name) for name in BACKENDS}

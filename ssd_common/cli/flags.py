@@ -31,13 +31,39 @@ OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
 
 
-def splits(data: str, data_dir: Path | None, limit: int | None) -> tuple[Dataset, Dataset]:
-    """Return the training pictures, at most `limit`, and the validation pictures of a data set."""
-    from ssd_common.data import load_dataset
+def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | None = None) -> tuple[Dataset, Dataset]:
+    """Return the training pictures, at most `limit`, and the validation pictures.
 
-    if ":" in data:
-        raise InputError(f"--data {data}: training uses both splits; name the data set alone")
-    return load_dataset(data, "train", data_dir=data_dir, limit=limit), load_dataset(data, "val", data_dir=data_dir)
+    Args:
+        data: the data set; its train split, unless it names another one.
+        data_dir: as in `load_dataset`.
+        limit: use only the first so many training pictures.
+        val_data: the data set of the validation pictures, its val split unless it names another one; by default `data`,
+            which then must have both splits.
+
+    Raises:
+        InputError: as `load_dataset`, or there are no validation pictures, or ones of other classes.
+    """
+    from ssd_common.data import load_dataset, parse_spec, split_names
+
+    if val_data is None:
+        spec = parse_spec(data)
+        if spec.split:
+            raise InputError(
+                f"--data {data}: training uses both splits; name the data set alone, or another one with --val-data"
+            )
+        names = split_names(spec)
+        if "val" not in names:
+            what = f"its splits are {', '.join(names)}, and none is val" if names else "it is not divided into splits"
+            raise InputError(f"--data {data}: {what}: name the validation pictures with --val-data SPEC")
+    training = load_dataset(data, "train", data_dir=data_dir, limit=limit)
+    validation = load_dataset(val_data or data, "val", data_dir=data_dir)
+    if training.class_names != validation.class_names:
+        raise InputError(
+            f"{training.name} has the classes {', '.join(training.class_names)}; "
+            f"{validation.name} has {', '.join(validation.class_names)}; classes.txt or data.yaml can name them alike"
+        )
+    return training, validation
 
 
 def check_file(flag: str, path: Path | None) -> None:
@@ -53,5 +79,5 @@ def new_console() -> Console:
     """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
     from rich.console import Console
 
-    # No emoji: "pikachu:train:" is no tram.
-    return Console(width=None if sys.stdout.isatty() else 110, emoji=False)
+    # Without emoji=False, the middle of voc:v:train is a hand.
+    return Console(emoji=False, width=None if sys.stdout.isatty() else 110)

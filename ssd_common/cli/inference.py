@@ -48,6 +48,8 @@ def evaluate(
     from ssd_common.config import get_preset
     from ssd_common.convert import load_weights
     from ssd_common.data import load_dataset
+    from ssd_common.data.dataset import describe_skipped
+    from ssd_common.data.specs import validation_spec
     from ssd_common.error_analysis import find_mistakes
     from ssd_common.evaluation import FILES, evaluation_tables, summarise, write_evaluation
     from ssd_common.report import write_json
@@ -57,9 +59,10 @@ def evaluate(
     if out is not None:
         check_output_folder(out)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    if not (data or checkpoint.data):
-        raise InputError(f"{weights} does not say what it was trained on: name a data set with --data")
-    pictures = load_dataset(data or checkpoint.data.partition(":")[0], "val", data_dir=data_dir, limit=limit)
+    data = data or (validation_spec(checkpoint.data) if checkpoint.data else None)
+    if data is None:
+        raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
+    pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
     if pictures.class_names != checkpoint.model.class_names:
         raise InputError(
             f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
@@ -81,6 +84,8 @@ def evaluate(
     console.print(heading, highlight=False, markup=False, soft_wrap=True)
     console.print()
     console.print(evaluation_tables(summary))
+    if skipped := describe_skipped(pictures):
+        console.print(skipped, highlight=False, markup=False, soft_wrap=True)
     written = []
     if out is not None:
         write_evaluation(out, summary, pictures, detections, truths, mistakes)

@@ -1,4 +1,4 @@
-"""The verbs `convert`, `data` and `info`."""
+"""The verbs `convert` and `info`."""
 
 from __future__ import annotations
 
@@ -37,16 +37,6 @@ def convert(
     console = new_console()
     what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.model.class_names)}"
     console.print(f"wrote {target}: {what}", highlight=False, markup=False, soft_wrap=True)
-    return 0
-
-
-def list_data() -> int:
-    """List the data sets."""
-    from ssd_common.data import DATASETS
-
-    console = new_console()
-    for name, text in DATASETS.items():
-        console.print(f"{name:<11}{text}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -26,6 +26,7 @@ from ssd_common.errors import InputError
 def train(
     backend: BackendName = "torch",
     data: OptionalSpec = None,
+    val_data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     preset: OptionalPreset = None,
     config: OptionalPath = None,
@@ -64,7 +65,8 @@ def train(
 
     Args:
         backend: Framework to train in.
-        data: Data set: synthetic (the default) or pikachu.
+        data: Data set: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
+        val_data: Data set of the validation pictures (default: the val split of --data).
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration to start from: book (the default), straight-dope or improved.
         config: TOML file with a configuration, such as the config.toml of another run, instead of a preset.
@@ -134,7 +136,15 @@ def train(
         "precision": precision,
     }
     if resume is not None:
-        changes |= {"data": data, "preset": preset, "config": config, "limit": limit, "out": out, "weights": weights}
+        changes |= {
+            "data": data,
+            "val_data": val_data,
+            "preset": preset,
+            "config": config,
+            "limit": limit,
+            "out": out,
+            "weights": weights,
+        }
         for name, value in changes.items():
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
@@ -151,8 +161,11 @@ def train(
             raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
         if loss.bbox_loss != "smooth_l1" and sigma is not None:
             raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
-        settings = Settings(data or settings.data, settings.limit if limit is None else limit, changed)
-    training, validation = splits(settings.data, data_dir, settings.limit)
+        if data is not None:  # another data set has other validation pictures
+            settings = Settings(data, settings.limit, settings.preset)
+        limit, val_data = settings.limit if limit is None else limit, val_data or settings.val_data
+        settings = Settings(settings.data, limit, changed, val_data)
+    training, validation = splits(settings.data, data_dir, settings.limit, settings.val_data)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
     framework.data.check_precision(settings.preset.train.precision, where)

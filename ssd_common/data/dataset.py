@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Protocol
 
 import numpy as np
@@ -62,5 +63,34 @@ class Subset:
         return self._data[index]
 
     def ignored(self, index: int) -> NDArray[np.float32]:
-        """Return the ignored objects of a picture, see `ignored_objects`."""
+        """Return the ignored objects of a picture; see `ignored_objects`."""
         return ignored_objects(self._data, index)
+
+    def skipped(self) -> tuple[int, int]:
+        """Return how many objects were wrong, and how many there were in all; see `skipped_objects`."""
+        return skipped_objects(self._data)
+
+
+def skipped_objects(data: Dataset) -> tuple[int, int]:
+    """Return how many objects were left out because they are wrong, and how many there were in all.
+
+    Both count the pictures that have been read so far.
+
+    Args:
+        data: the data set; one without a method `skipped` leaves none out.
+    """
+    skipped = getattr(data, "skipped", None)
+    return (0, 0) if skipped is None else skipped()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 picture", "2,000 pictures"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def describe_skipped(data: Dataset) -> str:
+    """Return the line that says how many objects were left out; empty if none was."""
+    skipped, total = skipped_objects(data)
+    if not skipped:
+        return ""
+    return f"{data.name}: skipped {skipped:,} of {total:,} boxes: run tinyssd data check {shlex.quote(data.name)}"

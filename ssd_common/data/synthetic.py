@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ssd_common.data.cache import CACHE_BYTES, ExampleCache
 from ssd_common.data.dataset import Example
 from ssd_common.data.synthetic_background import flat_thing, photograph, scene
 from ssd_common.data.synthetic_fruit import BYSTANDERS, FRUITS
@@ -69,8 +70,8 @@ class SyntheticDataset:
         image_size: width and height of the pictures in pixels.
         seed: of everything random.
         num_images: how many pictures; by default 1000 for "train" and 100 for "val".
-        cache: keep each picture when it is made, so that later epochs cost nothing. That takes
-            `3 * image_size**2` bytes a picture: 197 MB for the 1000 of the default training split.
+        cache_bytes: how many bytes of pictures are kept when they are made, so that later epochs cost nothing. The
+            1000 of the default training split have 197 MB.
 
     Raises:
         InputError: an option is out of its range.
@@ -86,7 +87,7 @@ class SyntheticDataset:
         image_size: int = 256,
         seed: int = 0,
         num_images: int | None = None,
-        cache: bool = True,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         if split not in SPLITS:
             raise InputError(f"synthetic: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
@@ -99,8 +100,7 @@ class SyntheticDataset:
         self.class_names = self.options.classes
         self._seed = (seed, list(SPLITS).index(split))
         self._length = SPLITS[split] if num_images is None else num_images
-        self._cache = cache
-        self._cached: dict[int, Example] = {}
+        self._cache = ExampleCache(cache_bytes)
 
     def __len__(self) -> int:
         return self._length
@@ -111,14 +111,12 @@ class SyntheticDataset:
         A label is `[class_id, xmin, ymin, xmax, ymax]`, the tight box of what is seen of an object, corners as
         fractions of the picture.
         """
-        example = self._cached.get(index)
-        if example is None:
-            picture = self.picture(index)
-            example = picture.image, tight_boxes(picture.owner, picture.class_ids)
-            if self._cache:
-                self._cached[index] = example
-        image, labels = example
+        image, labels = self._cache.get(index, self._make)
         return image.copy(), labels.copy()  # what the caller does to them does not reach the cache
+
+    def _make(self, index: int) -> Example:
+        picture = self.picture(index)
+        return picture.image, tight_boxes(picture.owner, picture.class_ids)
 
     def picture(self, index: int) -> Picture:
         """Return a picture with the map of its objects, made afresh."""

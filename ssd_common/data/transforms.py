@@ -7,21 +7,27 @@ data set, passes through Pillow here.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ssd_common.errors import InputError
 
 # The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+"""What their files are usually called; `read_image` goes by the content."""
 
 # Pillow's own default for "perhaps a decompression bomb": 256 MiB of RGB. Held here because Pillow only warns at it,
 # and because its limit is a global that any other library can lift.
 MAX_PIXELS = 256 * 1024 * 1024 // 3
+
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
@@ -40,6 +46,13 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[n
         InputError: the file is missing, is not a picture, is cut short, has more than `MAX_PIXELS` pixels, or has
             32-bit pixels, whose range no format defines.
     """
+    with _opened(source, name) as image:
+        return np.array(_to_rgb(ImageOps.exif_transpose(image), image.format))
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Image]:
+    """A picture, opened and not yet decoded; what goes wrong while it is open is an InputError."""
     if name is None:
         name = "picture" if isinstance(source, bytes) else str(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -47,13 +60,37 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[n
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height <= MAX_PIXELS:
-                return np.array(_to_rgb(ImageOps.exif_transpose(image), image.format))
+                yield image
+                return
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: not a picture in one of the formats {', '.join(FORMATS)}") from error
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: cannot read the picture ({reason}): replace it or leave it out") from error
     raise InputError(f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS} allowed: make it smaller")
+
+
+def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int, int]:
+    """Return height and width of the picture that `read_image` returns, in pixels, decoding no more than it must.
+
+    Args:
+        source: the path of a picture file, or the file's content.
+        name: what to call the picture in an error; the path, by default.
+
+    Raises:
+        InputError: as `read_image`, but for what only shows in the pixels.
+    """
+    with _opened(source, name) as image:
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+    return (width, height) if turned else (height, width)
+
+
+def image_suffix(source: str | Path | bytes, name: str | None = None) -> str:
+    """Return the suffix of `SUFFIXES` that goes with the content of a picture; raises as `image_size`."""
+    with _opened(source, name) as image:
+        beginning = str(image.format)[:3].lower()
+    return next((suffix for suffix in SUFFIXES if suffix[1:4] == beginning), ".jpg")  # Pillow has a JPEG named MPO
 
 
 def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:

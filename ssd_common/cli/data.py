@@ -1,0 +1,105 @@
+"""The verbs below `data`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ssd_common.cli.flags import OptionalPath, check_file, new_console
+from ssd_common.errors import InputError
+
+Spec = Annotated[Positional[str], arg(metavar="SPEC")]
+
+
+def list_data() -> int:
+    """List the data sets and formats."""
+    from ssd_common.data.specs import DATASETS
+
+    _print(f"{name:<24}{text}" for name, text in DATASETS.items())
+    return 0
+
+
+def check(spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None) -> int:
+    """Name everything that is wrong in a data set; exit with 1 if anything is. Nothing is changed.
+
+    Args:
+        spec: Data set, see tinyssd data list; all its splits unless one is named, as in voc:DIR:train.
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        json: File to write the report to.
+    """
+    from ssd_common import report
+    from ssd_common.data.check import check_data
+    from ssd_common.runs import progress_bar
+
+    check_file("--json", json)
+    result = check_data(spec, data_dir, progress_bar(new_console(), "checking"))
+    _print([*map(str, result.problems), *result.summary()])
+    if json is not None:
+        report.write_json(json, result.as_dict())
+        _print([f"wrote {json}"])
+    return 1 if result.problems else 0
+
+
+def show(
+    spec: Spec,
+    data_dir: OptionalPath = None,
+    out: Annotated[Path, arg(metavar="FILE.png")] = Path("data.png"),
+    count: int = 12,
+) -> int:
+    """Draw pictures of a data set with their boxes, and plot the numbers and the sizes of its objects.
+
+    Args:
+        spec: Data set, see tinyssd data list; its train split unless one is named, as in voc:DIR:test.
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        out: Picture to write.
+        count: How many pictures to show.
+    """
+    from ssd_common.data import parse_spec, read_annotations
+    from ssd_common.data.annotated import require_usable
+    from ssd_common.data_sheet import save_data_sheet
+    from ssd_common.runs import progress_bar
+
+    check_file("--out", out)
+    if count < 1:
+        raise InputError(f"--count must be at least 1, got {count}")
+    parsed = parse_spec(spec)
+    data = read_annotations(parsed, parsed.split or "train", data_dir)
+    require_usable(data)
+    save_data_sheet(out, data, count, progress_bar(new_console(), "reading"))
+    _print([f"wrote {out}: {min(count, len(data.annotations))} of {len(data.annotations):,} pictures of {data.name}"])
+    return 0
+
+
+def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
+    """Write a data set in another format; the pictures are copied as they are.
+
+    Args:
+        source: Data set, see tinyssd data list; all its splits unless one is named, as in voc:DIR:train.
+        target: What to write: voc:DIR, yolo:DIR, coco:IMAGES,FILE.json or rec:FILE.rec. With a split, as in
+            yolo:DIR:val, it is added to those that are there.
+        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+    """
+    from ssd_common.data.convert import convert_data
+    from ssd_common.data.dataset import counted
+    from ssd_common.runs import progress_bar
+
+    done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"))
+    if done.bad:
+        _print([f"left out {counted(done.bad, 'bad object')}: tinyssd data check {shlex.quote(source)} tells which"])
+    lost = sorted(done.lost)
+    if done.ignored:
+        lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")
+    if lost:
+        _print([f"not kept: {', '.join(lost)}"])
+    _print([f"wrote {target}: {counted(done.pictures, 'picture')}, {counted(done.objects, 'object')}"])
+    return 0
+
+
+def _print(lines: Iterable[str]) -> None:
+    console = new_console()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

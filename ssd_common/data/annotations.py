@@ -1,0 +1,226 @@
+"""What the files of a data set say about its pictures, before any of it is believed.
+
+Each format has a reader (`voc`, `coco`, `yolo`, `records`, `bananas`) that returns an `AnnotatedSet`: where each
+picture is, and its objects as they are written, each with its place, so that whatever is wrong can be named. What is
+right of them, `objects` decides.
+
+Corners are edges: pixel 0 reaches from 0 to 1. A file's numbers are taken as they stand, also those of Pascal VOC,
+whose own set counts from 1: what labels pictures today counts from 0. Boxes refer to the upright picture, which is the
+one that annotation tools show, and to the size of the picture itself, whatever the annotation says that its size is.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+T = TypeVar("T")
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in a data set."""
+
+    file: str
+    """The file that says it, or that is missing."""
+    object: str
+    """Which object or line of it; empty for the file as a whole."""
+    value: str
+    """What stands there."""
+    reason: str
+    """What is wrong with that: the kind of mistake, then, after a comma, more."""
+
+    @property
+    def kind(self) -> str:
+        """What a summary counts it under."""
+        return self.reason.partition(",")[0]
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in self if part)
+
+
+class BadObjectError(Exception):
+    """An object that cannot be read: the value and what is wrong with it."""
+
+    def __init__(self, value: object, reason: str) -> None:
+        super().__init__(value, reason)
+        self.value, self.reason = str(value), reason
+
+
+class Row(NamedTuple):
+    """One object as a file has it."""
+
+    number: int
+    """Which object, line or annotation of the file."""
+    class_id: int
+    box: Box
+    """xmin, ymin, xmax, ymax; in pixels or fractions, see `Annotation.fractions`."""
+    ignored: bool = False
+    """Marked as difficult or as a crowd: not to be trained on, neither found nor missed in evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One picture and what a file says about its objects."""
+
+    image: Path | bytes
+    """The picture file, or its content."""
+    image_name: str
+    """What a copy of the picture is named after."""
+    file: str
+    """Where the objects are written, for messages."""
+    noun: str
+    """What the file has one of for each object: "object", "line", "annotation"."""
+    numbers: NDArray[np.int64]
+    """Which of them each object is, `(n,)`."""
+    class_ids: NDArray[np.int64]
+    """`(n,)`."""
+    boxes: NDArray[np.floating]
+    """Corners `(n, 4)`, xmin, ymin, xmax, ymax, in the precision that the format stores."""
+    ignored: NDArray[np.bool_]
+    """Which are marked as difficult or as a crowd, `(n,)`."""
+    fractions: bool
+    """Whether the corners are fractions of the picture's sides, or pixels."""
+    header_size: tuple[int, int] | None
+    """Width and height of the picture as the file gives them, if it does."""
+    problems: tuple[Problem, ...]
+    """Its objects that could not be read."""
+
+    @property
+    def image_label(self) -> str:
+        """What messages call the picture."""
+        return str(self.image) if isinstance(self.image, Path) else self.file
+
+    def place(self, index: int) -> str:
+        """Return what messages call an object: "object 3"."""
+        return f"{self.noun} {self.numbers[index]}"
+
+
+class Picture(NamedTuple):
+    """One picture with its good objects, to be written in any format."""
+
+    name: str
+    """File name; no other picture has the same one, not even with another extension."""
+    image: Path | bytes
+    height: int
+    """Of the upright picture, in pixels."""
+    width: int
+    class_ids: NDArray[np.int64]
+    """`(n,)`."""
+    boxes: NDArray[np.float64]
+    """Corners `(n, 4)` in pixels."""
+    ignored: NDArray[np.bool_]
+    """`(n,)`."""
+
+    @property
+    def stem(self) -> str:
+        """The name without extension."""
+        return Path(self.name).stem
+
+    def copy_to(self, folder: Path) -> None:
+        """Write the picture into a folder, byte for byte."""
+        if isinstance(self.image, Path):
+            shutil.copyfile(self.image, folder / self.name)
+        else:
+            (folder / self.name).write_bytes(self.image)
+
+
+class Annotations(Protocol):
+    """A list of annotations; reading an item may raise InputError where the file is read only then."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Annotation: ...
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """A split of a data set as its files have it."""
+
+    name: str
+    """What it is called: "voc:DIR:train"."""
+    class_names: tuple[str, ...]
+    annotations: Annotations
+    """One a picture."""
+    problems: tuple[Problem, ...] = ()
+    """What keeps it from being trained on, such as a picture that is missing."""
+    strays: tuple[Problem, ...] = ()
+    """Objects of no picture."""
+    lost: frozenset[str] = frozenset()
+    """What the files say and an `Annotation` does not hold, such as "truncated"."""
+
+
+def read_rows(
+    items: Iterable[tuple[int, T]], read: Callable[[T], tuple[int, Box, bool]], file: str, noun: str
+) -> tuple[list[Row], list[Problem]]:
+    """Return the objects of a file that can be read, and those that cannot.
+
+    Args:
+        items: number and raw content of each.
+        read: returns class id, box and whether the object is to be ignored; raises BadObjectError.
+        file: for messages.
+        noun: as in `Annotation`.
+    """
+    rows, problems = [], []
+    for number, item in items:
+        try:
+            rows.append(Row(number, *read(item)))
+        except BadObjectError as bad:
+            problems.append(Problem(file, f"{noun} {number}", bad.value, bad.reason))
+    return rows, problems
+
+
+def read_box(values: Sequence[object], names: Sequence[str] = SIDES) -> Box:
+    """Return four finite numbers; raise BadObjectError with the name of the first that is none."""
+    if len(values) != len(names):
+        raise BadObjectError(
+            str(list(values))[:80], f"wrong number of values, {len(values)} where {' '.join(names)} are expected"
+        )
+    for name, value in zip(names, values, strict=True):
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            finite = math.isfinite(float(value))  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            raise BadObjectError(f"{name} {str(value)[:40]!r}", "not a number") from None
+        if not finite:
+            raise BadObjectError(f"{name} {value}", "not a finite number")
+    xmin, ymin, xmax, ymax = (float(value) for value in values)  # type: ignore[arg-type]
+    return xmin, ymin, xmax, ymax
+
+
+def annotate(
+    image: Path | bytes,
+    image_name: str,
+    file: str,
+    rows: Sequence[Row],
+    problems: Sequence[Problem] = (),
+    *,
+    noun: str = "object",
+    fractions: bool = False,
+    dtype: type[np.floating] = np.float64,
+    header_size: tuple[int, int] | None = None,
+) -> Annotation:
+    """Return an `Annotation` of these rows; the other arguments are its fields."""
+    return Annotation(
+        image,
+        image_name,
+        file,
+        noun,
+        np.array([row.number for row in rows], np.int64),
+        np.array([row.class_id for row in rows], np.int64),
+        np.array([row.box for row in rows], dtype).reshape(-1, 4),
+        np.array([row.ignored for row in rows], bool),
+        fractions,
+        header_size,
+        tuple(problems),
+    )

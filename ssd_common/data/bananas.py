@@ -1,0 +1,81 @@
+"""The book's banana set: 1000 + 100 pictures of 256 x 256, a banana in each, downloaded when it is first asked for.
+
+Source: d2l, section "The Object Detection Dataset".
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssd_common.data.annotations import SIDES, AnnotatedSet, BadObjectError, Box, annotate, read_box, read_rows
+from ssd_common.data.download import fetch, unpack
+from ssd_common.errors import InputError
+
+URL = "http://d2l-data.s3-accelerate.amazonaws.com/banana-detection.zip"
+SHA1 = "5de26c8fce5ccdea9f91267273464dc968d20d72"
+FOLDER = "banana-detection"
+COLUMNS = ("img_name", "label", *SIDES)
+
+
+def find_bananas(data_dir: str | Path | None = None) -> Path:
+    """Return the folder with the banana set, fetched into the user's cache folder unless it is there.
+
+    Args:
+        data_dir: the folder that may have `banana-detection`; by default the one that `TINYSSD_DATA` names.
+
+    Raises:
+        InputError: it cannot be downloaded or unpacked.
+    """
+    data_dir = data_dir or os.environ.get("TINYSSD_DATA")
+    if data_dir and (Path(data_dir) / FOLDER).is_dir():
+        return Path(data_dir) / FOLDER
+    import pooch
+
+    folder = Path(pooch.os_cache("tinyssd")) / FOLDER
+    if not folder.is_dir():
+        archive = folder.with_suffix(".zip")
+        fetch(URL, SHA1, archive)
+        unpack(archive, FOLDER, folder)
+    return folder
+
+
+def read_bananas(folder: Path, split: str) -> AnnotatedSet:
+    """Return a split of the banana set as its file has it.
+
+    Args:
+        folder: with `bananas_train` and `bananas_val` in it.
+        split: `"train"` or `"val"`.
+
+    Raises:
+        InputError: its `label.csv` is missing or has other columns.
+    """
+    path = folder / f"bananas_{split}" / "label.csv"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns = tuple(table.fieldnames or ())
+            lines = list(enumerate(table, start=2))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable table ({error}): delete {folder}, and it is fetched again") from error
+    if not set(COLUMNS) <= set(columns):
+        raise InputError(f"{path}: its columns are {', '.join(columns)}; expected {', '.join(COLUMNS)}")
+    by_picture: dict[str, list[tuple[int, Mapping[str, str | None]]]] = {}
+    for number, line in lines:
+        by_picture.setdefault(line["img_name"] or "", []).append((number, line))
+    annotations = []
+    for image_name, items in by_picture.items():
+        where = f"bananas_{split}/label.csv"
+        rows, problems = read_rows(items, _read_object, where, "line")
+        annotations.append(
+            annotate(path.parent / "images" / image_name, image_name, where, rows, problems, noun="line")
+        )
+    return AnnotatedSet(f"bananas:{split}", ("banana",), annotations)
+
+
+def _read_object(line: Mapping[str, str | None]) -> tuple[int, Box, bool]:
+    if line["label"] != "0":
+        raise BadObjectError(f"label {line['label']}", "unknown class, the only one is 0")
+    return 0, read_box([line[side] for side in SIDES]), False

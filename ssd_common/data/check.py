@@ -1,0 +1,110 @@
+"""Everything that is wrong in a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssd_common.data import parse_spec, read_annotations, separate_splits
+from ssd_common.data.annotations import AnnotatedSet, Annotation, Problem
+from ssd_common.data.dataset import counted
+from ssd_common.data.objects import check_objects
+from ssd_common.data.specs import UNDIVIDED, coco_paths
+from ssd_common.data.transforms import read_image
+from ssd_common.errors import InputError
+
+
+@dataclass
+class Check:
+    """What a data set has, and what is wrong with it."""
+
+    data: str
+    pictures: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
+    """How many good objects there are of each class."""
+    ignored: int = 0
+    """How many of them are difficult or crowds."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def summary(self) -> list[str]:
+        """Return the lines that sum it up."""
+        total = sum(self.objects.values())
+        classes = ", ".join(f"{name} {count:,}" for name, count in self.objects.items())
+        ignored = f"; {self.ignored:,} difficult or crowds" if self.ignored else ""
+        reasons = Counter(problem.kind for problem in self.problems)
+        wrong = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        return [
+            f"{self.data}: {counted(self.pictures, 'picture')}, {counted(total, 'good object')} ({classes}){ignored}",
+            f"{counted(len(self.problems), 'problem')}{': ' if wrong else ''}{wrong}",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as dicts, lists and numbers."""
+        return {**asdict(self), "problems": [problem._asdict() for problem in self.problems]}
+
+
+def check_data(
+    spec: str, data_dir: Path | None = None, progress: Callable[[Iterable[int]], Iterable[int]] = iter
+) -> Check:
+    """Read every file and every picture of a data set and return what is wrong with it; nothing is changed.
+
+    Args:
+        spec: the data set; all its splits, unless it names one.
+        data_dir: as in `load_dataset`.
+        progress: called with the indices of a split's pictures, returns them; it may show a bar.
+
+    Raises:
+        InputError: there is no such data set.
+    """
+    parsed = parse_spec(spec)
+    check = Check(spec)
+    seen: dict[Path, str] = {}
+    for split in separate_splits(parsed):
+        try:
+            source = read_annotations(parsed, split, data_dir)
+        except InputError as error:
+            file = coco_paths(parsed.path)[1] if parsed.kind == "coco" else Path(parsed.path)
+            if parsed.kind not in UNDIVIDED or not file.is_file():
+                raise
+            check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
+            continue
+        check.objects = {name: check.objects.get(name, 0) for name in source.class_names}
+        check.problems += [*source.problems, *source.strays]
+        check.pictures += len(source.annotations)
+        for index in progress(range(len(source.annotations))):
+            try:
+                annotation = source.annotations[index]
+            except InputError as error:
+                check.problems.append(Problem(spec, "", "", f"unreadable record, {error}"))
+                continue
+            other = (
+                seen.setdefault(annotation.image, source.name) if isinstance(annotation.image, Path) else source.name
+            )
+            if other != source.name:
+                reason = f"in two splits, in {other} as well"
+                check.problems.append(Problem(annotation.image_label, "", source.name, reason))
+            _check_picture(check, source, annotation)
+    return check
+
+
+def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -> None:
+    check.problems += annotation.problems
+    try:
+        height, width = read_image(annotation.image, annotation.image_label).shape[:2]
+    except InputError as error:
+        reason = str(error).removeprefix(f"{annotation.image_label}: ")
+        check.problems.append(Problem(annotation.image_label, "", "", f"unreadable picture, {reason}"))
+        return
+    if annotation.header_size not in (None, (width, height)):
+        value = "{} x {}".format(*annotation.header_size)
+        check.problems.append(
+            Problem(annotation.file, annotation.image_name, value, f"wrong picture size, it is {width} x {height}")
+        )
+    good, problems = check_objects(annotation, height, width)
+    check.problems += problems
+    for class_id in annotation.class_ids[good]:
+        check.objects[source.class_names[class_id]] += 1
+    check.ignored += int((good & annotation.ignored).sum())

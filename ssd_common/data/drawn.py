@@ -1,0 +1,34 @@
+"""A data set that has no files, as if it were read from some."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from ssd_common.data.annotations import AnnotatedSet, Annotation, Row, annotate
+from ssd_common.data.dataset import Dataset
+
+
+class DrawnAnnotations:
+    """The pictures of a data set as PNG, made when they are asked for, and their labels."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int, /) -> Annotation:
+        image, labels = self._data[index]
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        rows = [Row(i, int(row[0]), tuple(row[1:])) for i, row in enumerate(labels.tolist(), start=1)]
+        name = f"{index:06}"
+        return annotate(file.getvalue(), name, f"{self._data.name}: {name}", rows, fractions=True, dtype=np.float32)
+
+
+def as_annotated_set(data: Dataset) -> AnnotatedSet:
+    """Return the pictures of a data set and their labels, each made when it is asked for."""
+    return AnnotatedSet(data.name, data.class_names, DrawnAnnotations(data))

@@ -1,0 +1,84 @@
+"""The objects of an annotated picture: which of them are right, and where they are.
+
+Decided once, for training (`annotated`), `tinyssd data check`, `show` and `convert` alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.data.annotations import Annotation, Box, Problem
+
+MAX_OVERHANG = 1.0
+"""A corner at most so many pixels outside the picture is rounding, or counting from 1, and is cut off; a corner further
+outside is a mistake."""
+ROUNDING = 1e-15  # of a fraction that was computed in double precision
+
+
+def normalised_corners(annotation: Annotation, height: int, width: int) -> NDArray[np.float32]:
+    """Return the corners `(n, 4)` as fractions of the picture, cut to it."""
+    size = (1, 1, 1, 1) if annotation.fractions else (width, height, width, height)
+    corners: NDArray[np.float32] = (annotation.boxes / size).clip(0, 1).astype(np.float32)
+    return corners
+
+
+def check_objects(annotation: Annotation, height: int, width: int) -> tuple[NDArray[np.bool_], list[Problem]]:
+    """Return which objects of a picture are good, `(n,)`, and what is wrong with each of the others.
+
+    Args:
+        annotation: the picture's.
+        height: of the upright picture, in pixels.
+        width: of the upright picture, in pixels.
+    """
+    unit = (1, 1) if annotation.fractions else (width, height)
+    corners = normalised_corners(annotation, height, width)
+    good = np.ones(len(corners), bool)
+    problems = []
+    first: dict[tuple[int, Box], str] = {}
+    for i, (class_id, box) in enumerate(zip(annotation.class_ids.tolist(), annotation.boxes.tolist(), strict=True)):
+        xmin, ymin, xmax, ymax = box
+        across, down = MAX_OVERHANG * unit[0] / width, MAX_OVERHANG * unit[1] / height
+        reason = ""
+        if xmin > xmax or ymin > ymax:
+            reason = "inverted"
+        elif xmin == xmax or ymin == ymax:
+            reason = "zero area"
+        elif min(xmin + across, ymin + down, unit[0] + across - xmax, unit[1] + down - ymax) < 0:
+            reason = f"outside the picture, which is {width} x {height}"
+        elif not (corners[i, :2] < corners[i, 2:]).all():
+            reason = f"no area within the picture, which is {width} x {height}"
+        elif (class_id, tuple(box)) in first:
+            reason = f"duplicate object, the same as {first[class_id, tuple(box)]}"
+        else:
+            first[class_id, tuple(box)] = annotation.place(i)
+        if reason:
+            good[i] = False
+            value = f"({', '.join(f'{number:.10g}' for number in box)})"
+            problems.append(Problem(annotation.file, annotation.place(i), value, reason))
+    return good, problems
+
+
+def pixel_boxes(annotation: Annotation, height: int, width: int) -> NDArray[np.float64]:
+    """Return the corners `(n, 4)` in pixels.
+
+    Of all the numbers that are the same fraction of the picture in the precision of the format, the one with the fewest
+    decimals: 453 of 640 pixels is 453 again after a format that stores 0.70781249.
+    """
+    if not annotation.fractions:
+        return annotation.boxes.astype(np.float64)
+    double = annotation.boxes.dtype == np.float64
+    pixels = [
+        [_fewest_decimals(value, side, double) for value, side in zip(box, (width, height) * 2, strict=True)]
+        for box in annotation.boxes
+    ]
+    return np.array(pixels, np.float64).reshape(-1, 4)
+
+
+def _fewest_decimals(fraction: np.floating, side: int, double: bool) -> float:
+    exact = float(fraction) * side
+    for decimals in range(12):
+        value = round(exact, decimals)
+        if abs(value / side - fraction) <= ROUNDING if double else np.float32(value / side) == fraction:
+            return value
+    return exact

@@ -1,0 +1,167 @@
+"""YOLO as Ultralytics lays it out: `images/SPLIT/NAME.jpg`, `labels/SPLIT/NAME.txt`, `data.yaml` with the class names.
+
+A line of a label file is `class x y width height`, the box's centre and size as fractions of the picture. A picture
+without a label file has no objects. Without `data.yaml` the classes are called "class 0", "class 1", ….
+
+Source of the format: https://docs.ultralytics.com/datasets/detect/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ssd_common.atomic import write_atomically
+from ssd_common.data.annotations import (
+    AnnotatedSet,
+    BadObjectError,
+    Box,
+    Picture,
+    Problem,
+    annotate,
+    read_box,
+    read_rows,
+)
+from ssd_common.data.class_names import checked_class_names, clean_name, numbered_classes
+from ssd_common.data.transforms import SUFFIXES
+from ssd_common.errors import InputError
+
+YAML = "data.yaml"
+
+
+def yolo_splits(folder: Path) -> tuple[str, ...]:
+    """Return the names of the splits.
+
+    Raises:
+        InputError: there is no such folder, or it has no splits.
+    """
+    images = folder / "images"
+    splits = tuple(sorted(path.name for path in images.iterdir() if path.is_dir())) if images.is_dir() else ()
+    if not splits:
+        what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
+        raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
+    return splits
+
+
+def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
+    """Return a split of a YOLO data set as its files have it.
+
+    Args:
+        folder: the data set.
+        split: a folder in `images` and `labels`.
+        name: what to call the set.
+
+    Raises:
+        InputError: the folder is not a YOLO data set, or has no such split, or `data.yaml` names no classes.
+    """
+    splits = yolo_splits(folder)
+    if split not in splits:
+        raise InputError(f"{folder}: no split '{split}' in images; the splits are {', '.join(splits)}")
+    class_names = read_names(folder / YAML) or numbered_classes(_count_classes(folder / "labels"))
+    images, labels = folder / "images" / split, folder / "labels" / split
+    files = {path.relative_to(labels).with_suffix(""): path for path in sorted(labels.rglob("*.txt"))}
+    files.pop(Path("classes"), None)  # the class names, which some tools lay beside the labels
+    read = partial(_read_object, len(class_names))
+    pictures: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    annotations = []
+    for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES):
+        stem = path.relative_to(images).with_suffix("")
+        if pictures.setdefault(stem, path) is not path:
+            reason = f"duplicate picture, {pictures[stem].name} has the same name"
+            problems.append(Problem(path.relative_to(folder).as_posix(), "", "", reason))
+            continue
+        file = files.pop(stem, None)
+        where = f"labels/{split}/{stem.as_posix()}.txt"
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
+            continue
+        numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
+        rows, bad = read_rows(numbered, read, where, "line")
+        image_name = path.relative_to(images).as_posix()
+        annotations.append(annotate(path, image_name, where, rows, bad, noun="line", fractions=True))
+    strays = tuple(
+        Problem(
+            path.relative_to(folder).as_posix(),
+            "",
+            "",
+            f"missing picture, there is no images/{split}/{stem.as_posix()}",
+        )
+        for stem, path in files.items()
+    )
+    return AnnotatedSet(name, class_names, annotations, tuple(problems), strays)
+
+
+def read_names(path: Path) -> tuple[str, ...] | None:
+    """Return the class names in a `data.yaml`; None if there is no such file.
+
+    Raises:
+        InputError: it is not YAML, or has no `names` in it: a list, or a table from 0 on.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and list(names) == list(range(len(names))):
+        names = list(names.values())
+    if not isinstance(names, list) or not all(isinstance(item, (str, int, float)) for item in names):
+        raise InputError(f"{path}: no 'names' in it; write the class names as a list, or as a table from 0 on")
+    return checked_class_names([clean_name(str(item)) for item in names], f"{path}: names")
+
+
+def _count_classes(folder: Path) -> int:
+    """One more than the highest class id in any label file of any split, 1 at least."""
+    highest = 0
+    for path in folder.rglob("*.txt"):
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+            first = line.partition(" ")[0]
+            highest = max(highest, int(first) if first.isdecimal() and len(first) < 5 else 0)
+    return highest + 1
+
+
+def _read_object(num_classes: int, words: list[str]) -> tuple[int, Box, bool]:
+    class_id, *numbers = words
+    if not class_id.isdecimal() or int(class_id) >= num_classes:
+        raise BadObjectError(f"class {class_id}", f"unknown class, the classes are 0 to {num_classes - 1}")
+    x, y, width, height = read_box(numbers, ("x", "y", "width", "height"))
+    return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+
+
+def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
+    """Write a split of a YOLO data set; the folder may have others. Objects that are ignored are left out.
+
+    Args:
+        folder: the data set.
+        split: the name of the split.
+        class_names: written to `data.yaml`.
+        pictures: what it has.
+    """
+    import yaml
+
+    images, labels = folder / "images" / split, folder / "labels" / split
+    for part in (images, labels):
+        part.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        size = np.array([picture.width, picture.height])
+        trained_on = ~picture.ignored
+        low, high = picture.boxes[trained_on, :2], picture.boxes[trained_on, 2:]
+        numbers = np.concatenate([(low + high) / 2 / size, (high - low) / size], axis=1).tolist()
+        lines = [
+            f"{class_id} {' '.join(f'{number:.15g}' for number in row)}\n"
+            for class_id, row in zip(picture.class_ids[trained_on].tolist(), numbers, strict=True)
+        ]
+        # The objects first: a picture without them would be one that has none.
+        (labels / f"{picture.stem}.txt").write_text("".join(lines), encoding="utf-8")
+        picture.copy_to(images)
+    content = {name: f"images/{name}" for name in yolo_splits(folder)} | {"names": dict(enumerate(class_names))}
+    write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
