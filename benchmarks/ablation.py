@@ -25,7 +25,8 @@ from rich.console import Console
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.atomic import write_atomically
 from ssd_common.backends import BACKENDS, load_backend, machine
-from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE, to_dict
+from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
+from ssd_common.config_tables import to_dict
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
 from ssd_common.experiment import change_training

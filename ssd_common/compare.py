@@ -12,7 +12,8 @@ from typing import Any
 
 from ssd_common import curves, parity, plotting, report
 from ssd_common.backends import Backend, machine, versions
-from ssd_common.config import Preset, to_dict
+from ssd_common.config import Preset
+from ssd_common.config_tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.experiment import (

@@ -7,12 +7,10 @@ Detector", 2016, with its published code (SSD).
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from ssd_common.augment_config import AUGMENTATIONS, AugmentConfig
 from ssd_common.errors import InputError
 
 BASE_CHANNELS = (16, 32, 64)
@@ -120,77 +118,6 @@ class LossConfig:
         for name in ("gamma", "cls_weight", "bbox_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name.replace('_', '-')} must not be negative, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How training pictures are changed at random: by default not at all. See `ssd_common.data.augmentation`."""
-
-    crop: Literal["none", "iou", "object"] = "none"
-    """Random crop: `iou` overlaps an object enough (SSD), `object` shows whole what it shows (straight dope)."""
-    min_object_covered: float = 0.95
-    """Object crop: of every object that it touches it shows more than this share (straight dope)."""
-    max_attempts: int = 200
-    """Object crop: after so many attempts the picture stays whole (straight dope)."""
-    expand: float = 1.0
-    """Half of the pictures shrink, up to so many times, on a plain ground; 1 switches it off (SSD: 4)."""
-    shift: float = 0.0
-    """A picture moves by up to this share of its width and of its height."""
-    flip: float = 0.0
-    """Share of the pictures that are mirrored, left to right (SSD: 0.5)."""
-    brightness: float = 0.0
-    """Half of the pictures have their values multiplied by 1 - `brightness` to 1 + `brightness` (SSD: 0.125)."""
-    contrast: float = 0.0
-    """Likewise for how far a value is from the picture's mean grey (SSD: 0.5)."""
-    saturation: float = 0.0
-    """Likewise for how far a pixel is from its own grey (SSD: 0.5)."""
-    hue: float = 0.0
-    """Half of the pictures have their hues turned by up to this share of the circle, either way (SSD: 0.05)."""
-    noise: int = 0
-    """A whole number from -`noise` to `noise` is added to every value, 0…255."""
-
-    def __post_init__(self) -> None:
-        for name in ("flip", "brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"augment: {name} must be between 0 and 1, got {getattr(self, name)}")
-        for name in ("shift", "hue"):
-            if not 0 <= getattr(self, name) <= 0.5:
-                raise InputError(f"augment: {name} must be between 0 and 0.5, got {getattr(self, name)}")
-        if not 0 <= self.min_object_covered < 1:
-            raise InputError(
-                f"augment: min_object_covered must be at least 0 and below 1, got {self.min_object_covered}"
-            )
-        if self.max_attempts < 1:
-            raise InputError(f"augment: max_attempts must be at least 1, got {self.max_attempts}")
-        if not 1 <= self.expand < float("inf"):
-            raise InputError(f"augment: expand must be a number from 1 on, got {self.expand}")
-        if not 0 <= self.noise <= 127:
-            raise InputError(f"augment: noise must be between 0 and 127, got {self.noise}")
-
-
-AUGMENTATIONS = {
-    "none": AugmentConfig(),
-    "flip": AugmentConfig(flip=0.5),
-    "jitter": AugmentConfig(flip=0.5, shift=0.1, brightness=0.3, noise=8),
-    "ssd": AugmentConfig(crop="iou", expand=4.0, flip=0.5, brightness=0.125, contrast=0.5, saturation=0.5, hue=0.05),
-    "straight-dope": AugmentConfig(crop="object", min_object_covered=0.95, max_attempts=200),
-}
-"""Augmentations by name.
-
-`jitter` keeps objects about their size: for few pictures, all taken alike. `ssd` is the SSD paper's, for
-objects of any size, its colours in torchvision's units. `straight-dope` is the crop of that chapter.
-"""
-
-
-def get_augmentation(name: str) -> AugmentConfig:
-    """Return the augmentation called `name`.
-
-    Raises:
-        InputError: there is none of that name; the message lists the names.
-    """
-    if name not in AUGMENTATIONS:
-        raise InputError(f"unknown augmentation '{name}'; there are {', '.join(AUGMENTATIONS)}")
-    return AUGMENTATIONS[name]
 
 
 @dataclass(frozen=True)
@@ -315,69 +242,3 @@ def get_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError(f"unknown preset '{name}'; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain dicts, lists and numbers, without the values that are None (TOML has no null)."""
-    plain = dataclasses.asdict(config)
-
-    def strip(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: strip(v) for k, v in value.items() if v is not None}
-        if isinstance(value, (list, tuple)):
-            return [strip(v) for v in value]
-        return value
-
-    return strip(plain)
-
-
-def from_dict(cls: type[Any], plain: dict[str, Any], source: str = "configuration") -> Any:
-    """Return the dataclass `cls` that `to_dict` turned into `plain`.
-
-    Args:
-        cls: one of the dataclasses above.
-        plain: its values by name. A missing optional value (`X | None`) is None, any other missing one the default.
-        source: the file the values come from, for messages.
-
-    Raises:
-        InputError: a name that `cls` does not have, or a value of another type.
-    """
-    if not isinstance(plain, dict):
-        raise InputError(f"{source}: {cls.__name__} must be a table of values, got {plain!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(plain) - set(hints))
-    if unknown:
-        raise InputError(f"{source}: unknown setting '{unknown[0]}'; {cls.__name__} has {', '.join(hints)}")
-    values = {}
-    for name, hint in hints.items():
-        if name in plain:
-            values[name] = _convert(plain[name], hint, f"{source}: {name}")
-        elif isinstance(hint, types.UnionType) and types.NoneType in typing.get_args(hint):
-            values[name] = None
-    try:
-        return cls(**values)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """Return a plain TOML or JSON value as the type that a dataclass field asks for."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, types.UnionType):  # X | None
-        return None if value is None else _convert(value, arguments[0], where)
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} must be one of {', '.join(arguments)}, got {value!r}")
-        return value
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(Any, hint), value, where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)) or (arguments[-1] is not ... and len(value) != len(arguments)):
-            length = "" if arguments[-1] is ... else f" of {len(arguments)}"
-            raise InputError(f"{where} must be a list{length}, got {value!r}")
-        return tuple(_convert(v, arguments[0], f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{where} must be of type {hint.__name__}, got {value!r}")
-    return value

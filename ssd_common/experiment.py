@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ssd_common import plotting
 from ssd_common.agreement import differing
 from ssd_common.backends import Backend
-from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig, from_dict, to_dict
+from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig
+from ssd_common.config_tables import from_dict, to_dict
 from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.errors import InputError

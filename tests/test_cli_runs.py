@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from ssd_common import experiment
+from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
-from ssd_common.config import AUGMENTATIONS, LossConfig, PredictConfig, TrainConfig
+from ssd_common.config import LossConfig, PredictConfig, TrainConfig
 from ssd_common.data import load_dataset, synthetic
 from ssd_common.data.transforms import read_image
 from ssd_common.experiment import read_settings

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ssd_common.config import ModelConfig, TrainConfig, from_dict
+from ssd_common.config import ModelConfig, TrainConfig
+from ssd_common.config_tables import from_dict
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
 from ssd_common.schedule import FIRST, LAST, WARM_UP, learning_rate

@@ -98,8 +98,9 @@ def train(
         resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
     from ssd_common import plotting
+    from ssd_common.augment_config import get_augmentation
     from ssd_common.backends import load_backend
-    from ssd_common.config import get_augmentation, get_preset
+    from ssd_common.config import get_preset
     from ssd_common.experiment import (
         Settings,
         change_training,
