@@ -321,7 +321,7 @@ def test_a_larger_input_with_fitted_anchors_goes_through_every_verb_of_both_fram
         assert f"{model.num_anchors} anchors" in printed
         weights = run / "weights" / "last.safetensors"
         assert load_checkpoint(weights).model == model
-        assert "ap50" in tinyssd("eval", "--backend", other, "--weights", weights, "--limit", 2)
+        assert "AP50" in tinyssd("eval", "--backend", other, "--weights", weights, "--limit", 2)
         out = tmp_path / f"{name}-out"
         flags = ["--backend", other, "--weights", weights, "--score-threshold", 0, "--out", out]
         tinyssd("predict", pictures / "wide.png", *flags)
