@@ -24,6 +24,7 @@ from rich.console import Console
 
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.atomic import write_atomically
+from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.backends import BACKENDS, load_backend, machine
 from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
 from ssd_common.config_tables import to_dict
@@ -44,6 +45,8 @@ ROWS = {
     "one-cycle": "learning rate in one cycle",
     "momentum": f"momentum {MOMENTUM}, learning rate divided by {1 / (1 - MOMENTUM):.0f}",
     "anchors": "anchors fitted to the training boxes",
+    "jitter": "augmentation: flip, shift, brightness, noise",
+    "ssd-crops": "augmentation: SSD's crops, sizes and colours",
     "improved": "the preset `improved`",
 }
 COLUMNS = {
@@ -93,6 +96,8 @@ def preset_of(row, data, image_size):
         "cosine": {"schedule": "cosine"},
         "one-cycle": {"schedule": "one-cycle"},
         "momentum": {"momentum": MOMENTUM, "lr": lr * (1 - MOMENTUM)},
+        "jitter": {"augment": AUGMENTATIONS["jitter"]},
+        "ssd-crops": {"augment": AUGMENTATIONS["ssd"]},
     }
     return change_training(book, changes[row])
 
@@ -106,7 +111,7 @@ def run(backend, data, val, preset):
     for _ in backend.train.train(net, trainer, data, model, config, device=device):
         pass
     minutes = (time.perf_counter() - start) / 60
-    metrics, _ = backend.evaluate.evaluate(net, val, model, preset.predict, config.loss, device=device)
+    metrics, *_ = backend.evaluate.evaluate(net, val, model, preset.predict, config.loss, device=device)
     return {name: metrics[name] for name in COLUMNS if name != "minutes"} | {"minutes": minutes}
 
 
