@@ -12,8 +12,12 @@ def keep_freed_memory(keep: bool = True) -> bool:
     """Tell the C library to keep what is freed instead of giving it back to the system, for the whole process.
 
     A training step allocates gigabytes in pieces of up to 134 MB, each of which glibc gets from the system and gives
-    back, and the system clears it page by page: 760,000 page faults a step of 32 pictures, a third of its time (3.3 s
-    against 1.9 to 2.5 s, PyTorch, float32, two cores of an AMD EPYC). Importing `ssd_torch` or `ssd_mxnet` calls this.
+    back, and the system clears it page by page: 600,000 page faults a step of 32 pictures, a third of its time (2.9 s
+    against 1.85 s, PyTorch, float32, two cores of an AMD EPYC). Importing `ssd_torch` or `ssd_mxnet` calls this.
+
+    The price is memory, for pieces of many sizes leave gaps: a step of PyTorch holds 2.3 GB instead of 1.4 GB. Call it
+    with False after the import where that is too much. (Huge pages instead, `THP_MEM_ALLOC_ENABLE=1` in PyTorch's
+    environment, took 1.4 GB and 2.05 s.)
 
     Args:
         keep: False goes back to what glibc does by itself once it has seen large pieces.
