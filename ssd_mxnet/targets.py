@@ -30,7 +30,7 @@ def assign_anchor_to_bbox(ground_truth, anchors, iou_threshold=0.5):
         assigned = np.where(best_iou >= iou_threshold, best_box, np.full_like(best_box, -1))
         best = _max(jaccard, axis=2)  # (batch, num_boxes): of each box the best anchor that is free
     # From here on in numpy: arrays this small cost MXNet more to call than to compute, ten times as much in all.
-    jaccard, assigned, overlap, anchor = (array.asnumpy().copy() for array in (jaccard, assigned, *best))
+    jaccard, assigned, overlap, anchor = (array.asnumpy() for array in (jaccard, assigned, *best))
     picture = numpy.arange(batch)
     free = numpy.ones(assigned.shape, bool)
     for _ in range(num_boxes):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console
+from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console, print_lines
 
 
 def anchors(
@@ -44,8 +44,7 @@ def anchors(
     check_file("--out", out)
     chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})
     pictures = load_dataset(data, "train", data_dir=data_dir, limit=limit)
-    console = new_console()
-    labels = [pictures[i][1] for i in progress_bar(console, "pictures")(range(len(pictures)))]
+    labels = [pictures[i][1] for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
     shapes = box_shapes(labels)
     fitted = dataclasses.replace(chosen.model, anchors=fit_anchors(shapes, chosen.model))
     boxes = np.bincount(block_of(shapes, fitted), minlength=NUM_BLOCKS)
@@ -71,6 +70,5 @@ def anchors(
         settings = Settings(parse_spec(data).whole, None, dataclasses.replace(chosen, model=fitted))
         write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
         lines.append(f"wrote {out}; to use it: tinyssd train --config {out}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_lines(lines)
     return 0

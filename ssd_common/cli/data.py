@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalPath, check_file, new_console
+from ssd_common.cli.flags import OptionalPath, check_file, new_console, print_lines
 from ssd_common.errors import InputError
 
 Spec = Annotated[Positional[str], arg(metavar="SPEC")]
@@ -19,7 +18,7 @@ def list_data() -> int:
     """List the data sets and formats."""
     from ssd_common.data.specs import DATASETS
 
-    _print(f"{name:<24}{text}" for name, text in DATASETS.items())
+    print_lines(f"{name:<24}{text}" for name, text in DATASETS.items())
     return 0
 
 
@@ -37,10 +36,10 @@ def check(spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None) 
 
     check_file("--json", json)
     result = check_data(spec, data_dir, progress_bar(new_console(), "checking"))
-    _print([*map(str, result.problems), *result.summary()])
+    print_lines([*map(str, result.problems), *result.summary()])
     if json is not None:
         report.write_json(json, result.as_dict())
-        _print([f"wrote {json}"])
+        print_lines([f"wrote {json}"])
     return 1 if result.problems else 0
 
 
@@ -70,7 +69,9 @@ def show(
     data = read_annotations(parsed, parsed.split or "train", data_dir)
     require_usable(data)
     save_data_sheet(out, data, count, progress_bar(new_console(), "reading"))
-    _print([f"wrote {out}: {min(count, len(data.annotations))} of {len(data.annotations):,} pictures of {data.name}"])
+    print_lines(
+        [f"wrote {out}: {min(count, len(data.annotations))} of {len(data.annotations):,} pictures of {data.name}"]
+    )
     return 0
 
 
@@ -89,17 +90,13 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
 
     done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"))
     if done.bad:
-        _print([f"left out {counted(done.bad, 'bad object')}: tinyssd data check {shlex.quote(source)} tells which"])
+        print_lines(
+            [f"left out {counted(done.bad, 'bad object')}: tinyssd data check {shlex.quote(source)} tells which"]
+        )
     lost = sorted(done.lost)
     if done.ignored:
         lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")
     if lost:
-        _print([f"not kept: {', '.join(lost)}"])
-    _print([f"wrote {target}: {counted(done.pictures, 'picture')}, {counted(done.objects, 'object')}"])
+        print_lines([f"not kept: {', '.join(lost)}"])
+    print_lines([f"wrote {target}: {counted(done.pictures, 'picture')}, {counted(done.objects, 'object')}"])
     return 0
-
-
-def _print(lines: Iterable[str]) -> None:
-    console = new_console()
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)

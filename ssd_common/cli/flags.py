@@ -11,6 +11,8 @@ from tyro.conf import arg
 from ssd_common.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from ssd_common.data.dataset import Dataset
@@ -81,3 +83,10 @@ def new_console() -> Console:
 
     # Without emoji=False, the middle of voc:v:train is a hand.
     return Console(emoji=False, width=None if sys.stdout.isatty() else 110)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are: no markup, no colours, not broken at the console's width."""
+    console = new_console()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalPreset, check_file, new_console
+from ssd_common.cli.flags import OptionalPreset, check_file, print_lines
 from ssd_common.errors import InputError
 
 
@@ -34,9 +34,8 @@ def convert(
     classes = tuple(class_names.split(",")) if class_names is not None else None
     checkpoint = load_weights(source, get_preset(preset) if preset else None, classes)
     save_weights(target, checkpoint, names)
-    console = new_console()
     what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.model.class_names)}"
-    console.print(f"wrote {target}: {what}", highlight=False, markup=False, soft_wrap=True)
+    print_lines([f"wrote {target}: {what}"])
     return 0
 
 
@@ -60,7 +59,5 @@ def info() -> int:
         sizes = ", ".join(map(str, model.anchors.sizes[i]))
         lines.append(f"  scale {i}: {size:>2} x {size:<2} x {per_unit} = {size * size * per_unit:>4}   sizes {sizes}")
     lines.append(f"  in all: {model.num_anchors}")
-    console = new_console()
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_lines(lines)
     return 0
