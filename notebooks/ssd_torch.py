@@ -284,8 +284,8 @@ assert bbox_preds.shape == (32, 5444 * 4) == (32, 21776)
 #
 # In both settings we choose the anchors anew, because they have to suit the objects. The side of an anchor should be
 # about that of the objects, and a few units of its map, or else an object falls between two anchors and fits neither.
-# Four or five units of the 32 × 32 map are 0.14 of the picture, good for small bananas; three or four of the 8 × 8 map
-# are 0.44, good for large ones.
+# Four units of a 32 × 32 map are 0.125 of the picture, right for small bananas; four units of an 8 × 8 map are 0.5,
+# right for large ones.
 
 # %%
 import dataclasses
@@ -413,7 +413,7 @@ np.testing.assert_allclose(boxes, np.repeat(truth, len(boxes), axis=0), atol=1e-
 #   the same but for small errors, where it is a parabola. The mask leaves out the background, which has no box.
 #
 # Nearly all anchors are background. If all of them count, the network first learns to say "background" everywhere, and
-# it takes long until the few others are heard. `hard_negatives` keeps three background anchors for each one with an
+# it takes longer until the few others are heard. `hard_negatives` keeps three background anchors for each one with an
 # object: those that look most like an object to the network.
 
 # %%
@@ -462,17 +462,23 @@ for row in live(train(net, trainer, data, model, config, device=device, progress
     metrics, detections, _ = evaluate(net, val, model, loss=config.loss, device=device)
     row |= {f"val_{name}": metrics[name] for name in ("class_error", "bbox_mae", "ap50", "ap")}
 
+# %% [markdown]
+# Look at the class error first: only below the dotted line does the network know more than "background everywhere".
+# And AP50 is ahead of AP. First the boxes are roughly right, then they get tighter.
+
 # %%
 first, last = live.rows[0], live.rows[-1]
 assert last["loss"] < first["loss"] / 2
+assert last["class_error"] < last["baseline_class_error"]
+assert last["val_ap"] < last["val_ap50"]
 assert last["val_ap50"] > 0.8
 
 # %% [markdown]
 # ## Prediction
 #
-# For a new picture there are no labels, only the three outputs of the network. `detect` makes boxes of them: softmax
-# turns the class predictions into probabilities, the offsets move the anchors, and the boxes whose best class is an
-# object remain, the probability as their **score**.
+# For a new picture there are no labels, only the three outputs of the network. `detect` makes boxes of them. Offsets
+# move the anchors, and softmax turns the class predictions into probabilities. A box is of the object class with the
+# highest probability, and this probability is its **score**; boxes with a score below 0.01 are background.
 
 # %%
 from ssd_torch.predict import detect, predict
@@ -557,8 +563,8 @@ assert right >= 0.9 * shown
 #    the map change (in evaluation mode, since batch normalisation lets all pixels of a batch talk to each other).
 # 4. In the quick setting, put `BOOK.model.anchors` in place of `anchor_config` and train again. What becomes of the
 #    scores, and why? How many anchors have an object now?
-# 5. Train with `BOOK.train`, the chapter's own settings, for the same number of epochs. Which of the curves tells you
-#    that nothing is found, and which hides it?
+# 5. Train with `BOOK.train`, the chapter's own settings, for the same number of epochs. In which of the curves do you
+#    see the difference, and in which can you not compare at all?
 # 6. A small project: find bananas and apples. `SyntheticDataset(classes=("banana", "apple"), max_objects=3)` draws
 #    them; the model needs `class_names`. Which of the two is found more easily? `tinyssd eval` tells by class.
 #
