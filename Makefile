@@ -4,6 +4,7 @@
 #   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
+#   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap and make ablation likewise
 
 SHELL := bash
@@ -16,6 +17,7 @@ EXTRAS := torch,mxnet,book,notebooks,dev
 PYTHON ?=
 DEMO_FLAGS ?= --data synthetic --pictures 32
 PYTEST_FLAGS ?=
+NOTEBOOKS ?= $(wildcard notebooks/*.py)
 BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin
@@ -32,7 +34,7 @@ LOG := $(VENV)/install.log
 .PHONY: help demo test test-slow notebooks sync-notebooks bench book-gap ablation lint clean distclean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
 
 demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on the spot
 	@$(BIN)/tinyssd compare $(DEMO_FLAGS)
@@ -45,8 +47,8 @@ test-slow: $(STAMP) ## run the tests marked slow
 
 notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
 	@mkdir -p build/notebooks
-	cp notebooks/*.ipynb build/notebooks
-	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) build/notebooks
+	cp $(NOTEBOOKS:.py=.ipynb) build/notebooks
+	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
 
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py

@@ -20,6 +20,7 @@ from ssd_common.errors import InputError
 from ssd_common.plotting import STYLE, show_bboxes, write_figure
 
 PANEL = 4.6  # inches that a panel is wide
+CROWDED = 20  # boxes of one layer above which they are drawn in thin lines
 PICKED = "#D55E00"
 TAKEN = "#d9d9d9"
 
@@ -67,7 +68,7 @@ def save_box_panels(
     scale = np.array([width, height, width, height])
     corners = [np.asarray(b.corners, np.float64).reshape(-1, 4) for boxes in panels.values() for b in boxes]
     beyond = np.concatenate([np.zeros((0, 4)), *corners]) * scale
-    left, top = np.minimum(beyond[:, :2].min(axis=0, initial=0), 0)
+    left, top = beyond[:, :2].min(axis=0, initial=0)
     right, bottom = beyond[:, 2].max(initial=width), beyond[:, 3].max(initial=height)
     with style.context(STYLE):
         figure, grid = _panels(list(panels), columns, (bottom - top) / (right - left))
@@ -76,7 +77,7 @@ def save_box_panels(
             axes.set(xlim=(left, right), ylim=(bottom, top))
             for layer in boxes:
                 rows = np.asarray(layer.corners, np.float64).reshape(-1, 4) * scale
-                show_bboxes(axes, rows, layer.labels, layer.colors, linewidth=1 if len(rows) > 50 else 3)
+                show_bboxes(axes, rows, layer.labels, layer.colors, linewidth=1.2 if len(rows) > CROWDED else 3)
                 axes.collections[-1].set_linestyle((0, (3, 2)) if layer.dashed else "-")
         write_figure(figure, path)
 
