@@ -131,7 +131,7 @@ show_results("the book", "another seed")
 
 # %%
 for name in ("baseline_class_error", "baseline_bbox_mae"):
-    assert results["the book"][name] == results["another seed"][name] > 0
+    np.testing.assert_allclose(results["another seed"][name], results["the book"][name], rtol=1e-5)
 
 # %% [markdown]
 # ## Exercise 1: a smoother loss for the offsets
