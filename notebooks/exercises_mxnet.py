@@ -35,7 +35,7 @@ import numpy as np
 
 from ssd_common.backends import load_backend
 
-load_backend("torch")  # where the framework is missing, this line says so, and what to do
+load_backend("mxnet")  # where the framework is missing, this line says so, and what to do
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
