@@ -1,0 +1,241 @@
+"""Two sources side by side: their lines aligned, the words that differ and the frameworks' own words marked.
+
+Reads source as text, imports none of it. The site makes a page of every file of the two backends with it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator, Sequence
+from difflib import SequenceMatcher
+from html import escape
+from itertools import zip_longest
+from typing import NamedTuple
+
+from pygments import lex
+from pygments.lexers import PythonLexer
+from pygments.token import STANDARD_TYPES
+
+FRAMEWORKS = ("torch", "torchvision", "mxnet")
+STYLE = """
+.side-by-side { overflow-x: auto; }
+.side-by-side table { border-collapse: collapse; min-width: 44rem; table-layout: fixed; width: 100%; }
+.side-by-side th, .side-by-side td { padding: 0 .5em; text-align: left; vertical-align: top; width: 50%; }
+.side-by-side td { font: .8em/1.5 monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
+.side-by-side td + td { border-left: 1px solid #8886; }
+.side-by-side .differs { background: #8882; }
+.side-by-side mark { background: #f5a62355; border-radius: 2px; color: inherit; }
+.side-by-side b { text-decoration: underline; }
+"""
+"""What `to_html` needs to be seen as two columns, on a light ground and on a dark one."""
+
+_ALIKE = 0.5  # of all words of two lines, how many must be the same for the lines to stand on one row
+_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+
+Span = tuple[int, int]
+
+
+class Row(NamedTuple):
+    """A line of each source, None where there is none, and the (start, end) of what the other line does not have."""
+
+    left: str | None
+    right: str | None
+    left_spans: tuple[Span, ...] = ()
+    right_spans: tuple[Span, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether the two lines are equal."""
+        return self.left == self.right
+
+
+def aligned_rows(left: str, right: str) -> list[Row]:
+    """Return the lines of two sources in pairs, in order, so that as many words as possible stand beside themselves.
+
+    Lines that have nothing alike between two such pairs share rows as they come.
+
+    Args:
+        left: source code.
+        right: source code.
+    """
+    a, b = left.splitlines(), right.splitlines()
+    rows, i, j = [], 0, 0
+    for m, n in [*_pairs(a, b), (len(a), len(b))]:
+        rows += [_row(x, y, alike=False) for x, y in zip_longest(a[i:m], b[j:n])]
+        rows += [_row(x, y, alike=True) for x, y in zip(a[m : m + 1], b[n : n + 1], strict=True)]
+        i, j = m + 1, n + 1
+    return rows
+
+
+def framework_words(source: str) -> frozenset[str]:
+    """Return the names that a module's source imports from PyTorch or MXNet: `torch`, `nn`, `npx`, …."""
+    words = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            words |= {_bound(alias) for alias in node.names if alias.name.partition(".")[0] in FRAMEWORKS}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in FRAMEWORKS:
+            words |= {_bound(alias) for alias in node.names}
+    return frozenset(words)
+
+
+def _bound(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+def parts(source: str) -> dict[str, str]:
+    """Return a module's source in parts that together are the whole: "" is what stands before the first public name.
+
+    Every public function and class of the module is a part, by its name, with the comments above it and the private
+    definitions between it and the next one.
+
+    Args:
+        source: of a module.
+    """
+    lines = source.splitlines(keepends=True)
+    starts = {"": 0}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
+            while first and lines[first - 1].startswith("#"):
+                first -= 1
+            starts[node.name] = first
+    ends = [*list(starts.values())[1:], len(lines)]
+    return {name: "".join(lines[start:end]) for (name, start), end in zip(starts.items(), ends, strict=True)}
+
+
+def without_docstring(source: str) -> str:
+    """Return the source of a part without the docstring of its first definition.
+
+    Args:
+        source: as `parts` returns it.
+    """
+    node = ast.parse(source).body[0]
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or ast.get_docstring(node) is None:
+        return source
+    lines = source.splitlines(keepends=True)
+    end = node.body[0].end_lineno or 0
+    del lines[node.body[0].lineno - 1 : end]
+    return "".join(lines)
+
+
+def to_html(
+    rows: Sequence[Row],
+    titles: tuple[str, str] = ("PyTorch", "MXNet"),
+    words: tuple[Collection[str], Collection[str]] = ((), ()),
+) -> str:
+    """Return aligned rows as an HTML table of two columns, to be shown with `STYLE`; syntax has Pygments' classes.
+
+    Args:
+        rows: as `aligned_rows` returns them.
+        titles: of the two columns.
+        words: of the two columns, the words that are set in bold; see `framework_words`.
+    """
+    left = _cells([(row.left, row.left_spans) for row in rows], words[0])
+    right = _cells([(row.right, row.right_spans) for row in rows], words[1])
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    body = "".join(
+        f'<tr class="{"same" if row.same else "differs"}"><td>{x}</td><td>{y}</td></tr>\n'
+        for row, x, y in zip(rows, left, right, strict=True)
+    )
+    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    return f'<div class="side-by-side highlight" tabindex="0">{table}</div>'
+
+
+def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the places (in a, in b) of the lines that stand on one row: those with the most words in common."""
+    words_a, words_b = [_words(line) for line in a], [_words(line) for line in b]
+    gain = [[_common(x, y) for y in words_b] for x in words_a]
+    best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]  # best[i][j]: of a[i:] and b[j:]
+    for i in reversed(range(len(a))):
+        for j in reversed(range(len(b))):
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], best[i + 1][j + 1] + gain[i][j])
+    pairs, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        if gain[i][j] and best[i][j] == best[i + 1][j + 1] + gain[i][j]:
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _words(line: str) -> list[str]:
+    return [word for word in _WORD.findall(line) if not word.isspace()]
+
+
+def _common(a: list[str], b: list[str]) -> float:
+    """How many words two lines share; 0 for lines that are not alike."""
+    if a == b:
+        return len(a) + 0.1  # two empty lines are a pair, too
+    if a[:1] in (["def"], ["class"]) and a[:2] != b[:2]:
+        return 0.0
+    if min(len(a), len(b)) < _ALIKE * (len(a) + len(b)) / 2:
+        return 0.0
+    shared = sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+    return shared if 2 * shared >= _ALIKE * (len(a) + len(b)) else 0.0
+
+
+def _row(left: str | None, right: str | None, *, alike: bool) -> Row:
+    if left == right:
+        return Row(left, right)
+    if not alike:
+        return Row(left, right, _whole(left), _whole(right))
+    a, b = _WORD.findall(left or ""), _WORD.findall(right or "")
+    opcodes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    changed = [opcode for opcode in opcodes if opcode[0] != "equal"]
+    return Row(left, right, _spans(a, [c[1:3] for c in changed]), _spans(b, [c[3:5] for c in changed]))
+
+
+def _whole(line: str | None) -> tuple[Span, ...]:
+    """The span of a line without its indentation."""
+    stripped = (line or "").strip()
+    return ((len(line) - len(line.lstrip()), len(line)),) if line and stripped else ()
+
+
+def _spans(words: Sequence[str], ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
+    """Turn ranges of words into ranges of characters."""
+    ends = [0]
+    for word in words:
+        ends.append(ends[-1] + len(word))
+    return tuple((ends[i], ends[j]) for i, j in ranges if i < j)
+
+
+def _cells(lines: Sequence[tuple[str | None, Sequence[Span]]], words: Collection[str]) -> Iterator[str]:
+    """Yield each line as HTML: syntax in the classes of Pygments, spans in `<mark>`, the words in `<b>`."""
+    source = "\n".join(line for line, _ in lines if line is not None)
+    tokens = _token_lines(source)
+    for line, spans in lines:
+        yield "" if line is None else _cell(next(tokens), spans, words)
+
+
+def _token_lines(source: str) -> Iterator[list[tuple[str, str]]]:
+    """Yield the tokens of each line as (class, text)."""
+    line: list[tuple[str, str]] = []
+    for kind, text in lex(source, PythonLexer(stripnl=False, ensurenl=False)):
+        first, *more = text.split("\n")
+        line.append((STANDARD_TYPES.get(kind, ""), first))
+        for piece in more:
+            yield line
+            line = [(STANDARD_TYPES.get(kind, ""), piece)]
+    yield line
+
+
+def _cell(tokens: Sequence[tuple[str, str]], spans: Sequence[Span], words: Collection[str]) -> str:
+    marked, place, html = False, 0, []
+    for kind, text in tokens:
+        cuts = sorted(
+            {0, len(text), *(edge - place for span in spans for edge in span if 0 < edge - place < len(text))}
+        )
+        for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+            inside = any(first <= place + start < last for first, last in spans)
+            if inside != marked:
+                html.append("<mark>" if inside else "</mark>")
+                marked = inside
+            piece = escape(text[start:end])
+            piece = f"<b>{piece}</b>" if text in words and kind.startswith("n") else piece
+            html.append(f'<span class="{kind}">{piece}</span>' if kind else piece)
+        place += len(text)
+    return "".join(html) + ("</mark>" if marked else "")
