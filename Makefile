@@ -12,17 +12,19 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
-EXTRAS := torch,mxnet,book,dev
+EXTRAS := torch,mxnet,book,notebooks,dev
 PYTHON ?=
 DEMO_FLAGS ?= --data synthetic --pictures 32
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin
+# Notebooks run in this environment's own Python, even where the user has a kernel of the same name.
+PYTEST := JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
 
-.PHONY: help demo test test-slow bench book-gap ablation lint clean distclean
+.PHONY: help demo test test-slow notebooks sync-notebooks bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,11 +32,19 @@ help: ## list the targets
 demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on the spot
 	@$(BIN)/tinyssd compare $(DEMO_FLAGS)
 
-test: $(STAMP) ## run every test that is not marked slow
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+test: $(STAMP) ## run every test that is not marked slow, and every notebook
+	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 $(PYTEST_FLAGS)
 
 test-slow: $(STAMP) ## run the tests marked slow
-	@$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+	@$(PYTEST) -m slow $(PYTEST_FLAGS)
+
+notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
+	@mkdir -p build/notebooks
+	cp notebooks/*.ipynb build/notebooks
+	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) build/notebooks
+
+sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
+	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
 
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (two hours)
 	@mkdir -p build

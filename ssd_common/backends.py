@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,9 @@ def load_backend(name: str) -> Backend:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in BACKENDS.values():
             raise
+        if name == "mxnet" and sys.version_info >= (3, 12):
+            version = platform.python_version()
+            raise InputError(f"backend 'mxnet' needs Python 3.10 or 3.11, and this is {version}") from error
         raise InputError(f"backend '{name}' needs the package {error.name}, which is missing: {install}") from error
     except Exception as error:  # a framework that is there but broken raises whatever it stumbles on
         reason = " ".join(str(error).split()) or type(error).__name__

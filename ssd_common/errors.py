@@ -9,3 +9,7 @@ class InputError(ValueError):
     The message names what is wrong (which file, which row, which value) and what to do. The command line prints it
     without a traceback and exits with 2; a caller in Python catches it as a `ValueError`.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that a notebook prints: IPython asks the exception itself."""
+        return [f"{type(self).__name__}: {self}"]

@@ -1,14 +1,33 @@
-"""What the notebooks show: source code, and figures with captions. Needs IPython, which Jupyter brings."""
+"""What the notebooks show: source code, figures with captions, trainings. Needs IPython, which Jupyter brings."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar
 
-from IPython.display import Code, Image, Markdown, display
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, Code, Image, Markdown, display
+
+from ssd_common.plotting import save_training_curves
+from ssd_common.runs import Row
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_UPDATES = 0.5  # of a progress bar: each is a message to the browser
+BASELINES = {"class_error": "baseline_class_error", "bbox_mae": "baseline_bbox_mae"}
+SHOWN = (
+    ("loss", "loss", ".4f"),
+    ("class_error", "class error", ".2e"),
+    ("bbox_mae", "bbox MAE", ".2e"),
+    ("val_ap50", "val AP50", ".3f"),
+    ("val_ap", "val AP", ".3f"),
+    ("examples_per_second", "examples/s", ".1f"),
+)
+"""Key of an epoch's row, its words in the printed line, and its format; what a row does not have is left out."""
 
 
 def show_source(*objects: Any) -> None:
@@ -32,6 +51,83 @@ def show_figure(save: Callable[..., None], *args: Any, caption: str, **kwargs: A
     """
     display(Image(_png(save, *args, **kwargs), alt=caption))
     display(Markdown(f"*{caption}*"))
+
+
+class LiveTraining:
+    """A training, watched: in Jupyter a progress bar and curves that grow; executed with nobody there, plain lines.
+
+    The loop may add to a row, for example the metrics of a validation split; what it adds is shown, too:
+
+        live = LiveTraining("PyTorch", config.epochs)
+        for row in live(train(net, trainer, data, model, config, progress=live.progress)):
+            row |= {"val_ap50": ...}
+
+    Args:
+        name: of what is trained, for the legend of the curves.
+        epochs: how many there will be.
+    """
+
+    def __init__(self, name: str, epochs: int) -> None:
+        self.name, self.epochs, self.rows = name, epochs, list[Row]()
+        self._handles: dict[str, Any] = {}  # of the displays that are updated
+        self._updated = -SECONDS_BETWEEN_UPDATES
+
+    def __call__(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows of the epochs, and show each when the loop asks for the next."""
+        for row in rows:
+            yield row
+            self.rows.append(row)
+            line = _epoch_line(row, self.epochs)
+            if _is_watched():
+                self._show("bar", HTML(f"<pre>{line}</pre>"))
+                self._show("curves", self._curves())
+            else:
+                print(line)
+        if self.rows and not _is_watched():
+            display(self._curves())
+        if self.rows:
+            display(Markdown(f"*{self._caption()}*"))
+
+    def progress(self, batches: Collection[T]) -> Iterator[T]:
+        """Yield the batches of an epoch, with a progress bar if somebody watches; the `progress` of `train`."""
+        for done, batch in enumerate(batches):
+            if _is_watched() and monotonic() - self._updated >= SECONDS_BETWEEN_UPDATES:
+                self._updated = monotonic()
+                where = f"epoch {len(self.rows) + 1} of {self.epochs}, batch {done + 1} of {len(batches)}"
+                self._show("bar", HTML(f"<progress value={done} max={len(batches)}></progress> {where}"))
+            yield batch
+
+    def _show(self, what: str, content: Any) -> None:
+        """Display something, in place of what was displayed under the same name."""
+        if what in self._handles:
+            self._handles[what].update(content)
+        else:
+            self._handles[what] = display(content, display_id=True)
+
+    def _curves(self) -> Image:
+        baselines = {key: self.rows[-1][name] for key, name in BASELINES.items() if name in self.rows[-1]}
+        return Image(_png(save_training_curves, {self.name: self.rows}, baselines), alt=self._caption())
+
+    def _caption(self) -> str:
+        done = f"{len(self.rows)} of {self.epochs} epochs"
+        return f"Training with {self.name}, {done}. Dotted: what predicting background and zero offsets scores."
+
+
+def _epoch_line(row: Row, epochs: int) -> str:
+    """An epoch in a line of text."""
+    values = [f"{words} {row[key]:{form}}" for key, words, form in SHOWN if row.get(key) is not None]
+    return "  ".join([f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", *values])
+
+
+def _is_watched() -> bool:
+    """Whether somebody sees the output of this cell while it grows.
+
+    A front end says with each cell whether its user can be asked for input. JupyterLab, VS Code and Colab say yes;
+    nbclient, which is under nbmake, nbconvert and papermill, says no. Environment variables do not tell: a command
+    in the terminal of a Jupyter server or of VS Code inherits theirs.
+    """
+    get_parent = getattr(get_ipython(), "get_parent", None)  # of a kernel's shell; IPython in a terminal has none
+    return bool(get_parent and get_parent().get("content", {}).get("allow_stdin"))
 
 
 def _png(save: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:

@@ -13,11 +13,13 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import save_file
 
+from ssd_common import backends
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.cli import main
 from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
 from ssd_common.data import load_dataset
 from ssd_common.data.specs import DATASETS
+from ssd_common.errors import InputError
 from ssd_common.experiment import Settings, read_settings, write_settings
 from ssd_common.runs import COLUMNS, RunFolder
 from ssd_common.weights import Checkpoint, initial_weights
@@ -282,6 +284,16 @@ def test_a_framework_that_is_not_there_is_one_line_that_says_how_to_install_it(f
     for word in words:
         assert word in done.stderr
     assert os.listdir(tmp_path) == ["packages"]
+
+
+def test_on_a_python_that_mxnet_does_not_run_on_the_line_names_those_it_does(monkeypatch):
+    def fail(*_):
+        raise ModuleNotFoundError("No module named 'distutils'", name="distutils")
+
+    monkeypatch.setattr(backends, "Backend", fail)
+    monkeypatch.setattr(backends.sys, "version_info", (3, 12, 4))
+    with pytest.raises(InputError, match=r"^backend 'mxnet' needs Python 3\.10 or 3\.11, and this is [\d.]+$"):
+        backends.load_backend("mxnet")
 
 
 def test_info_says_what_is_missing_and_goes_on(tmp_path):

@@ -1,0 +1,148 @@
+"""What the notebooks show of sources and of trainings, seen by a display that keeps it."""
+
+import pytest
+
+pytest.importorskip("IPython", reason="needs the extra: notebooks")
+
+from ssd_common import notebook
+from ssd_common.errors import InputError
+from ssd_common.notebook import LiveTraining, show_figure, show_source
+
+ROW = {"epoch": 1, "loss": 0.5, "class_error": 0.25, "bbox_mae": 0.125, "baseline_class_error": 0.5}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class FakeDisplay:
+    """Keeps what was displayed; what is updated is kept under the place of its first display."""
+
+    def __init__(self):
+        self.shown = []
+        self.updates = []
+
+    def __call__(self, content, display_id=False):
+        self.shown.append(content)
+        return self if display_id else None
+
+    def update(self, content):
+        self.updates.append(content)
+
+
+class FakeShell:
+    """The shell of a kernel, in a cell whose front end can ask for input, or cannot."""
+
+    def __init__(self, allow_stdin):
+        self.allow_stdin = allow_stdin
+
+    def get_parent(self):
+        return {"content": {"allow_stdin": self.allow_stdin}}
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """The display."""
+    fake = FakeDisplay()
+    monkeypatch.setattr(notebook, "display", fake)
+    return fake
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still: a list of the one second that it shows."""
+    seconds = [0.0]
+    monkeypatch.setattr(notebook, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def use_shell(monkeypatch, shell):
+    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
+
+
+def toy_training(progress, epochs=2, batches=3):
+    """Yield rows as `train` of a backend does, asking for its batches through `progress`."""
+    for epoch in range(1, epochs + 1):
+        assert list(progress(range(batches))) == list(range(batches))
+        yield ROW | {"epoch": epoch}
+
+
+@pytest.mark.parametrize("shell", [None, object(), FakeShell(allow_stdin=False)], ids=["none", "terminal", "headless"])
+def test_unwatched_there_are_plain_lines_and_the_curves_once(shell, screen, monkeypatch, capsys):
+    use_shell(monkeypatch, shell)
+    live = LiveTraining("toy", epochs=2)
+    for row in live(toy_training(live.progress)):
+        row["val_ap"] = 0.75  # added by the loop
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 1/2  loss 0.5000  class error 2.50e-01  bbox MAE 1.25e-01  val AP 0.750",
+        "epoch 2/2  loss 0.5000  class error 2.50e-01  bbox MAE 1.25e-01  val AP 0.750",
+    ]
+    image, caption = screen.shown
+    assert image.data.startswith(PNG)
+    assert "2 of 2 epochs" in caption.data
+    assert screen.updates == []
+
+
+def test_watched_there_is_a_bar_and_curves_that_grow(screen, clock, monkeypatch, capsys):
+    use_shell(monkeypatch, FakeShell(allow_stdin=True))
+    live = LiveTraining("toy", epochs=2)
+    assert len(list(live(toy_training(live.progress)))) == 2
+    bar, curves, caption = screen.shown
+    assert "<progress value=0 max=3></progress> epoch 1 of 2, batch 1 of 3" in bar.data
+    assert curves.data.startswith(PNG)
+    assert "2 of 2 epochs" in caption.data
+    line_1, line_2, curves_2 = screen.updates
+    assert [line_1.data[5:14], line_2.data[5:14]] == ["epoch 1/2", "epoch 2/2"]
+    assert curves_2.data.startswith(PNG)
+    assert curves_2.data != curves.data
+    assert capsys.readouterr().out == ""
+
+
+def test_the_bar_is_updated_twice_a_second_at_most(screen, clock, monkeypatch):
+    use_shell(monkeypatch, FakeShell(allow_stdin=True))
+    live = LiveTraining("toy", epochs=1)
+    for _ in live.progress(range(9)):
+        clock[0] += 0.25
+    seen = [*screen.shown, *screen.updates]
+    assert [html.data.partition("batch ")[2] for html in seen] == [f"{number} of 9" for number in (1, 3, 5, 7, 9)]
+
+
+def test_a_training_of_no_epochs_shows_nothing(screen, monkeypatch):
+    use_shell(monkeypatch, None)
+    assert list(LiveTraining("toy", epochs=0)([])) == []
+    assert screen.shown == []
+
+
+def test_the_source_that_is_shown_is_that_of_the_file(screen):
+    show_source(InputError)
+    where, code = screen.shown
+    assert where.data.startswith("`ssd_common/errors.py`, lines ")
+    assert code.data.startswith("class InputError(ValueError):")
+
+
+def test_a_figure_has_its_caption_under_it_and_as_alternative_text(screen):
+    show_figure(lambda path, data: path.write_bytes(data), PNG, caption="a stripe")
+    image, caption = screen.shown
+    assert (image.data, image.alt, caption.data) == (PNG, "a stripe", "*a stripe*")
+
+
+@pytest.fixture
+def kernel():
+    """Runs code in a kernel, as a front end does, and returns its text and its error's traceback."""
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel()
+
+    def run(code, **options):
+        messages = []
+        client.execute_interactive(code, timeout=60, output_hook=messages.append, **options)
+        text = "".join(message["content"].get("text", "") for message in messages)
+        return text, [line for message in messages for line in message["content"].get("traceback", ())]
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_a_real_kernel_knows_who_watches_and_prints_an_input_error_in_one_line(kernel):
+    ask = "from ssd_common import errors, notebook; print(notebook._is_watched())"
+    assert kernel(ask, allow_stdin=True) == ("True\n", [])
+    assert kernel(ask, allow_stdin=False) == ("False\n", [])
+    assert kernel("raise errors.InputError('no such file')") == ("", ["InputError: no such file"])
