@@ -9,6 +9,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
+.DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -23,8 +24,11 @@ BIN := $(VENV)/bin
 PYTEST := JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
 LOG := $(VENV)/install.log
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test test-slow notebooks sync-notebooks bench book-gap ablation lint clean distclean
+.PHONY: help demo test test-slow notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,9 +46,26 @@ notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_N
 	@mkdir -p build/notebooks
 	cp notebooks/*.ipynb build/notebooks
 	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) build/notebooks
+	touch build/notebooks/.executed
 
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
+
+# What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
+docs: $(DOCS_STAMP) build/notebooks/.executed $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
+	@# A page that was read with a warning is kept, and would bring none the next time.
+	$(DOCS_VENV)/bin/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/site || { rm -r build/doctrees; exit 1; }
+	echo "make: wrote build/site/index.html"
+
+docs-check: docs ## test the site in a browser (on Debian or Ubuntu, apt-get install chromium)
+	@$(DOCS_VENV)/bin/python -m pytest docs $(PYTEST_FLAGS)
+
+build/notebooks/.executed: $(wildcard notebooks/*.py)
+	@$(MAKE) notebooks
+
+build/parity-%.json: | $(STAMP)
+	@rm -rf build/parity-$*
+	$(BIN)/tinyssd compare --check --dtype $* $(DEMO_FLAGS) --out build/parity-$* --json $@
 
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (two hours)
 	@mkdir -p build
@@ -65,11 +86,11 @@ lint: $(STAMP) ## check lint, format and types
 	$(BIN)/mypy ssd_common
 
 clean: ## remove caches and built files
-	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	@rm -rf build dist docs/{api,notebooks,reports,side_by_side} .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## remove the virtual environment as well
-	@rm -rf $(VENV)
+distclean: clean ## remove the virtual environments as well
+	@rm -rf $(VENV) $(DOCS_VENV)
 
 # MXNet runs on no Python later than 3.11, and the package on none before 3.10.
 IS_SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
@@ -112,4 +133,13 @@ $(STAMP): pyproject.toml constraints.txt
 	            "(a missing library? on Debian or Ubuntu, apt-get install libgomp1 libquadmath0)"
 	    fi
 	done
+	touch $@
+
+$(DOCS_STAMP): pyproject.toml docs/constraints.txt | $(STAMP)
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	    echo "make: the site needs Python 3.11: make distclean, then make docs PYTHON=/path/to/python3.11" >&2
+	    exit 1
+	fi
+	$(BIN)/python -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check -q -c docs/constraints.txt -e '.[docs]'
 	touch $@
