@@ -61,7 +61,7 @@ docs-check: docs ## test the site in a browser (on Debian or Ubuntu, apt-get ins
 	@$(DOCS_VENV)/bin/python -m pytest docs $(PYTEST_FLAGS)
 
 build/notebooks/.executed: $(wildcard notebooks/*.py)
-	@$(MAKE) notebooks
+	@$(MAKE) notebooks PYTEST_FLAGS=
 
 build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*

@@ -42,9 +42,10 @@ def _reading_order(name: str) -> tuple[int, str]:
 def read(name: str) -> dict[str, Any]:
     """Return an executed notebook."""
     path = EXECUTED / f"{name}.ipynb"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: make notebooks")
-    return json.loads(path.read_text(encoding="utf-8"))
+    notebook = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"cells": [{}]}
+    if not any(cell.get("execution_count") for cell in notebook["cells"]):
+        raise FileNotFoundError(f"{path} is missing or was not executed: make notebooks")
+    return notebook
 
 
 def single_page(notebook: dict[str, Any]) -> str:
