@@ -52,6 +52,7 @@ class Variant:
 VARIANTS = (
     Variant("the book's PyTorch edition", "torch", "torch", "torch"),
     Variant("Xavier in the prediction layers only", "torch", "torch", "xavier"),
+    Variant("PyTorch's default, the body stretched to Xavier's size", "torch", "stretched", "torch"),
     Variant("Xavier everywhere", "torch", "xavier", "xavier"),
     Variant("PyTorch's default everywhere", "mxnet", "torch", "torch"),
     Variant("Xavier everywhere", "mxnet", "xavier", "xavier"),
@@ -75,13 +76,17 @@ class Cached:
 
 def start_weights(variant, model, config):
     """Return the initial weights of a variant."""
-    drawn = {
-        init: initial_weights(model, dataclasses.replace(config, init=init)) for init in (variant.body, variant.heads)
-    }
+    drawn = {init: initial_weights(model, dataclasses.replace(config, init=init)) for init in ("torch", "xavier")}
+    drawn["stretched"] = {name: stretched(value, drawn["xavier"][name]) for name, value in drawn["torch"].items()}
     return {
         name: drawn[variant.heads if name.startswith(("cls", "bbox")) else variant.body][name]
-        for name in drawn[variant.body]
+        for name in drawn["torch"]
     }
+
+
+def stretched(value, other):
+    """Return a convolution's weight with the norm of another one, anything else as it is."""
+    return value * (np.linalg.norm(other) / np.linalg.norm(value)).astype(value.dtype) if value.ndim == 4 else value
 
 
 def update(backend, net, trainer, share):

@@ -1,5 +1,7 @@
 """How far two backends are apart, drawn: after every epoch of a training, and after every step of the ladder's.
 
+What else may set two trainings apart is drawn beside it: the weights that they start from.
+
 Differences are on a logarithmic axis that ends in a real zero: two numbers that are equal to the last bit are drawn
 there, on a line of their own, and are not left out.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import style
@@ -23,6 +26,13 @@ from ssd_common.plotting import CURVE_PANELS, LINE_STYLES, STYLE, write_figure
 DIFFERENCE_STYLES = (
     {"color": "#0072B2", "linestyle": "-", "marker": "o", "linewidth": 4, "markersize": 13},
     {"color": "black", "linestyle": "--", "marker": "D", "linewidth": 2, "markersize": 7, "markerfacecolor": "white"},
+)
+
+START_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+# Two backends that agree draw the same curve twice: the first is wide and pale, so that it shows around the second.
+START_LINES: tuple[dict[str, Any], ...] = (
+    {"linestyle": "-", "linewidth": 11, "alpha": 0.4},
+    {"linestyle": "--", "linewidth": 2.5, "marker": "s", "markersize": 7},
 )
 
 
@@ -93,6 +103,39 @@ def save_step_losses(
         upper.legend(handlelength=3.5)
         for axes in (upper, lower):
             _count(axes, "step", steps)
+        write_figure(figure, path)
+
+
+def save_curves_by_start(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    quantity: str,
+    baseline: float | None = None,
+) -> None:
+    """Write one quantity of several trainings: a colour for each kind of initial weights, a line for each backend.
+
+    Args:
+        path: of the PNG.
+        curves: for each kind of initial weights, for each of two backends, the quantity after every epoch.
+        quantity: in words, for the axis.
+        baseline: what a trivial prediction scores, a dotted line.
+
+    Raises:
+        InputError: there are not two backends.
+    """
+    longest = max((len(values) for of_start in curves.values() for values in of_start.values()), default=1)
+    with style.context(STYLE):
+        figure = Figure(figsize=(11, 6.5), layout="constrained")
+        axes = figure.subplots()
+        axes.set(ylabel=quantity)
+        _count(axes, "epoch", range(1, longest + 1))
+        for (start, of_start), color in zip(curves.items(), START_COLORS, strict=False):
+            for backend, line in zip(_pair(of_start), START_LINES, strict=True):
+                values = of_start[backend]
+                axes.plot(range(1, len(values) + 1), values, label=f"{start}, {backend}", color=color, **line)
+        if baseline is not None:
+            axes.axhline(baseline, color="black", linestyle=":", linewidth=2.5, label="trivial prediction")
+        axes.legend(handlelength=4)
         write_figure(figure, path)
 
 

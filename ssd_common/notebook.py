@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, Code, Image, Markdown, display
 
+from ssd_common import side_by_side
 from ssd_common.plotting import save_training_curves
 from ssd_common.runs import Row
 
@@ -28,6 +29,13 @@ SHOWN = (
     ("examples_per_second", "examples/s", ".1f"),
 )
 """Key of an epoch's row, its words in the printed line, and its format; what a row does not have is left out."""
+JUPYTER_STYLE = """
+div.side-by-side.highlight table :is(th, td) { max-width: none; text-align: left; vertical-align: top; }
+div.side-by-side.highlight table td { font-family: monospace; white-space: pre-wrap; }
+div.side-by-side.highlight table tr:is(.same, .differs) { background: none; }
+div.side-by-side.highlight table tr.differs { background: #8882; }
+"""
+"""What Jupyter's own style of tables would take from two sources side by side: alignment, spaces, grey rows."""
 
 
 def show_source(*objects: Any) -> None:
@@ -38,6 +46,28 @@ def show_source(*objects: Any) -> None:
         name = module.__name__.replace(".", "/") if module else "?"
         display(Markdown(f"`{name}.py`, lines {first}–{first + len(lines) - 1}"))
         display(Code("".join(lines), language="python"))
+
+
+def show_side_by_side(left: Any, right: Any) -> None:
+    """Show a function or class of PyTorch beside its twin of MXNet, without docstrings, what differs marked."""
+    code = [side_by_side.without_docstring(inspect.getsource(thing)) for thing in (left, right)]
+    modules = [inspect.getsource(inspect.getmodule(thing) or thing) for thing in (left, right)]
+    words = side_by_side.framework_words(modules[0]), side_by_side.framework_words(modules[1])
+    table = side_by_side.to_html(side_by_side.aligned_rows(code[0], code[1]), words=words)
+    display(HTML(f"<style>{side_by_side.STYLE}{JUPYTER_STYLE}</style>\n{table}"))
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> None:
+    """Show a table with a caption under it.
+
+    Args:
+        header: the name of each column.
+        rows: the cells of each row; the first one is a word, the others are aligned to the right.
+        caption: what is to be seen, in a sentence.
+    """
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    display(Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines)))
+    display(Markdown(f"*{caption}*"))
 
 
 def show_figure(save: Callable[..., None], *args: Any, caption: str, **kwargs: Any) -> None:

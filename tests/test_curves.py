@@ -200,3 +200,21 @@ def test_a_figure_is_the_same_bytes_whatever_the_callers_settings(tmp_path: Path
     for name in ("one.png", "steps one.png"):
         with Image.open(tmp_path / name) as picture:
             assert (picture.format, picture.size) == ("PNG", (1400, 1000))
+
+
+# --- save_curves_by_start
+
+
+def test_a_start_has_a_colour_and_a_backend_a_line(tmp_path: Path, figures: list[Figure]) -> None:
+    both = {"torch": [3.0, 2.0], "mxnet": [3.0, 2.1]}
+    curves.save_curves_by_start(tmp_path / "a.png", {"Xavier": both, "default": both}, "bbox MAE", baseline=1.0)
+    (axes,) = figures[0].axes
+    first, second, third, _, trivial = axes.lines
+    assert [line.get_label() for line in axes.lines][:3] == ["Xavier, torch", "Xavier, mxnet", "default, torch"]
+    assert first.get_color() == second.get_color() != third.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert first.get_linewidth() > 2 * second.get_linewidth(), "it shows around the other"
+    np.testing.assert_array_equal(second.get_xydata(), [[1, 3], [2, 2.1]])
+    np.testing.assert_array_equal(trivial.get_ydata(), [1, 1])
+    with pytest.raises(InputError, match="two backends"):
+        curves.save_curves_by_start(tmp_path / "b.png", {"Xavier": {"torch": [1.0]}}, "bbox MAE")

@@ -1,12 +1,14 @@
 """What the notebooks show of sources and of trainings, seen by a display that keeps it."""
 
+import re
+
 import pytest
 
 pytest.importorskip("IPython", reason="needs the extra: notebooks")
 
 from ssd_common import notebook
 from ssd_common.errors import InputError
-from ssd_common.notebook import LiveTraining, show_figure, show_source
+from ssd_common.notebook import LiveTraining, show_figure, show_side_by_side, show_source, show_table
 
 ROW = {"epoch": 1, "loss": 0.5, "class_error": 0.25, "bbox_mae": 0.125, "baseline_class_error": 0.5}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -121,6 +123,28 @@ def test_a_figure_has_its_caption_under_it_and_as_alternative_text(screen):
     show_figure(lambda path, data: path.write_bytes(data), PNG, caption="a stripe")
     image, caption = screen.shown
     assert (image.data, image.alt, caption.data) == (PNG, "a stripe", "*a stripe*")
+
+
+def test_a_table_has_its_rows_and_its_caption_under_it(screen):
+    show_table(["what", "number"], [["one", "1"], ["two", "2"]], caption="two numbers")
+    table, caption = screen.shown
+    assert table.data == "| what | number |\n| --- | ---: |\n| one | 1 |\n| two | 2 |"
+    assert caption.data == "*two numbers*"
+
+
+@pytest.mark.backend("torch", "mxnet")
+def test_twins_are_shown_without_docstrings_and_what_differs_is_marked(screen):
+    import ssd_mxnet.train
+    import ssd_torch.train
+
+    show_side_by_side(ssd_torch.train.make_trainer, ssd_mxnet.train.make_trainer)
+    (page,) = screen.shown
+    text = re.sub("<[^>]*>", "", page.data)
+    assert "def make_trainer(net, config):" in text
+    assert "Return the optimiser" not in text
+    marked = re.sub("<(?!/?mark)[^>]*>", "", page.data)
+    assert re.search("<mark>[^/]*gluon[^/]*</mark>", marked)
+    assert "<b>torch</b>" in page.data, "the framework's own word"
 
 
 @pytest.fixture
