@@ -23,6 +23,10 @@ BIN := $(VENV)/bin
 # Notebooks run in this environment's own Python, even where the user has a kernel of the same name.
 PYTEST := JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m pytest
 STAMP := $(VENV)/.installed
+# Notebooks run in a folder of their own, where a relative path would lead elsewhere.
+ifneq ($(TINYSSD_DATA),)
+export TINYSSD_DATA := $(abspath $(TINYSSD_DATA))
+endif
 LOG := $(VENV)/install.log
 DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed

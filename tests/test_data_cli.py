@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ssd_common.cli import main
 from ssd_common.config import ModelConfig, Preset, TrainConfig
+from ssd_common.data import load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
 from ssd_common.experiment import Settings, read_settings, write_settings
@@ -136,6 +137,14 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(tmp_path: Path, capsys)
         for word in words:
             assert word in error
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_fitted_anchors_are_written_with_the_classes_of_the_data(voc: str, tmp_path: Path) -> None:
+    out = tmp_path / "fitted.toml"
+    assert tinyssd("data", "anchors", f"{voc}:train", "--out", out) == 0
+    settings = read_settings(out)
+    assert settings.data == voc
+    assert settings.preset.model.class_names == load_dataset(voc, "train").class_names != ("banana",)
 
 
 def test_a_sheet_shows_the_pictures_with_their_boxes(voc: str, tmp_path: Path, capsys) -> None:

@@ -46,7 +46,9 @@ def anchors(
     pictures = load_dataset(data, "train", data_dir=data_dir, limit=limit)
     labels = [pictures[i][1] for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
     shapes = box_shapes(labels)
-    fitted = dataclasses.replace(chosen.model, anchors=fit_anchors(shapes, chosen.model))
+    fitted = dataclasses.replace(
+        chosen.model, class_names=pictures.class_names, anchors=fit_anchors(shapes, chosen.model)
+    )
     boxes = np.bincount(block_of(shapes, fitted), minlength=NUM_BLOCKS)
 
     lines = [f"{pictures.name}: {len(shapes)} boxes in {len(pictures)} pictures, each at the block that suits its size"]
