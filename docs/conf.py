@@ -30,6 +30,7 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # `make notebooks` runs them
+nb_render_markdown_format = "myst"  # tables, too
 nb_code_prompt_show = nb_code_prompt_hide = "Setting up"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # would be fetched from elsewhere
 

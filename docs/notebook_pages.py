@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 from base64 import b64decode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pages import KEYS, PageFolder, fenced, tabs, toctree
+from sphinx.errors import SphinxError
 
 ROOT = Path(__file__).parent.parent
 EXECUTED = ROOT / "build" / "notebooks"
@@ -17,6 +19,7 @@ READING_ORDER = ("ssd", "anchors_targets_nms", "exercises", "toyssd_pikachu", "s
 """A notebook that is not named here comes last."""
 
 Cell = dict[str, Any]
+Output = dict[str, Any]
 
 
 def write(docs: Path) -> None:
@@ -24,14 +27,25 @@ def write(docs: Path) -> None:
     sources = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
     pages = PageFolder(docs / "notebooks")
     names = sorted({re.sub(f"_({'|'.join(KEYS.values())})$", "", name) for name in sources}, key=_reading_order)
-    index = ["# Notebooks", toctree(names)]
-    pages.write("index.md", "\n\n".join(index))
+    rows = []
     for name in names:
         if name in sources:
-            pages.write(f"{name}.ipynb", single_page(read(name)))
+            notebooks, page = [read(name)], f"{name}.ipynb"
+            pages.write(page, single_page(notebooks[0]))
         else:
-            cells = {title: read(f"{name}_{key}")["cells"] for title, key in KEYS.items()}
-            pages.write(f"{name}.md", pair_page(cells, pages))
+            notebooks, page = [read(f"{name}_{key}") for key in KEYS.values()], f"{name}.md"
+            pages.write(page, pair_page([notebook["cells"] for notebook in notebooks], pages))
+        aim = text(notebooks[0]["cells"][0]["source"]).split("\n\n")[1]
+        rows.append(f"| [](./{page}) | {' '.join(aim.split())} |")
+    index = [
+        "# Notebooks",
+        "Their sources are in `notebooks/`. These were run by `make notebooks`, on small pictures and for few steps, "
+        "unless it was told to run them in full. Two that are the same but for the framework are one page, with tabs "
+        "where they differ.",
+        "| notebook | what it is for |\n|---|---|\n" + "\n".join(rows),
+        toctree(names),
+    ]
+    pages.write("index.md", "\n\n".join(index))
     pages.finish()
 
 
@@ -44,26 +58,43 @@ def read(name: str) -> dict[str, Any]:
     path = EXECUTED / f"{name}.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"cells": [{}]}
     if not any(cell.get("execution_count") for cell in notebook["cells"]):
-        raise FileNotFoundError(f"{path} is missing or was not executed: make notebooks")
+        raise SphinxError(f"{path} is missing or was not executed: make notebooks")
+    for cell in code_cells(notebook):
+        cell["outputs"] = merged(cell["outputs"])
     return notebook
+
+
+def code_cells(notebook: dict[str, Any]) -> list[Cell]:
+    """Return the cells of code."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def merged(outputs: Sequence[Output]) -> list[Output]:
+    """Return the outputs of a cell with what was printed in a row in one piece."""
+    whole: list[Output] = []
+    for output in outputs:
+        stream = output["output_type"] == "stream" and output["name"]
+        if stream and whole and whole[-1].get("name") == stream:
+            output = {**output, "text": text(whole.pop()["text"]) + text(output["text"])}
+        whole.append(output)
+    return whole
 
 
 def single_page(notebook: dict[str, Any]) -> str:
     """Return a notebook for `myst_nb`: links are the site's, its first code is folded, its outputs bring no style."""
     for cell in notebook["cells"]:
         cell["source"] = linked(text(cell["source"])) if cell["cell_type"] == "markdown" else cell["source"]
-        for output in cell.get("outputs", ()):
-            if "text/html" in output.get("data", {}):
-                output["data"]["text/html"] = without_style(text(output["data"]["text/html"]))
-    first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    first["metadata"] = {"tags": ["hide-input"]}
+    for output in (output for cell in code_cells(notebook) for output in cell["outputs"]):
+        if "text/html" in output.get("data", {}):
+            output["data"]["text/html"] = without_style(text(output["data"]["text/html"]))
+    code_cells(notebook)[0]["metadata"] = {"tags": ["hide-input"]}
     return json.dumps(notebook)
 
 
-def pair_page(cells: dict[str, list[Cell]], pages: PageFolder) -> str:
-    """Return the page of a pair of notebooks, whose cells are the same but for the framework."""
+def pair_page(cells: list[list[Cell]], pages: PageFolder) -> str:
+    """Return the page of a pair of notebooks, PyTorch's and MXNet's cells, the same but for the framework."""
     lines, folded = [], False
-    for pair in zip(*cells.values(), strict=True):
+    for pair in zip(*cells, strict=True):
         sources = [text(cell["source"]) for cell in pair]
         if pair[0]["cell_type"] == "markdown":
             lines += prose(*map(linked, sources))
@@ -97,7 +128,7 @@ def prose(*cells: str) -> list[str]:
     ]
 
 
-def output_text(output: Cell, pages: PageFolder) -> str:
+def output_text(output: Output, pages: PageFolder) -> str:
     """Return an output as Markdown; a picture becomes a file."""
     if output["output_type"] == "stream":
         return fenced(text(output["text"]), "{code-block} text")
@@ -143,4 +174,4 @@ def page_of(link: str) -> str:
         return f"../api/{match[1].replace('/', '.')}.md"
     if match := re.fullmatch(r"\.\./docs/(.+)", link):
         return f"../{match[1]}"
-    raise ValueError(f"a notebook links {link}, which has no page on the site")
+    raise SphinxError(f"a notebook links {link}, which has no page on the site")

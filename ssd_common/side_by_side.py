@@ -207,11 +207,11 @@ def _whole(line: str | None) -> tuple[Span, ...]:
 
 
 def _spans(words: Sequence[str], ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """Turn ranges of words into ranges of characters."""
+    """Turn ranges of words into ranges of characters, without those of white space alone."""
     ends = [0]
     for word in words:
         ends.append(ends[-1] + len(word))
-    return tuple((ends[i], ends[j]) for i, j in ranges if i < j)
+    return tuple((ends[i], ends[j]) for i, j in ranges if "".join(words[i:j]).strip())
 
 
 def _cells(lines: Sequence[tuple[str | None, Sequence[Span]]], words: Collection[str]) -> Iterator[str]:

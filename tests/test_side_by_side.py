@@ -59,6 +59,7 @@ def test_lines_with_the_same_words_share_a_row_and_the_words_that_differ_are_mar
     ]
     assert [row.same for row in rows] == [True, False, False, True, False]
     assert marked(rows[1].right, rows[1].right_spans) == ["with autograd.pause():"]
+    assert marked(rows[2].right, rows[2].right_spans) == ["clip"]  # its indentation differs, too: that is seen
     assert marked(rows[4].left, rows[4].left_spans) == ["torch", "dim"]
     assert marked(rows[4].right, rows[4].right_spans) == ["np", "axis"]
 
