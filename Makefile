@@ -4,6 +4,7 @@
 #   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
+#   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap and make ablation likewise
 
 SHELL := bash
@@ -17,6 +18,7 @@ EXTRAS := torch,mxnet,book,notebooks,dev
 PYTHON ?=
 DEMO_FLAGS ?= --data synthetic --pictures 32
 PYTEST_FLAGS ?=
+NOTEBOOKS ?= $(wildcard notebooks/*.py)
 BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin
@@ -30,12 +32,13 @@ endif
 LOG := $(VENV)/install.log
 DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
+EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
 .PHONY: help demo test test-slow notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
 
 demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on the spot
 	@$(BIN)/tinyssd compare $(DEMO_FLAGS)
@@ -48,15 +51,14 @@ test-slow: $(STAMP) ## run the tests marked slow
 
 notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
 	@mkdir -p build/notebooks
-	cp notebooks/*.ipynb build/notebooks
-	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) build/notebooks
-	touch build/notebooks/.executed
+	cp $(NOTEBOOKS:.py=.ipynb) build/notebooks
+	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
 
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
 
 # What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
-docs: $(DOCS_STAMP) build/notebooks/.executed $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
+docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
 	@# A page that was read with a warning is kept, and would bring none the next time.
 	$(DOCS_VENV)/bin/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/site || { rm -r build/doctrees; exit 1; }
 	echo "make: wrote build/site/index.html"
@@ -64,8 +66,8 @@ docs: $(DOCS_STAMP) build/notebooks/.executed $(REPORTS) ## build the site, buil
 docs-check: docs ## test the site in a browser (on Debian or Ubuntu, apt-get install chromium)
 	@$(DOCS_VENV)/bin/python -m pytest docs $(PYTEST_FLAGS)
 
-build/notebooks/.executed: $(wildcard notebooks/*.py)
-	@$(MAKE) notebooks PYTEST_FLAGS=
+build/notebooks/%.ipynb: notebooks/%.py
+	@$(MAKE) notebooks NOTEBOOKS=$< PYTEST_FLAGS=
 
 build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*

@@ -34,10 +34,12 @@ from pathlib import Path
 SETTING = os.environ.get("TINYSSD_NOTEBOOK", "quick")  # a teacher writes "full" here
 SOURCE = os.environ.get("TINYSSD_SOURCE")  # of the package, for a notebook outside its clone: "git+https://…"
 QUICK = {"quick": True, "full": False}[SETTING]
+clones = [folder for folder in Path.cwd().parents if (folder / "ssd_common").is_dir()]
 if not importlib.util.find_spec("ssd_common"):
-    clones = (folder.as_uri() for folder in Path.cwd().parents if (folder / "ssd_common").is_dir())
-    source = next(clones, SOURCE) or sys.exit("tinyssd is not installed: give SOURCE the address of its repository")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"tinyssd[EXTRA] @ {source}"], check=True)"""
+    assert clones or SOURCE, "tinyssd is not installed: give SOURCE the address of its repository"
+    source = clones[0].as_uri() if clones else SOURCE
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"tinyssd[EXTRA] @ {source}"], check=True)
+sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a notebook"""
 """The second cell of every notebook; which extra it installs is the notebook's."""
 
 
