@@ -122,8 +122,8 @@ for what, ours, theirs in zip(("anchors", "class logits", "offsets"), outputs["t
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3 * np.abs(ours).max())
 
 # %% [markdown]
-# Nearly the same, and not quite: in float32 the two add up in different orders. Is a difference in the sixth digit
-# rounding, or a mistake that happens to be small? One comparison cannot tell. That is why there is a ladder.
+# Nearly the same, and not quite: in float32 the two add up in different orders. Is so small a difference rounding, or a
+# mistake that happens to be small? One comparison cannot tell. That is why there is a ladder.
 
 # %% [markdown]
 # ## The ladder
@@ -403,7 +403,7 @@ show_figure(
     "bbox MAE",
     baseline=trainings["Xavier"]["torch"][-1]["baseline_bbox_mae"],
     caption="The offset error that the book prints, after every epoch. The curves of the two frameworks lie on each "
-    "other; those of the two starts do not.",
+    "other; those of the two starts do not. Dotted: no offsets at all, which so short a training need not beat.",
 )
 
 # %%
