@@ -10,6 +10,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
+.DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -30,8 +31,12 @@ ifneq ($(TINYSSD_DATA),)
 export TINYSSD_DATA := $(abspath $(TINYSSD_DATA))
 endif
 LOG := $(VENV)/install.log
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
+REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test test-slow notebooks sync-notebooks bench book-gap ablation lint clean distclean
+.PHONY: help demo test test-slow notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -53,6 +58,22 @@ notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_N
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
 
+# What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
+docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
+	@# A page that was read with a warning is kept, and would bring none the next time.
+	$(DOCS_VENV)/bin/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/site || { rm -r build/doctrees; exit 1; }
+	echo "make: wrote build/site/index.html"
+
+docs-check: docs ## test the site in a browser (on Debian or Ubuntu, apt-get install chromium)
+	@$(DOCS_VENV)/bin/python -m pytest docs $(PYTEST_FLAGS)
+
+build/notebooks/%.ipynb: notebooks/%.py
+	@$(MAKE) notebooks NOTEBOOKS=$< PYTEST_FLAGS=
+
+build/parity-%.json: | $(STAMP)
+	@rm -rf build/parity-$*
+	$(BIN)/tinyssd compare --check --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
+
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (two hours)
 	@mkdir -p build
 	# Each framework in a process of its own: with MXNet imported, PyTorch is slower.
@@ -72,11 +93,11 @@ lint: $(STAMP) ## check lint, format and types
 	$(BIN)/mypy ssd_common
 
 clean: ## remove caches and built files
-	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	@rm -rf build dist docs/{api,notebooks,reports,side_by_side} .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## remove the virtual environment as well
-	@rm -rf $(VENV)
+distclean: clean ## remove the virtual environments as well
+	@rm -rf $(VENV) $(DOCS_VENV)
 
 # MXNet runs on no Python later than 3.11, and the package on none before 3.10.
 IS_SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
@@ -119,4 +140,13 @@ $(STAMP): pyproject.toml constraints.txt
 	            "(a missing library? on Debian or Ubuntu, apt-get install libgomp1 libquadmath0)"
 	    fi
 	done
+	touch $@
+
+$(DOCS_STAMP): pyproject.toml docs/constraints.txt | $(STAMP)
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	    echo "make: the site needs Python 3.11: make distclean, then make docs PYTHON=/path/to/python3.11" >&2
+	    exit 1
+	fi
+	$(BIN)/python -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check -q -c docs/constraints.txt -e '.[docs]'
 	touch $@

@@ -23,6 +23,7 @@ STYLE = """
 .side-by-side table { border-collapse: collapse; min-width: 44rem; table-layout: fixed; width: 100%; }
 .side-by-side th, .side-by-side td { padding: 0 .5em; text-align: left; vertical-align: top; width: 50%; }
 .side-by-side td { font: .8em/1.5 monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
+.side-by-side td { padding-left: calc(.5em + 1ch * var(--hang)); text-indent: calc(-1ch * var(--hang)); }
 .side-by-side td + td { border-left: 1px solid #8886; }
 .side-by-side .differs { background: #8882; }
 .side-by-side mark { background: #f5a62355; border-radius: 2px; color: inherit; }
@@ -104,19 +105,29 @@ def parts(source: str) -> dict[str, str]:
     return {name: "".join(lines[start:end]) for (name, start), end in zip(starts.items(), ends, strict=True)}
 
 
-def without_docstring(source: str) -> str:
-    """Return the source of a part without the docstring of its first definition.
+def docstring(part: str) -> str:
+    """Return the docstring of a part's first definition, or of the module whose first part it is; "" without one."""
+    return ast.get_docstring(_documented(part)) or ""
+
+
+def without_docstring(part: str) -> str:
+    """Return a part without the docstring that `docstring` returns.
 
     Args:
-        source: as `parts` returns it.
+        part: as `parts` returns it.
     """
-    node = ast.parse(source).body[0]
-    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or ast.get_docstring(node) is None:
-        return source
-    lines = source.splitlines(keepends=True)
-    end = node.body[0].end_lineno or 0
-    del lines[node.body[0].lineno - 1 : end]
-    return "".join(lines)
+    node = _documented(part)
+    if ast.get_docstring(node) is None:
+        return part
+    lines = part.splitlines(keepends=True)
+    del lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
+    return "".join(lines).lstrip("\n")
+
+
+def _documented(part: str) -> ast.Module | ast.FunctionDef | ast.ClassDef:
+    module = ast.parse(part)
+    first = module.body[0] if module.body else module
+    return first if isinstance(first, ast.FunctionDef | ast.ClassDef) else module
 
 
 def to_html(
@@ -135,7 +146,7 @@ def to_html(
     right = _cells([(row.right, row.right_spans) for row in rows], words[1])
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = "".join(
-        f'<tr class="{"same" if row.same else "differs"}"><td>{x}</td><td>{y}</td></tr>\n'
+        f'<tr class="{"same" if row.same else "differs"}">{x}{y}</tr>\n'
         for row, x, y in zip(rows, left, right, strict=True)
     )
     table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
@@ -196,19 +207,23 @@ def _whole(line: str | None) -> tuple[Span, ...]:
 
 
 def _spans(words: Sequence[str], ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """Turn ranges of words into ranges of characters."""
+    """Turn ranges of words into ranges of characters, without those of white space alone."""
     ends = [0]
     for word in words:
         ends.append(ends[-1] + len(word))
-    return tuple((ends[i], ends[j]) for i, j in ranges if i < j)
+    return tuple((ends[i], ends[j]) for i, j in ranges if "".join(words[i:j]).strip())
 
 
 def _cells(lines: Sequence[tuple[str | None, Sequence[Span]]], words: Collection[str]) -> Iterator[str]:
-    """Yield each line as HTML: syntax in the classes of Pygments, spans in `<mark>`, the words in `<b>`."""
+    """Yield the cell of each line: syntax in the classes of Pygments, spans in `<mark>`, the words in `<b>`."""
     source = "\n".join(line for line, _ in lines if line is not None)
     tokens = _token_lines(source)
     for line, spans in lines:
-        yield "" if line is None else _cell(next(tokens), spans, words)
+        if line is None:
+            yield "<td></td>"
+        else:
+            hang = len(line) - len(line.lstrip()) + 4  # of what does not fit: indented more than the line
+            yield f'<td style="--hang: {hang}">{_cell(next(tokens), spans, words)}</td>'
 
 
 def _token_lines(source: str) -> Iterator[list[tuple[str, str]]]:

@@ -12,6 +12,7 @@ from ssd_common.side_by_side import (
     STYLE,
     Row,
     aligned_rows,
+    docstring,
     framework_words,
     parts,
     to_html,
@@ -58,6 +59,7 @@ def test_lines_with_the_same_words_share_a_row_and_the_words_that_differ_are_mar
     ]
     assert [row.same for row in rows] == [True, False, False, True, False]
     assert marked(rows[1].right, rows[1].right_spans) == ["with autograd.pause():"]
+    assert marked(rows[2].right, rows[2].right_spans) == ["clip"]  # its indentation differs, too: that is seen
     assert marked(rows[4].left, rows[4].left_spans) == ["torch", "dim"]
     assert marked(rows[4].right, rows[4].right_spans) == ["np", "axis"]
 
@@ -125,7 +127,10 @@ def test_a_part_has_the_comments_and_decorators_above_it_and_the_private_definit
 def test_without_its_docstring_a_part_is_the_same_code():
     part = parts(sources("boxes.py")[0])["box_iou"]
     assert without_docstring(part).startswith("def box_iou(boxes1, boxes2):\n    area1, (left1")
-    assert without_docstring("X = 1\n") == "X = 1\n"
+    assert docstring(part).startswith("Return the intersection over union of every pair of boxes.\n\nA box without")
+    assert without_docstring(PARTS) == PARTS.partition("\n\n")[2]
+    assert docstring(PARTS) == "A module."
+    assert (docstring("X = 1\n"), without_docstring("X = 1\n")) == ("", "X = 1\n")
 
 
 def test_framework_words_are_the_names_that_are_imported_from_a_framework():
@@ -138,7 +143,7 @@ def test_framework_words_are_the_names_that_are_imported_from_a_framework():
 def test_the_table_shows_the_text_of_both_files_and_nothing_else(name):
     left, right = sources(name)
     html = to_html(rows_of(name), words=(framework_words(left), framework_words(right)))
-    cells = [unescape(re.sub(r"<[^>]+>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", html)]
+    cells = [unescape(re.sub(r"<[^>]+>", "", cell)) for cell in re.findall(r"<td.*?>(.*?)</td>", html)]
     assert [cell for cell in cells[::2] if cell] == [line for line in left.splitlines() if line]
     assert [cell for cell in cells[1::2] if cell] == [line for line in right.splitlines() if line]
 

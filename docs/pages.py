@@ -1,0 +1,58 @@
+"""What the pages that a build makes have in common: their folder, and the Markdown of fences, lists and tabs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+KEYS = {"PyTorch": "torch", "MXNet": "mxnet"}
+"""Titles of the frameworks, and what stands in the address of a page: `?framework=mxnet`."""
+WITHOUT_CONTENTS = "---\nhtml_theme.sidebar_secondary.remove: true\n---"
+"""The first lines of a page that needs the width of the table of contents beside it."""
+
+
+class PageFolder:
+    """A folder that a build fills: files are written only where they have changed, others removed in the end.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._written = path, set[Path]()
+        path.mkdir(exist_ok=True)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one file; Sphinx reads again what is newer than its page."""
+        path = self.path / name
+        content = content.encode() if isinstance(content, str) else content
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
+        self._written.add(path)
+
+    def finish(self) -> None:
+        """Remove the files that an earlier build wrote and this one did not."""
+        for path in set(self.path.iterdir()) - self._written:
+            path.unlink()
+
+
+def fenced(text: str, kind: str = "", **options: object) -> str:
+    """Return text in a fence of Markdown that is longer than any in it; with a kind, a directive of its options."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    lines = [f":{name.replace('_', '-')}: {value}" for name, value in options.items()]
+    return "\n".join([fence + kind, *lines, text.rstrip("\n"), fence, ""])
+
+
+def toctree(names: list[str]) -> str:
+    """Return a list of pages, to be read in this order."""
+    return fenced("\n" + "\n".join(names), "{toctree}", maxdepth=1)
+
+
+def tabs(panels: dict[str, str]) -> str:
+    """Return a set of tabs: title and Markdown of each. Choosing a framework's tab chooses it everywhere."""
+    lines = ["::::::{tab-set}", ":sync-group: framework", ""]
+    for title, content in panels.items():
+        sync = [f":sync: {KEYS[title]}"] if title in KEYS else []
+        lines += [f":::::{{tab-item}} {title}", *sync, "", content, ":::::", ""]
+    return "\n".join([*lines, "::::::", ""])
