@@ -60,7 +60,9 @@ class Visitor:
         self.address, self.wrong = address, list[str]()
         self.page.on("console", lambda message: self._note(message.text, message.type in ("error", "warning")))
         self.page.on("pageerror", lambda error: self._note(str(error), True))
-        self.page.on("requestfailed", lambda request: self._note(f"{request.url}: {request.failure}", True))
+        # What is still being fetched when the visitor goes to the next page is aborted: nothing went wrong.
+        aborted = "net::ERR_ABORTED"
+        self.page.on("requestfailed", lambda request: self._note(request.url, request.failure != aborted))
         self.page.on("response", lambda response: self._note(f"{response.url}: missing", response.status >= 400))
         self.page.on("request", lambda request: self._note(request.url, not request.url.startswith((address, "data:"))))
 

@@ -207,11 +207,13 @@ def _whole(line: str | None) -> tuple[Span, ...]:
 
 
 def _spans(words: Sequence[str], ranges: Sequence[tuple[int, int]]) -> tuple[Span, ...]:
-    """Turn ranges of words into ranges of characters, without those of white space alone."""
-    ends = [0]
-    for word in words:
-        ends.append(ends[-1] + len(word))
-    return tuple((ends[i], ends[j]) for i, j in ranges if "".join(words[i:j]).strip())
+    """Turn ranges of words into ranges of characters, without the white space at their ends."""
+    spans = []
+    for i, j in ranges:
+        text, start = "".join(words[i:j]), len("".join(words[:i]))
+        first = start + len(text) - len(text.lstrip())
+        spans.append((first, first + len(text.strip())))
+    return tuple((start, end) for start, end in spans if start < end)
 
 
 def _cells(lines: Sequence[tuple[str | None, Sequence[Span]]], words: Collection[str]) -> Iterator[str]:
