@@ -130,6 +130,7 @@ def test_search_finds_a_function(visit):
     link = page.locator("#search-results a[href*='side_by_side/targets']").first
     link.wait_for()
     link.click()
+    page.wait_for_url("**/side_by_side/targets.html*")
     assert "def multibox_target" in page.inner_text("article")
 
 
