@@ -4,6 +4,7 @@
 #   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
+#   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap and make ablation likewise
 
@@ -18,6 +19,7 @@ EXTRAS := torch,mxnet,book,notebooks,dev
 PYTHON ?=
 DEMO_FLAGS ?= --data synthetic --pictures 32
 PYTEST_FLAGS ?=
+JOBS ?= 2
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
 BENCH_FLAGS ?=
 
@@ -45,7 +47,7 @@ demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on
 	@$(BIN)/tinyssd compare $(DEMO_FLAGS)
 
 test: $(STAMP) ## run every test that is not marked slow, and every notebook
-	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 $(PYTEST_FLAGS)
+	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@$(PYTEST) -m slow $(PYTEST_FLAGS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common import experiment
+from ssd_common import compare, experiment
 from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
@@ -48,7 +48,8 @@ def tinyssd(*arguments):
 def _few_validation_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.SPLITS, "val", 6)
-        patch.setattr(experiment, "PICTURES_SHOWN", 2)
+        for module in (compare, experiment):  # imported before, lest it keeps what is patched
+            patch.setattr(module, "PICTURES_SHOWN", 2)
         yield
 
 
