@@ -326,7 +326,7 @@ show_side_by_side(backends["torch"].train.set_learning_rate, backends["mxnet"].t
 # same for inference, from pictures to detections.
 
 # %%
-size, batch_size = (128, 4) if QUICK else (256, 32)
+size, batch_size = (128, 4) if QUICK else (256, 8)
 fast_model = dataclasses.replace(model, image_size=size)
 fast_data = SyntheticDataset(image_size=size, num_images=batch_size)
 images, labels = next(batches(fast_data, in_order(batch_size, batch_size), fast_model))
