@@ -58,7 +58,7 @@ notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_N
 	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
 
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
-	@$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
+	@$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 
 # What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
 docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)

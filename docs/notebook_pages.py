@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import KEYS, PageFolder, fenced, tabs, toctree
+from pages import KEYS, PageFolder, fenced, in_order, tabs, toctree
 from sphinx.errors import SphinxError
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ def write(docs: Path) -> None:
     """Write a page for each notebook or pair of notebooks, and the page that lists them."""
     sources = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
     pages = PageFolder(docs / "notebooks")
-    names = sorted({re.sub(f"_({'|'.join(KEYS.values())})$", "", name) for name in sources}, key=_reading_order)
+    names = in_order({re.sub(f"_({'|'.join(KEYS.values())})$", "", name) for name in sources}, READING_ORDER)
     rows = []
     for name in names:
         if name in sources:
@@ -47,10 +47,6 @@ def write(docs: Path) -> None:
     ]
     pages.write("index.md", "\n\n".join(index))
     pages.finish()
-
-
-def _reading_order(name: str) -> tuple[int, str]:
-    return READING_ORDER.index(name) if name in READING_ORDER else len(READING_ORDER), name
 
 
 def read(name: str) -> dict[str, Any]:

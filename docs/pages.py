@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 KEYS = {"PyTorch": "torch", "MXNet": "mxnet"}
@@ -42,6 +43,11 @@ def fenced(text: str, kind: str = "", **options: object) -> str:
         fence += "`"
     lines = [f":{name.replace('_', '-')}: {value}" for name, value in options.items()]
     return "\n".join([fence + kind, *lines, text.rstrip("\n"), fence, ""])
+
+
+def in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Return names in an order, and those that are not in it behind, by the alphabet."""
+    return sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name))
 
 
 def toctree(names: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, tabs, toctree
+from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, in_order, tabs, toctree
 
 from ssd_common.side_by_side import STYLE, aligned_rows, docstring, framework_words, parts, to_html, without_docstring
 
@@ -35,7 +35,7 @@ def write(docs: Path) -> None:
 
 def write_side_by_side(pages: PageFolder) -> None:
     """Write a page for each file of the two backends, and the page that lists them."""
-    names = sorted((path.stem for path in (ROOT / "ssd_torch").glob("[!_]*.py")), key=_reading_order)
+    names = in_order((path.stem for path in (ROOT / "ssd_torch").glob("[!_]*.py")), READING_ORDER)
     rows = [f"| [](./{name}.md) | {summary(ROOT / 'ssd_torch' / f'{name}.py')} |" for name in names]
     index = [
         "# Side by side",
@@ -52,10 +52,6 @@ def write_side_by_side(pages: PageFolder) -> None:
         pages.write(f"{name}.md", module_page(name))
     pages.write("aligned.css", STYLE)
     pages.finish()
-
-
-def _reading_order(name: str) -> tuple[int, str]:
-    return READING_ORDER.index(name) if name in READING_ORDER else len(READING_ORDER), name
 
 
 def words_of(path: Path) -> str:

@@ -239,13 +239,14 @@ def format_row(row: Row, epochs: int) -> str:
 
 
 def trivial_baselines(row: Row) -> dict[str, float]:
-    """Return what predicting background everywhere and zero offsets scores, by name of the quantity."""
-    return {
-        "class_error": row["baseline_class_error"],
-        "bbox_mae": row["baseline_bbox_mae"],
-        "val_class_error": row["val_baseline_class_error"],
-        "val_bbox_mae": row["val_baseline_bbox_mae"],
+    """Return what all background and zero offsets score, by name of each quantity whose baseline the row has."""
+    names = {
+        "class_error": "baseline_class_error",
+        "bbox_mae": "baseline_bbox_mae",
+        "val_class_error": "val_baseline_class_error",
+        "val_bbox_mae": "val_baseline_bbox_mae",
     }
+    return {quantity: row[name] for quantity, name in names.items() if name in row}
 
 
 def format_baselines(row: Row) -> str:

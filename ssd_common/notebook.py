@@ -13,13 +13,13 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, Code, Image, Markdown, display
 
 from ssd_common import side_by_side
+from ssd_common.experiment import trivial_baselines
 from ssd_common.plotting import save_training_curves
 from ssd_common.runs import Row
 
 T = TypeVar("T")
 
 SECONDS_BETWEEN_UPDATES = 0.5  # of a progress bar: each is a message to the browser
-BASELINES = {"class_error": "baseline_class_error", "bbox_mae": "baseline_bbox_mae"}
 SHOWN = (
     ("loss", "loss", ".4f"),
     ("class_error", "class error", ".2e"),
@@ -135,7 +135,7 @@ class LiveTraining:
             self._handles[what] = display(content, display_id=True)
 
     def _curves(self) -> Image:
-        baselines = {key: self.rows[-1][name] for key, name in BASELINES.items() if name in self.rows[-1]}
+        baselines = trivial_baselines(self.rows[-1])
         return Image(_png(save_training_curves, {self.name: self.rows}, baselines), alt=self._caption())
 
     def _caption(self) -> str:
