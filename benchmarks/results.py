@@ -1,0 +1,128 @@
+"""Write `docs/results.md`: what trained detectors reach, from the reports of `tinyssd eval --json`.
+
+Reports on one data set whose weights come from the same configuration but for its seed share a row: mean ± standard
+deviation.
+
+    for seed in 0 1 2; do for backend in torch mxnet; do
+        tinyssd train --preset improved --data pikachu --data-dir DIR --backend $backend --seed $seed \
+            --out runs/$backend-$seed
+        tinyssd eval --weights runs/$backend-$seed/weights/last.safetensors --backend $backend --data-dir DIR \
+            --json runs/$backend-$seed.json
+    done; done
+    python benchmarks/results.py runs/*.json
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ssd_common.atomic import write_atomically
+from ssd_common.errors import InputError
+from ssd_common.experiment import read_settings
+
+INTRODUCTION = """# What trained detectors reach
+
+Average precision, COCO's and Pascal VOC's, times 100, mean ± standard deviation over the seeds. The chapter's two
+errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones those
+of the epoch with the highest AP on the validation pictures. Written by `python benchmarks/results.py` from the reports
+of `tinyssd eval --json`, one for each training; its docstring has the commands.
+"""
+PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP", "voc07": "VOC07", "voc12": "VOC12"}
+ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}
+
+
+def main():
+    """Write the page and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
+    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    arguments = parser.parse_args()
+    try:
+        text = page([read(path) for path in arguments.reports])
+    except InputError as error:
+        parser.error(str(error))
+    write_atomically(arguments.out, text.encode())
+    print(text, file=sys.stdout)
+
+
+def read(path):
+    """Return a report as a dictionary, with the settings of its training as "settings".
+
+    Raises:
+        InputError: it is not a report of `tinyssd eval`, or its weights are not in their run folder.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        weights = Path(report["weights"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a report of tinyssd eval --json ({type(error).__name__}: {error})") from None
+    config = weights.absolute().parents[1] / "config.toml"
+    if not config.is_file():
+        raise InputError(
+            f"{path}: there is no {config}; run this where tinyssd eval ran, with the run folders in place"
+        )
+    return {**report, "settings": read_settings(config), "which": weights.stem}
+
+
+def page(reports):
+    """Return the page, in Markdown: a section for each data set that was evaluated on."""
+    sections = {}
+    for report in reports:
+        sections.setdefault(report["data"], {}).setdefault(_training(report), []).append(report)
+    return "\n".join([INTRODUCTION, *(_section(data, groups) for data, groups in sections.items())])
+
+
+def _training(report):
+    """Return what tells one row from another: how the weights were trained, without the seed, and the framework."""
+    settings = report["settings"]
+    train = dataclasses.replace(settings.preset.train, seed=0)
+    preset = dataclasses.replace(settings.preset, train=train)
+    return preset, settings.data, settings.limit, report["which"], report["backend"]
+
+
+def _section(data, groups):
+    """Return the tables of one data set."""
+    first = next(iter(groups.values()))[0]
+    lines = [f"## `{data}`", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
+    lines += _table(["training", "framework", "seeds", *PRECISIONS.values(), *ERRORS.values()])
+    for training, reports in groups.items():
+        values = [percent([report[name] for report in reports]) for name in PRECISIONS]
+        values += [percent([report[name] / report[f"baseline_{name}"] for report in reports]) for name in ERRORS]
+        lines.append(f"| {' | '.join([*_names(training), str(len(reports)), *values])} |")
+    names = [row["name"] for row in first["classes"]]
+    if len(names) > 1:
+        lines += ["", "AP50 and AP of each class:", ""]
+        lines += _table(["training", "framework", *names])
+        for training, reports in groups.items():
+            by_class = zip(*(report["classes"] for report in reports), strict=True)
+            cells = [" and ".join(percent([row[name] for row in rows]) for name in ("ap50", "ap")) for rows in by_class]
+            lines.append(f"| {' | '.join([*_names(training), *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names(training):
+    """Return what a row says of its training, and the framework."""
+    preset, source, limit, which, backend = training
+    some = f"the first {limit} of " if limit else ""
+    return f"`{preset.name}` on {some}`{source}`, {preset.train.epochs} epochs, {which}", backend
+
+
+def _table(headings):
+    """Return the first two lines of a table."""
+    return [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+
+
+def percent(shares):
+    """Return the mean of some shares in per cent, and their standard deviation where there is more than one."""
+    if any(share is None for share in shares):
+        return "–"
+    mean = f"{100 * np.mean(shares):.1f}"
+    return f"{mean} ± {100 * np.std(shares, ddof=1):.1f}" if len(shares) > 1 else mean
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The page of results: trainings that differ only in their seed share a row, and nothing else does."""
+
+import json
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from ssd_common.config import BOOK
+from ssd_common.experiment import Settings, change_training, write_settings
+from ssd_common.runs import RunFolder
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "results.py"
+CLASSES = ("cat", "dog")
+
+
+def run(folder, *arguments):
+    command = [sys.executable, SCRIPT, *map(str, arguments), "--out", "page.md"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def report(folder, seed, ap50, epochs=20):
+    """Write a run folder with nothing but its settings, and a report on it; return the report's path."""
+    name = f"run-{seed}-{epochs}"
+    preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES})
+    with closing(RunFolder(folder / name, Console(quiet=True), [])) as run_folder:
+        write_settings(run_folder, Settings("voc:animals", None, preset), "torch")
+    metrics = {"ap50": ap50, "ap75": 0.5, "ap": 0.25, "voc07": 0.5, "voc12": 0.5, "pictures": 7, "objects": 1234}
+    metrics |= {"class_error": 0.003, "baseline_class_error": 0.006, "bbox_mae": 0.001, "baseline_bbox_mae": 0.004}
+    metrics["classes"] = [{"name": "cat", "ap50": ap50, "ap": 0.125}, {"name": "dog", "ap50": None, "ap": None}]
+    metrics |= {"data": "voc:animals:test", "backend": "torch", "weights": f"{name}/weights/last.safetensors"}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(metrics))
+    return path
+
+
+def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
+    reports = [report(tmp_path, 0, 0.5), report(tmp_path, 1, 0.7), report(tmp_path, 0, 1.0, epochs=30)]
+    done = run(tmp_path, *reports)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.md").read_text()
+    assert done.stdout.strip() == page.strip()
+    assert "7 pictures, 1,234 objects" in page
+    rows = [line for line in page.splitlines() if line.startswith("| `book`")]
+    # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
+    cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
+    assert rows[0] == f"| `book` on `voc:animals`, 20 epochs, last | torch | 2 | 60.0 ± 14.1 | {cells}"
+    assert rows[1].startswith("| `book` on `voc:animals`, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
+    assert rows[2] == "| `book` on `voc:animals`, 20 epochs, last | torch | 60.0 ± 14.1 and 12.5 ± 0.0 | – and – |"
+
+
+def test_a_report_that_cannot_be_used_is_one_line(tmp_path):
+    (tmp_path / "other.json").write_text("[]")
+    gone = report(tmp_path, 3, 0.5)
+    (tmp_path / "run-3-20" / "config.toml").unlink()
+    for path, reason in ((tmp_path / "other.json", "not a report of tinyssd eval"), (gone, "there is no ")):
+        done = run(tmp_path, path)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(f"results.py: error: {path}: {reason}")
+    assert not (tmp_path / "page.md").exists()
