@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from ssd_common import backends
 from ssd_common.anchor_fit import box_shapes, fit_anchors
+from ssd_common.backends import BACKENDS
 from ssd_common.cli import main
 from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
 from ssd_common.data import load_dataset
@@ -246,11 +247,12 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(arguments, words, folde
     assert sorted(folder.rglob("*")) == before
 
 
-def run_main(arguments, cwd, *, packages=""):
+def run_main(arguments, cwd, *, packages="", **how):
     """Run a command line in a fresh interpreter in which the folder `packages` comes before what is installed."""
     command = [sys.executable, "-W", "ignore", "-c", "from ssd_common.cli import main; main()", *arguments.split()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+    options = {"capture_output": True, "text": True, "timeout": 120, "check": False, **how}
+    return subprocess.run(command, cwd=cwd, env=environment, **options)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +313,31 @@ def test_debug_shows_the_traceback_of_bad_input(tmp_path):
     assert "Traceback (most recent call last)" in done.stderr
     assert "InputError: unknown data set 'banana'" in done.stderr
     assert done.returncode == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on the address space is Linux's")
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.backend(name)) for name in BACKENDS])
+def test_too_little_memory_is_one_line(backend, tmp_path):
+    import resource
+
+    limit = 6_000_000_000  # the first convolution's output alone has 4.3 GB
+    done = run_main(
+        f"train --backend {backend} --limit 64 --batch-size 64 --image-size 1024 --epochs 1",
+        tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("tinyssd: out of memory; a smaller --batch-size")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch):
+    def fail(_):
+        raise RuntimeError("a shape does not fit")
+
+    monkeypatch.setattr(backends, "load_backend", fail)
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
+        main(["train", "--limit", "1"])
 
 
 # What needs no training.

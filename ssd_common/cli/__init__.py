@@ -16,6 +16,8 @@ from ssd_common.cli.tools import convert, info
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "larger than 2^31 elements")
+"""What PyTorch and MXNet say, each as a `RuntimeError`, in lower case; the last is MXNet's limit of one array."""
 DESCRIPTION = "One detector, written twice: the single shot multibox detector in PyTorch and in MXNet."
 
 
@@ -43,8 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
     command.command(data_command, name="data", help="List, check, show and convert data sets, or fit anchors to one.")
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
-    except (InputError, OSError) as error:
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None:
+            raise
         if debug:
             traceback.print_exc()
         else:
@@ -54,3 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _message(error: Exception) -> str | None:
+    """Return the line that tells a user what can be mended, or None if that is not known: a defect of the program."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
+        return "out of memory; a smaller --batch-size or --image-size, where the command has it, needs less"
+    return None
