@@ -260,9 +260,10 @@ def format_baselines(row: Row) -> str:
 
 
 def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]]) -> None:
-    """Draw the best detection and the true boxes in the first validation pictures, a row of pictures for each backend.
+    """Draw the first validation pictures with their true boxes and as many of the best detections, or else one.
 
-    Of two backends, a detection that the other does not have is marked (see `differing`).
+    There is a row of pictures for each backend. Of two backends, a detection that the other does not have is marked
+    (see `differing`).
 
     Args:
         path: of the PNG.
@@ -270,15 +271,16 @@ def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[De
         detections: of each picture, by backend.
     """
     count = min(PICTURES_SHOWN, len(val))
+    examples = [val[i] for i in range(count)]
+    best = [max(1, len(labels)) for _, labels in examples]
     marks = None
     if len(detections) == 2:
         pairs = [differing(*pair) for pair in zip(*(found[:count] for found in detections.values()), strict=True)]
-        marks = [pair[side][:1].tolist() for side in (0, 1) for pair in pairs]
-    examples = [val[i] for i in range(count)]
+        marks = [pair[side][:k].tolist() for side in (0, 1) for pair, k in zip(pairs, best, strict=True)]
     plotting.save_detection_grid(
         path,
         [image for _ in detections for image, _ in examples],
-        [found[:1] for of_backend in detections.values() for found in of_backend[:count]],
+        [found[:k] for of_backend in detections.values() for found, k in zip(of_backend, best, strict=False)],
         val.class_names,
         truths=[labels for _ in detections for _, labels in examples],
         titles=[name for name in detections for _ in examples],

@@ -161,7 +161,8 @@ def save_detection_grid(
                 axes.set_title(f"≠ {title}" if len(alone[index]) else title, fontsize=12)
         present = sorted({int(row[0]) for rows in (*both, *alone) for row in rows})
         handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]
-        names = [f"{class_names[class_id]} (score ≥ {threshold:g})" for class_id in present]
+        drawn = f" (score ≥ {threshold:g})" if threshold > 0 else ""
+        names = [f"{class_names[class_id]}{drawn}" for class_id in present]
         if truths is not None:
             handles.append((Line2D([], [], color="black"), Line2D([], [], color="white", dashes=(2, 2))))
             names.append("ground truth")
@@ -203,11 +204,14 @@ def save_training_curves(
                 words = f"trivial: {BASELINE_WORDS.get(key, key)}"
                 width = 2.5 if key == curves[0][0] else 1.2  # thin for validation, as the curves
                 axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
-            if axes.lines:
-                axes.set_ylim(0, 1.02 if "val_ap" in dict(curves) else 1.08 * axes.dataLim.ymax or 1)
-                axes.legend(handlelength=3.5)
-            else:
+            if not axes.lines:
                 axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+            elif "val_ap" in dict(curves):
+                axes.set_ylim(0, 1.02)
+                axes.legend(handlelength=3.5, loc="lower right")
+            else:
+                _set_top(axes, sorted(set(epochs)))
+                axes.legend(handlelength=3.5)
         write_figure(figure, path)
 
 
@@ -299,3 +303,14 @@ def _draw_curve(
     if hollow:
         line.update(markerfacecolor="white", linewidth=line["linewidth"] * 0.6)
     axes.plot([row["epoch"] for row in rows], values, label=label, markevery=math.ceil(len(rows) / 20), **line)
+
+
+def _set_top(axes: Axes, epochs: Sequence[float]) -> None:
+    """End the axis above all curves; where the first epoch would press the others flat, above those, and say so."""
+    lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines]
+    later, highest = max(np.nanmax(values[1:], initial=0.0) for values in lines), axes.dataLim.ymax
+    if len(epochs) > 1 and highest > 3 * later > 0:
+        axes.set_ylim(0, 1.25 * later)
+        axes.text(epochs[1], 1.24 * later, f"  ↑ {highest:.2g} at first", va="top")
+    else:
+        axes.set_ylim(0, 1.08 * highest or 1)

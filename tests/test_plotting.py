@@ -274,6 +274,8 @@ def test_the_legend_names_the_classes_that_are_shown_and_the_threshold(tmp_path:
     plotting.save_detection_grid(tmp_path / "grid.png", [grey()], [rows], names, truths=truths, threshold=0.3)
     legend = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert legend == ["fox (score ≥ 0.3)", "ground truth"]
+    plotting.save_detection_grid(tmp_path / "all.png", [grey()], [rows], names, threshold=0)
+    assert [text.get_text() for text in figures[1].legends[0].get_texts()] == ["cat", "fox"]
 
 
 @pytest.mark.parametrize(
@@ -430,6 +432,18 @@ def test_a_missing_or_infinite_value_is_a_gap(tmp_path: Path, figures: list[Figu
     rows = [epoch(1, loss=2.0), epoch(2, loss=None), epoch(3, loss=float("inf")), epoch(4, loss=1.0), {"epoch": 5.0}]
     plotting.save_training_curves(tmp_path / "results.png", {"torch": rows})
     np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_ydata(), [2, np.nan, np.nan, 1, np.nan])
+
+
+def test_a_first_epoch_far_above_the_others_does_not_press_them_flat(tmp_path: Path, figures: list[Figure]) -> None:
+    rows = [epoch(1, class_error=0.26), epoch(2, class_error=0.05), epoch(3, class_error=0.04)]
+    baselines = {"class_error": 0.06}
+    plotting.save_training_curves(tmp_path / "all.png", {"torch": rows}, baselines)
+    plotting.save_training_curves(tmp_path / "first.png", {"torch": rows[:1]}, baselines)
+    cut, whole = (figure.axes[1] for figure in figures)
+    assert cut.get_ylim() == pytest.approx((0, 0.075))
+    assert [text.get_text().strip() for text in cut.texts] == ["↑ 0.26 at first"]
+    assert whole.get_ylim()[1] > 0.26
+    assert not whole.texts
 
 
 @pytest.mark.parametrize("results", [{}, {"torch": []}, {"torch": [{"epoch": 1.0}]}])

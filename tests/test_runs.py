@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ssd_common import plotting
 from ssd_common.atomic import write_atomically
 from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.errors import InputError
-from ssd_common.experiment import EVALUATED, Settings, read_settings, train_run, write_settings
+from ssd_common.experiment import EVALUATED, Settings, read_settings, save_pictures, train_run, write_settings
 from ssd_common.runs import COLUMNS, RunFolder, check_output_folder, format_rows, new_folder, progress_bar, read_rows
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
 
@@ -300,3 +301,27 @@ def test_the_settings_of_a_run_come_back_whole(name, tmp_path):
     with closing(RunFolder(tmp_path, Console(quiet=True))) as run:
         write_settings(run, settings, "torch")
     assert read_settings(tmp_path / "config.toml") == settings
+
+
+# The pictures at the end.
+
+
+def test_a_picture_shows_as_many_of_the_best_detections_as_it_has_objects(monkeypatch, tmp_path):
+    shown = {}
+    monkeypatch.setattr(plotting, "save_detection_grid", lambda path, *given, **how: shown.update(how, given=given))
+    detections = np.array([[0, score, 0.1, 0.1, 0.2, 0.2] for score in (0.9, 0.8, 0.7, 0.6)])
+    counts = (3, 1, 0)
+    image = np.zeros((64, 64, 3), np.uint8)
+    val = Objects([(image, np.full((n, 5), 0.5, np.float32)) for n in counts])
+    save_pictures(tmp_path / "one.png", val, {"torch": [detections] * 3})
+    assert [found[:, 1].tolist() for found in shown["given"][1]] == [[0.9, 0.8, 0.7], [0.9], [0.9]]
+    assert shown["differs"] is None
+    save_pictures(tmp_path / "two.png", val, {"torch": [detections] * 3, "mxnet": [detections[:2]] * 3})
+    assert [len(found) for found in shown["given"][1]] == [3, 1, 1, 2, 1, 1]
+    assert shown["differs"] == [[False, False, True], [False], [False], [False, False], [False], [False]]
+
+
+class Objects(list):
+    """A data set of given examples."""
+
+    class_names = ("banana",)
