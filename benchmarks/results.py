@@ -15,6 +15,7 @@ deviation.
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def _training(report):
 def _section(data, groups):
     """Return the tables of one data set."""
     first = next(iter(groups.values()))[0]
-    lines = [f"## `{data}`", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
+    lines = [f"## `{short(data)}`", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
     lines += _table(["training", "framework", "seeds", *PRECISIONS.values(), *ERRORS.values()])
     for training, reports in groups.items():
         values = [percent([report[name] for report in reports]) for name in PRECISIONS]
@@ -108,12 +109,17 @@ def _names(training):
     """Return what a row says of its training, and the framework."""
     preset, source, limit, which, backend = training
     some = f"the first {limit} of " if limit else ""
-    return f"`{preset.name}` on {some}`{source}`, {preset.train.epochs} epochs, {which}", backend
+    return f"`{preset.name}` on {some}`{short(source)}`, {preset.train.epochs} epochs, {which}", backend
 
 
 def _table(headings):
     """Return the first two lines of a table."""
     return [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+
+
+def short(spec):
+    """Return a data set's specification without the folders above it: they are those of one machine."""
+    return re.sub(r"(?<=[:,])/[^:,]*/", "", spec)
 
 
 def percent(shares):

@@ -26,11 +26,11 @@ def report(folder, seed, ap50, epochs=20):
     name = f"run-{seed}-{epochs}"
     preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES})
     with closing(RunFolder(folder / name, Console(quiet=True), [])) as run_folder:
-        write_settings(run_folder, Settings("voc:animals", None, preset), "torch")
+        write_settings(run_folder, Settings("voc:/home/me/animals", None, preset), "torch")
     metrics = {"ap50": ap50, "ap75": 0.5, "ap": 0.25, "voc07": 0.5, "voc12": 0.5, "pictures": 7, "objects": 1234}
     metrics |= {"class_error": 0.003, "baseline_class_error": 0.006, "bbox_mae": 0.001, "baseline_bbox_mae": 0.004}
     metrics["classes"] = [{"name": "cat", "ap50": ap50, "ap": 0.125}, {"name": "dog", "ap50": None, "ap": None}]
-    metrics |= {"data": "voc:animals:test", "backend": "torch", "weights": f"{name}/weights/last.safetensors"}
+    metrics |= {"data": "voc:/home/me/animals:test", "backend": "torch", "weights": f"{name}/weights/last.safetensors"}
     path = folder / f"{name}.json"
     path.write_text(json.dumps(metrics))
     return path
@@ -42,7 +42,7 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
     assert done.stdout.strip() == page.strip()
-    assert "7 pictures, 1,234 objects" in page
+    assert "## `voc:animals:test`\n\n7 pictures, 1,234 objects" in page  # and not where that folder was
     rows = [line for line in page.splitlines() if line.startswith("| `book`")]
     # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
     cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
