@@ -170,5 +170,5 @@ def _draw_same_weights(
     for name, backend in backends.items():
         net = backend.weights.make_net(preset.model, subject.trained)
         detections[name] = backend.predict.predict(net, images, preset.model, preset.predict)
-    save_pictures(path / "same_weights.png", val, detections)
+    save_pictures(path / "same_weights.png", val, detections, mark_differences=True)
     return {"The best detection of each backend with the same trained weights": path / "same_weights.png"}

@@ -259,22 +259,24 @@ def format_baselines(row: Row) -> str:
     )
 
 
-def save_pictures(path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]]) -> None:
+def save_pictures(
+    path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]], mark_differences: bool = False
+) -> None:
     """Draw the first validation pictures with their true boxes and as many of the best detections, or else one.
 
-    There is a row of pictures for each backend. Of two backends, a detection that the other does not have is marked
-    (see `differing`).
+    There is a row of pictures for each backend.
 
     Args:
         path: of the PNG.
         val: the validation pictures.
         detections: of each picture, by backend.
+        mark_differences: of two backends, mark a detection that the other does not have (see `differing`).
     """
     count = min(PICTURES_SHOWN, len(val))
     examples = [val[i] for i in range(count)]
     best = [max(1, len(labels)) for _, labels in examples]
     marks = None
-    if len(detections) == 2:
+    if mark_differences:
         pairs = [differing(*pair) for pair in zip(*(found[:count] for found in detections.values()), strict=True)]
         marks = [pair[side][:k].tolist() for side in (0, 1) for pair, k in zip(pairs, best, strict=True)]
     plotting.save_detection_grid(

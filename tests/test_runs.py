@@ -316,7 +316,7 @@ def test_a_picture_shows_as_many_of_the_best_detections_as_it_has_objects(monkey
     save_pictures(tmp_path / "one.png", val, {"torch": [detections] * 3})
     assert [found[:, 1].tolist() for found in shown["given"][1]] == [[0.9, 0.8, 0.7], [0.9], [0.9]]
     assert shown["differs"] is None
-    save_pictures(tmp_path / "two.png", val, {"torch": [detections] * 3, "mxnet": [detections[:2]] * 3})
+    save_pictures(tmp_path / "two.png", val, {"torch": [detections] * 3, "mxnet": [detections[:2]] * 3}, True)
     assert [len(found) for found in shown["given"][1]] == [3, 1, 1, 2, 1, 1]
     assert shown["differs"] == [[False, False, True], [False], [False], [False, False], [False], [False]]
 
