@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ssd_common.atomic import write_atomically
+from ssd_common.config import PRESETS
 from ssd_common.errors import InputError
 from ssd_common.experiment import read_settings
 
@@ -109,7 +110,16 @@ def _names(training):
     """Return what a row says of its training, and the framework."""
     preset, source, limit, which, backend = training
     some = f"the first {limit} of " if limit else ""
-    return f"`{preset.name}` on {some}`{short(source)}`, {preset.train.epochs} epochs, {which}", backend
+    own = f", own {', '.join(changed)}" if (changed := changes(preset)) else ""
+    return f"`{preset.name}` on {some}`{short(source)}`{own}, {preset.train.epochs} epochs, {which}", backend
+
+
+def changes(preset):
+    """Return the names of the settings that are not those of the preset of that name, as fitted anchors are not."""
+    usual, ignored = PRESETS.get(preset.name), ("class_names", "epochs", "seed")
+    parts = [(getattr(preset, part), getattr(usual, part)) for part in ("model", "train", "predict") if usual]
+    fields = [(field.name, own, same) for own, same in parts for field in dataclasses.fields(own)]
+    return [name for name, own, same in fields if name not in ignored and getattr(own, name) != getattr(same, name)]
 
 
 def _table(headings):

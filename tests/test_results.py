@@ -21,10 +21,10 @@ def run(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def report(folder, seed, ap50, epochs=20):
+def report(folder, seed, ap50, epochs=20, **changes):
     """Write a run folder with nothing but its settings, and a report on it; return the report's path."""
     name = f"run-{seed}-{epochs}"
-    preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES})
+    preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES, **changes})
     with closing(RunFolder(folder / name, Console(quiet=True), [])) as run_folder:
         write_settings(run_folder, Settings("voc:/home/me/animals", None, preset), "torch")
     metrics = {"ap50": ap50, "ap75": 0.5, "ap": 0.25, "voc07": 0.5, "voc12": 0.5, "pictures": 7, "objects": 1234}
@@ -37,7 +37,7 @@ def report(folder, seed, ap50, epochs=20):
 
 
 def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
-    reports = [report(tmp_path, 0, 0.5), report(tmp_path, 1, 0.7), report(tmp_path, 0, 1.0, epochs=30)]
+    reports = [report(tmp_path, 0, 0.5), report(tmp_path, 1, 0.7), report(tmp_path, 0, 1.0, epochs=30, image_size=128)]
     done = run(tmp_path, *reports)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
@@ -47,7 +47,7 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
     cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
     assert rows[0] == f"| `book` on `voc:animals`, 20 epochs, last | torch | 2 | 60.0 ± 14.1 | {cells}"
-    assert rows[1].startswith("| `book` on `voc:animals`, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
+    assert rows[1].startswith("| `book` on `voc:animals`, own image_size, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
     assert rows[2] == "| `book` on `voc:animals`, 20 epochs, last | torch | 60.0 ± 14.1 and 12.5 ± 0.0 | – and – |"
 
 
