@@ -6,6 +6,7 @@ import sys
 import pytest
 
 SIZE = 64 * 1024 * 1024
+HUGE_PAGE = 2 * 1024 * 1024  # which the system may give where it has one free; else a page has 4 kB
 FAULTS = f"""
 import resource
 import numpy as np
@@ -29,7 +30,7 @@ print(*counts)
 def test_an_array_as_large_as_one_that_was_freed_touches_no_new_page():
     run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     given_back, kept = map(int, run.stdout.split())
-    assert given_back > 200
+    assert given_back >= SIZE // HUGE_PAGE - 1  # the array need not begin where a huge page does
     assert kept < 20
 
 
