@@ -18,7 +18,7 @@ VENV := .venv
 EXTRAS := torch,mxnet,book,notebooks,dev
 PYTHON ?=
 # Small pictures and the improved preset: a detector that finds most bananas, in the minutes the book's takes to begin.
-DEMO_FLAGS ?= --data synthetic --preset improved --image-size 128 --epochs 8 --limit 480 --pictures 32
+DEMO_FLAGS ?= --data synthetic --preset improved --image-size 128 --epochs 8 --limit 420 --pictures 32
 PYTEST_FLAGS ?=
 JOBS ?= 2
 NOTEBOOKS ?= $(wildcard notebooks/*.py)

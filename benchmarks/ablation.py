@@ -64,11 +64,14 @@ TEXT = """# What the chapter's exercises are worth
     {command}
 
 Every row but the last is the book's preset with one switch turned; {epochs} epochs at {image_size} × {image_size}
-pixels unless the row says otherwise, measured on the validation pictures at the end. Mean ± standard deviation over
-{seeds} seeds; average precision times 100, errors times 1000. The baseline of an error is what predicting nothing
-scores: it changes with the anchors, and so do the errors; average precision does not, and compares all rows. Minutes of
-training on {processor}, {cores} cores.
+pixels unless the row says otherwise, measured on the validation pictures at the end.
+{spread}
+Average precision times 100, errors times 1000. The baseline of an error is what predicting nothing scores: it changes
+with the anchors, and so do the errors; average precision does not, and compares all rows. Minutes of training on
+{processor}, cores: {cores}.
 """
+SPREAD = "Mean ± standard deviation over the seeds."
+ONE_SEED = "One seed: how far the two frameworks are apart in a row says how much is chance."
 
 
 def preset_of(row, data, image_size):
@@ -208,7 +211,7 @@ def page(results, arguments):
         command=shlex.join(["python", *sys.argv]),
         epochs=arguments.epochs,
         image_size=arguments.image_size,
-        seeds=arguments.seeds,
+        spread=SPREAD if arguments.seeds > 1 else ONE_SEED,
         **machine(),
     )
     return "\n".join([text, *(table(of_data, spec) + "\n" for spec, of_data in results.items())])
