@@ -206,12 +206,12 @@ def save_training_curves(
                 axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
             if not axes.lines:
                 axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
-            elif "val_ap" in dict(curves):
+                continue
+            if "val_ap" in dict(curves):
                 axes.set_ylim(0, 1.02)
-                axes.legend(handlelength=3.5, loc="lower right")
             else:
                 _set_top(axes, sorted(set(epochs)))
-                axes.legend(handlelength=3.5)
+            axes.legend(handlelength=3.5)
         write_figure(figure, path)
 
 
@@ -311,6 +311,6 @@ def _set_top(axes: Axes, epochs: Sequence[float]) -> None:
     later, highest = max(np.nanmax(values[1:], initial=0.0) for values in lines), axes.dataLim.ymax
     if len(epochs) > 1 and highest > 3 * later > 0:
         axes.set_ylim(0, 1.25 * later)
-        axes.text(epochs[1], 1.24 * later, f"  ↑ {highest:.2g} at first", va="top")
+        axes.text(epochs[1], 1.24 * later, f"  ↑ {highest:.2g}", va="top")
     else:
         axes.set_ylim(0, 1.08 * highest or 1)

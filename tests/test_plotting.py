@@ -441,7 +441,7 @@ def test_a_first_epoch_far_above_the_others_does_not_press_them_flat(tmp_path: P
     plotting.save_training_curves(tmp_path / "first.png", {"torch": rows[:1]}, baselines)
     cut, whole = (figure.axes[1] for figure in figures)
     assert cut.get_ylim() == pytest.approx((0, 0.075))
-    assert [text.get_text().strip() for text in cut.texts] == ["↑ 0.26 at first"]
+    assert [text.get_text().strip() for text in cut.texts] == ["↑ 0.26"]
     assert whole.get_ylim()[1] > 0.26
     assert not whole.texts
 
