@@ -15,7 +15,6 @@ deviation.
 import argparse
 import dataclasses
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -28,12 +27,13 @@ from ssd_common.experiment import read_settings
 
 INTRODUCTION = """# What trained detectors reach
 
-Average precision, COCO's and Pascal VOC's, times 100, mean ± standard deviation over the seeds. The chapter's two
-errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones those
-of the epoch with the highest AP on the validation pictures. Written by `python benchmarks/results.py` from the reports
-of `tinyssd eval --json`, one for each training; its docstring has the commands.
+Average precision, as COCO counts it, times 100, mean ± standard deviation over the seeds. The chapter's two errors are
+in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones those of the
+epoch with the highest AP on the validation pictures. [How the bananas came onto the photographs](data.md). This page
+was written by `python benchmarks/results.py` from the reports of `tinyssd eval --json`, one for each training; its
+docstring has the commands.
 """
-PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP", "voc07": "VOC07", "voc12": "VOC12"}
+PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
 ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}
 
 
@@ -89,7 +89,7 @@ def _training(report):
 def _section(data, groups):
     """Return the tables of one data set."""
     first = next(iter(groups.values()))[0]
-    lines = [f"## `{short(data)}`", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
+    lines = [f"## {short(data)}", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
     lines += _table(["training", "framework", "seeds", *PRECISIONS.values(), *ERRORS.values()])
     for training, reports in groups.items():
         values = [percent([report[name] for report in reports]) for name in PRECISIONS]
@@ -128,8 +128,13 @@ def _table(headings):
 
 
 def short(spec):
-    """Return a data set's specification without the folders above it: they are those of one machine."""
-    return re.sub(r"(?<=[:,])/[^:,]*/", "", spec)
+    """Return a data set's kind, folder and split: the folders above it are those of one machine."""
+    kind, _, rest = spec.partition(":")
+    if "/" not in rest:
+        return spec
+    paths, _, split = rest.partition(":")
+    folders = [Path(path).parent for path in paths.split(",")] if "," in paths else [Path(paths)]
+    return ":".join([kind, folders[-1].name, *([split] if split else [])])
 
 
 def percent(shares):

@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from ssd_common.config import BOOK
@@ -42,10 +43,10 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
     assert done.stdout.strip() == page.strip()
-    assert "## `voc:animals:test`\n\n7 pictures, 1,234 objects" in page  # and not where that folder was
+    assert "## voc:animals:test\n\n7 pictures, 1,234 objects" in page  # and not where that folder was
     rows = [line for line in page.splitlines() if line.startswith("| `book`")]
     # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
-    cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
+    cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
     assert rows[0] == f"| `book` on `voc:animals`, 20 epochs, last | torch | 2 | 60.0 ± 14.1 | {cells}"
     assert rows[1].startswith("| `book` on `voc:animals`, own image_size, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
     assert rows[2] == "| `book` on `voc:animals`, 20 epochs, last | torch | 60.0 ± 14.1 and 12.5 ± 0.0 | – and – |"
@@ -60,3 +61,19 @@ def test_a_report_that_cannot_be_used_is_one_line(tmp_path):
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith(f"results.py: error: {path}: {reason}")
     assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("pikachu:val", "pikachu:val"),
+        ("voc:/home/me/animals:test", "voc:animals:test"),
+        ("coco:/home/me/animals/images,/home/me/animals/labels.json", "coco:animals"),
+        ("rec:animals/val.rec", "rec:val.rec"),
+    ],
+)
+def test_a_data_set_is_named_without_the_folders_above_it(spec, name, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import results
+
+    assert results.short(spec) == name
