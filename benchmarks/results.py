@@ -15,13 +15,13 @@ deviation.
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from ssd_common.atomic import write_atomically
 from ssd_common.config import PRESETS
+from ssd_common.data.specs import coco_paths, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.experiment import read_settings
 
@@ -48,7 +48,7 @@ def main():
     except InputError as error:
         parser.error(str(error))
     write_atomically(arguments.out, text.encode())
-    print(text, file=sys.stdout)
+    print(text)
 
 
 def read(path):
@@ -129,12 +129,9 @@ def _table(headings):
 
 def short(spec):
     """Return a data set's kind, folder and split: the folders above it are those of one machine."""
-    kind, _, rest = spec.partition(":")
-    if "/" not in rest:
-        return spec
-    paths, _, split = rest.partition(":")
-    folders = [Path(path).parent for path in paths.split(",")] if "," in paths else [Path(paths)]
-    return ":".join([kind, folders[-1].name, *([split] if split else [])])
+    parsed = parse_spec(spec)
+    path = coco_paths(parsed.path)[1].parent if parsed.kind == "coco" else Path(parsed.path)
+    return parsed._replace(path=path.name or parsed.path).of_split(parsed.split)
 
 
 def percent(shares):
