@@ -45,17 +45,18 @@ np.set_printoptions(precision=3, suppress=True)
 # we take the book's configuration, turn **one** switch, train from the start with the same seed, and look at the same
 # validation pictures.
 #
-# The pictures are synthetic bananas, drawn on the spot. The quick setting keeps everything small enough for a minute:
-# small pictures, few of them, few steps. The full setting has the chapter's sizes and takes hours without a GPU. The
-# pictures are drawn twice as large as the network takes them, so that a larger input has something more to show.
+# The pictures are synthetic bananas, drawn on the spot, and the network sees them at 64 × 64 pixels, with objects that
+# are large enough for that. The quick setting keeps everything small enough for a minute: few pictures, few steps. The
+# full setting has as many pictures and epochs as the chapter, and takes about an hour without a GPU. The pictures are
+# drawn twice as large as the network takes them, so that a larger input has something more to show.
 
 # %%
 from ssd_common.config import BOOK
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.experiment import change_training
 
-size, pictures, epochs, batch_size = (64, 32, 5, 4) if QUICK else (256, 1000, 20, 32)
-sides = (0.35, 0.7) if QUICK else (0.12, 0.29)  # of the bananas: in pixels, they are about as large in both settings
+size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the picture
+pictures, epochs, batch_size = (32, 5, 4) if QUICK else (1000, 20, 32)
 data = SyntheticDataset("train", image_size=2 * size, size_range=sides, num_images=pictures)
 val = SyntheticDataset("val", image_size=2 * size, size_range=sides, num_images=32 if QUICK else 100)
 book = change_training(BOOK, {"image_size": size, "epochs": epochs, "batch_size": batch_size})
