@@ -124,7 +124,9 @@ def test_everything_wrong_in_a_yolo_folder_is_found(tmp_path: Path) -> None:
         "1 0.9 0.5 0.5 0.1",
         "1 0.5 0.5 0 0.1",
         "1 0.5 0.5 nan 0.1",
-        "1 0.1 0.1 0.2 0.1 0.2 0.2",
+        "1 0.1 0.1 0.2 0.1 0.2 0.2 0.3",
+        "1 0.1 0.1 0.2 0.1 x 0.2",
+        "1 0.1 0.1 0.2 0.1 0.1 0.1",
         "0 0.5 0.5 0.5 0.5",
     ]
     folder = write_yolo(tmp_path / "y", {"one": "\n".join(lines), "two": None})
@@ -139,8 +141,10 @@ def test_everything_wrong_in_a_yolo_folder_is_found(tmp_path: Path) -> None:
         (one, "line 6", "(0.65, 0.45, 1.15, 0.55)", "outside the picture"),
         (one, "line 7", "(0.5, 0.45, 0.5, 0.55)", "zero area"),
         (one, "line 8", "width nan", "not a finite number"),
-        (one, "line 9", "['0.1', '0.1', '0.2', '0.1', '0.2', '0.2']", "wrong number of values"),
-        (one, "line 10", "(0.25, 0.25, 0.75, 0.75)", "duplicate object"),
+        (one, "line 9", "['0.1', '0.1', '0.2', '0.1', '0.2', '0.2', '0.3']", "wrong number of values"),
+        (one, "line 10", "x 'x'", "not a number"),
+        (one, "line 11", "(0.1, 0.1, 0.2, 0.1)", "zero area"),
+        (one, "line 12", "(0.25, 0.25, 0.75, 0.75)", "duplicate object"),
         ("labels/train/three.txt", "", "", "missing picture"),
         ("images/train/two.png", "", "", "duplicate picture"),
     }

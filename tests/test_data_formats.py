@@ -104,6 +104,30 @@ def test_yolo_is_read(tmp_path: Path) -> None:
     assert labels_of(f"yolo:{folder}") == [[[0, 1, 2, 21, 17], [1, 0, 0, 40, 30]], []]
 
 
+def test_a_polygon_of_yolo_is_the_box_around_it(tmp_path: Path) -> None:
+    triangle, diamond = "0 0.025 0.5 0.525 0.1 0.3 0.6", "1 0.5 0 1 0.5 0.5 1 0 0.5"
+    folder = write_yolo(tmp_path / "y", {"one": f"{triangle}\n{diamond}\n"})
+    assert labels_of(f"yolo:{folder}") == [[[0, 1, 3, 21, 18], [1, 0, 0, 40, 30]]]
+
+
+def test_the_layout_of_roboflow_is_read_too(tmp_path: Path) -> None:
+    ours = write_yolo(tmp_path / "y", {"one": "0 0.5 0.5 1 1\n", "two": None})
+    theirs = tmp_path / "r"
+    for split in ("train", "valid", "test"):
+        for part in ("images", "labels"):
+            shutil.copytree(ours / part / "train", theirs / split / part)
+    (theirs / "valid" / "labels" / "one.txt").write_text("2 0.5 0.5 1 1\n")
+    (theirs / "test" / "labels" / "one.txt").write_text("4 0.5 0.5 1 1\n")
+    (theirs / "raw" / "images").mkdir(parents=True)
+    assert separate_splits(parse_spec(f"yolo:{theirs}")) == ("test", "train", "val")
+    assert load_dataset(f"yolo:{theirs}").class_names == tuple(f"class {i}" for i in range(5))
+    (theirs / "data.yaml").write_bytes((ours / "data.yaml").read_bytes())
+    assert labels_of(f"yolo:{theirs}") == [[[0, 0, 0, 40, 30]], []]
+    assert labels_of(f"yolo:{theirs}", "val") == [[[2, 0, 0, 40, 30]], []]
+    with pytest.raises(InputError, match=f"{theirs}: no split 'valid'; the splits are test, train, val"):
+        load_dataset(f"yolo:{theirs}:valid")
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -181,6 +181,12 @@ def read_rows(
 
 def read_box(values: Sequence[object], names: Sequence[str] = SIDES) -> Box:
     """Return four finite numbers; raise BadObjectError with the name of the first that is none."""
+    first, second, third, fourth = read_numbers(values, names)
+    return first, second, third, fourth
+
+
+def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
+    """Return finite numbers, as many as names; raise BadObjectError with the name of the first that is none."""
     if len(values) != len(names):
         raise BadObjectError(
             str(list(values))[:80], f"wrong number of values, {len(values)} where {' '.join(names)} are expected"
@@ -194,8 +200,7 @@ def read_box(values: Sequence[object], names: Sequence[str] = SIDES) -> Box:
             raise BadObjectError(f"{name} {str(value)[:40]!r}", "not a number") from None
         if not finite:
             raise BadObjectError(f"{name} {value}", "not a finite number")
-    xmin, ymin, xmax, ymax = (float(value) for value in values)  # type: ignore[arg-type]
-    return xmin, ymin, xmax, ymax
+    return [float(value) for value in values]  # type: ignore[arg-type]
 
 
 def annotate(

@@ -14,7 +14,7 @@ BUILT_IN = {
 }
 FORMATS = {
     "voc": ("DIR", "Pascal VOC: Annotations, JPEGImages, ImageSets/Main/SPLIT.txt"),
-    "yolo": ("DIR", "Ultralytics YOLO: images/SPLIT, labels/SPLIT, names in data.yaml"),
+    "yolo": ("DIR", "Ultralytics or Roboflow YOLO: images/SPLIT, labels/SPLIT, names in data.yaml"),
     "coco": ("IMAGES,FILE.json", "COCO: a folder of pictures and a file of their boxes, one split"),
     "rec": ("FILE.rec", "MXNet's detection RecordIO, one split; class names in classes.txt beside it"),
 }

@@ -1,7 +1,11 @@
 """YOLO as Ultralytics lays it out: `images/SPLIT/NAME.jpg`, `labels/SPLIT/NAME.txt`, `data.yaml` with the class names.
 
-A line of a label file is `class x y width height`, the box's centre and size as fractions of the picture. A picture
-without a label file has no objects. Without `data.yaml` the classes are called "class 0", "class 1", ….
+Roboflow's `SPLIT/images` and `SPLIT/labels` is read as well; its folder `valid` is the split `val`, as in its
+`data.yaml`.
+
+A line of a label file is `class x y width height`, the box's centre and size as fractions of the picture, or `class x1
+y1 x2 y2 x3 y3 …`, a polygon, of which the box is taken, as Ultralytics does for detection. A picture without a label
+file has no objects. Without `data.yaml` the classes are called "class 0", "class 1", ….
 
 Source of the format: https://docs.ultralytics.com/datasets/detect/
 """
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +28,7 @@ from ssd_common.data.annotations import (
     Problem,
     annotate,
     read_box,
+    read_numbers,
     read_rows,
 )
 from ssd_common.data.class_names import checked_class_names, clean_name, numbered_classes
@@ -38,12 +44,21 @@ def yolo_splits(folder: Path) -> tuple[str, ...]:
     Raises:
         InputError: there is no such folder, or it has no splits.
     """
-    images = folder / "images"
-    splits = tuple(sorted(path.name for path in images.iterdir() if path.is_dir())) if images.is_dir() else ()
+    splits = tuple(sorted(_split_folders(folder)))
     if not splits:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
         raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
     return splits
+
+
+def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Return where the pictures and the labels of each split are, in either layout."""
+    roboflow = {path.parent.name: (path.with_name("images"), path) for path in folder.glob("*/labels") if path.is_dir()}
+    roboflow = {name: (images, labels) for name, (images, labels) in roboflow.items() if images.is_dir()}
+    if "valid" in roboflow:
+        roboflow.setdefault("val", roboflow.pop("valid"))
+    own = {path.name: (path, folder / "labels" / path.name) for path in folder.glob("images/*") if path.is_dir()}
+    return roboflow | own
 
 
 def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
@@ -51,17 +66,18 @@ def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
 
     Args:
         folder: the data set.
-        split: a folder in `images` and `labels`.
+        split: one of `yolo_splits`.
         name: what to call the set.
 
     Raises:
         InputError: the folder is not a YOLO data set, or has no such split, or `data.yaml` names no classes.
     """
-    splits = yolo_splits(folder)
-    if split not in splits:
-        raise InputError(f"{folder}: no split '{split}' in images; the splits are {', '.join(splits)}")
-    class_names = read_names(folder / YAML) or numbered_classes(_count_classes(folder / "labels"))
-    images, labels = folder / "images" / split, folder / "labels" / split
+    splits, folders = yolo_splits(folder), _split_folders(folder)
+    if split not in folders:
+        raise InputError(f"{folder}: no split '{split}'; the splits are {', '.join(splits)}")
+    every_label = [labels for _, labels in folders.values()]
+    class_names = read_names(folder / YAML) or numbered_classes(_count_classes(every_label))
+    images, labels = folders[split]
     files = {path.relative_to(labels).with_suffix(""): path for path in sorted(labels.rglob("*.txt"))}
     files.pop(Path("classes"), None)  # the class names, which some tools lay beside the labels
     read = partial(_read_object, len(class_names))
@@ -75,7 +91,7 @@ def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
             problems.append(Problem(path.relative_to(folder).as_posix(), "", "", reason))
             continue
         file = files.pop(stem, None)
-        where = f"labels/{split}/{stem.as_posix()}.txt"
+        where = f"{(labels / stem).relative_to(folder).as_posix()}.txt"
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
         except (OSError, UnicodeDecodeError) as error:
@@ -90,7 +106,7 @@ def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
             path.relative_to(folder).as_posix(),
             "",
             "",
-            f"missing picture, there is no images/{split}/{stem.as_posix()}",
+            f"missing picture, there is no {(images / stem).relative_to(folder).as_posix()}",
         )
         for stem, path in files.items()
     )
@@ -119,10 +135,10 @@ def read_names(path: Path) -> tuple[str, ...] | None:
     return checked_class_names([clean_name(str(item)) for item in names], f"{path}: names")
 
 
-def _count_classes(folder: Path) -> int:
+def _count_classes(folders: Iterable[Path]) -> int:
     """One more than the highest class id in any label file of any split, 1 at least."""
     highest = 0
-    for path in folder.rglob("*.txt"):
+    for path in chain.from_iterable(folder.rglob("*.txt") for folder in folders):
         for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
             first = line.partition(" ")[0]
             highest = max(highest, int(first) if first.isdecimal() and len(first) < 5 else 0)
@@ -133,8 +149,16 @@ def _read_object(num_classes: int, words: list[str]) -> tuple[int, Box, bool]:
     class_id, *numbers = words
     if not class_id.isdecimal() or int(class_id) >= num_classes:
         raise BadObjectError(f"class {class_id}", f"unknown class, the classes are 0 to {num_classes - 1}")
+    if len(numbers) >= 6 and len(numbers) % 2 == 0:
+        return int(class_id), _box_of_polygon(numbers), False
     x, y, width, height = read_box(numbers, ("x", "y", "width", "height"))
     return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+
+
+def _box_of_polygon(numbers: list[str]) -> Box:
+    points = [read_numbers(numbers[i : i + 2], ("x", "y")) for i in range(0, len(numbers), 2)]
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
@@ -163,5 +187,7 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
         # The objects first: a picture without them would be one that has none.
         (labels / f"{picture.stem}.txt").write_text("".join(lines), encoding="utf-8")
         picture.copy_to(images)
-    content = {name: f"images/{name}" for name in yolo_splits(folder)} | {"names": dict(enumerate(class_names))}
+    folders = _split_folders(folder)
+    parts = {name: folders[name][0].relative_to(folder).as_posix() for name in sorted(folders)}
+    content = parts | {"names": dict(enumerate(class_names))}
     write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
