@@ -56,7 +56,7 @@ test-slow: $(STAMP) ## run the tests marked slow
 notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
 	@mkdir -p build/notebooks
 	cp $(NOTEBOOKS:.py=.ipynb) build/notebooks
-	$(PYTEST) --nbmake --nbmake-timeout=-1 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
+	$(PYTEST) --nbmake --nbmake-timeout=-1 -o faulthandler_timeout=0 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
 
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
@@ -77,7 +77,7 @@ build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*
 	$(BIN)/tinyssd compare --check --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
 
-bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (two hours)
+bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (hours)
 	@mkdir -p build
 	# Each framework in a process of its own: with MXNet imported, PyTorch is slower.
 	$(BIN)/tinyssd bench --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)

@@ -63,15 +63,16 @@ TEXT = """# What the chapter's exercises are worth
 
     {command}
 
-Every row but the last is the book's preset with one switch turned; {epochs} epochs at {image_size} × {image_size}
-pixels unless the row says otherwise, measured on the validation pictures at the end.
+The first row is the book's preset, the last our `improved`; each other is the book's with one exercise answered.
+{epochs} epochs at {image_size} × {image_size} pixels unless the row says otherwise, measured on the validation pictures
+at the end.
 {spread}
 Average precision times 100, errors times 1000. The baseline of an error is what predicting nothing scores: it changes
 with the anchors, and so do the errors; average precision does not, and compares all rows. Minutes of training on
 {processor}, cores: {cores}.
 """
 SPREAD = "Mean ± standard deviation over the seeds."
-ONE_SEED = "One seed: how far the two frameworks are apart in a row says how much is chance."
+ONE_SEED = "One seed. Both frameworks begin with the same weights: what they differ by in a row is part of the chance."
 
 
 def preset_of(row, data, image_size):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from ssd_common.bench_cases import GOALS
 INTRODUCTION = """\
 # This code against the book's own
 
-`make bench` times both in turn, in one process for each framework, on the same inputs, with the same weights, after it
-has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
+`make bench` times both in turn, in one process for each report below, on the same inputs, with the same weights, after
+it has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
 is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
-chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`). The goals were set for two cores with AVX-512 and AMX.
+chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`). A share below zero is noise. The goals were set for two
+cores with AVX-512 and AMX.
 
 This page was written by `python benchmarks/benchmark_page.py` from the reports of
 """
@@ -54,7 +56,7 @@ def page(reports: list[dict[str, Any]]) -> str:
         "",
         "## Beside the cases",
         "",
-        *(f"- {line}" for report in reports for line in report["extras"].get("lines", [])),
+        *(f"- {line}" for line in dict.fromkeys(chain(*(report["extras"].get("lines", []) for report in reports)))),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

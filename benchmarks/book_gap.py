@@ -32,8 +32,8 @@ COLUMNS = {
     "bbox_mae": "bbox MAE",
     "val_class_error": "val. class error",
     "val_bbox_mae": "val. bbox MAE",
-    "other_val_class_error": "the same, other variance",
-    "other_val_bbox_mae": "the same, other variance",
+    "other_val_class_error": "val. class error, other variance",
+    "other_val_bbox_mae": "val. bbox MAE, other variance",
 }
 """What the table shows, times 1000: the last epoch in training, and the validation pictures with either variance."""
 

@@ -27,11 +27,11 @@ from ssd_common.experiment import read_settings
 
 INTRODUCTION = """# What trained detectors reach
 
-Average precision, as COCO counts it, times 100, mean ± standard deviation over the seeds. The chapter's two errors are
-in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones those of the
-epoch with the highest AP on the validation pictures. [How the bananas came onto the photographs](data.md). This page
-was written by `python benchmarks/results.py` from the reports of `tinyssd eval --json`, one for each training; its
-docstring has the commands.
+Average precision, as COCO counts it, times 100; where there are several seeds, mean ± standard deviation. The chapter's
+two errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones
+those of the epoch with the highest AP on the validation pictures. [How the bananas came onto the
+photographs](data.md). This page was written by `python benchmarks/results.py` from the reports of `tinyssd eval
+--json`, one for each training; its docstring has the commands.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
 ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}

@@ -347,8 +347,8 @@ assert (spread > 0.5).all()
 assert (spread < 2).all()
 
 # %% [markdown]
-# A small object is worse off. One of 8 % of the picture overlaps no anchor of this grid by more than 0.14: it has the
-# single anchor that it claims.
+# A small object is worse off. One that is 8 % of the picture wide and 7 % high overlaps no anchor of this grid by more
+# than 0.14: it has the single anchor that it claims.
 
 # %%
 small = np.array([[[0, 0.3, 0.3, 0.38, 0.37]]])

@@ -124,7 +124,8 @@ show_results("the book", "another seed")
 # %% [markdown]
 # Read this table before any other. The two rows differ by **chance alone**, and an improvement that is smaller than
 # their difference has not shown anything. One short training with one seed proves little; `make ablation` trains every
-# switch for the chapter's 20 epochs, with several seeds and in both frameworks, and writes `docs/ablation.md`.
+# switch for the chapter's 20 epochs at 256 × 256 pixels, with several seeds and in both frameworks. `docs/ablation.md`
+# shows what a shorter run of it printed.
 #
 # *AP50* and *AP* are average precision, the subject of the last exercise: higher is better, 1 is perfect. The
 # *baseline* of an error is what a network would score that predicts nothing, background and zero offsets everywhere. It
@@ -268,8 +269,9 @@ for gamma in (0, 2):
 
 # %% [markdown]
 # The factor α is the same for every class here, as in the Straight Dope's chapter, where it is 0.25. All that it does
-# is to make the class loss smaller: an anchor of which the network knows nothing, $p = 0.5$, counts for a sixteenth of
-# what it does in cross entropy. A fair trial of the focal loss would tune the learning rate with it.
+# is to make the class loss smaller, here to a quarter. With the other quarter, $(1-p)^2$, an anchor of which the
+# network knows nothing, $p = 0.5$, counts for a sixteenth of what it does in cross entropy. A fair trial of the focal
+# loss would tune the learning rate with it.
 
 # %%
 from ssd_common.config import LossConfig
@@ -283,9 +285,9 @@ show_results("the book", "focal loss, γ = 2")
 # %% [markdown]
 # ## Exercise 2.1: a larger input for small objects
 #
-# If an object is small, there may be no anchor that fits it, and what no anchor fits cannot be found. Making the
-# picture larger makes the feature maps larger, and puts more anchors closer together. The network is made of
-# convolutions, so it needs no other weights for that.
+# If an object is small, there may be no anchor that fits it. It then trains only the one anchor that it claims, and is
+# hard to find. Making the picture larger makes the feature maps larger, and puts more anchors closer together. The
+# network is made of convolutions, so it needs no other weights for that.
 
 # %%
 import dataclasses
@@ -299,7 +301,8 @@ assert outputs[0].shape == (1, large.num_anchors, 4)
 
 # %% [markdown]
 # Is that enough? Let us draw bananas of 5 to 8 percent of the picture, and ask for each how well the best of all the
-# anchors overlaps it. The chapter gives an object to the anchors that overlap it by an IoU of 0.5 or more.
+# anchors overlaps it. The chapter gives an object to the anchors that overlap it by an IoU of 0.5 or more, and to the
+# one that it claims.
 
 # %%
 from ssd_common.anchor_fit import best_overlaps, box_shapes, fit_anchors
@@ -456,10 +459,11 @@ assert results["the book"]["baseline_class_error"] < 0.01
 #
 # ## Beyond the exercises
 #
-# The chapter leaves out what every detector since has used: an optimiser with momentum whose learning rate rises and
-# falls, pictures that are changed at random (`AUGMENTATIONS`; `jitter` mirrors, shifts, brightens and adds noise), and
-# all of it together. The preset `improved` combines hard negatives, smooth L1, momentum, one cycle of the learning
-# rate, and augmentation; its own anchors are for smaller objects, so it gets the fitted ones here.
+# The chapter leaves out what most detectors use: an optimiser with momentum whose learning rate rises and falls,
+# pictures that are changed at random (`AUGMENTATIONS`; `jitter` mirrors, shifts, brightens and adds noise), and all of
+# it together. The preset `improved` combines hard negatives, smooth L1, momentum, one cycle of the learning rate with a
+# higher peak, augmentation, and PyTorch's initial weights; its own anchors are for smaller objects, so it gets the
+# fitted ones here.
 
 # %%
 from ssd_common.augment_config import AUGMENTATIONS
@@ -501,10 +505,10 @@ show_figure(save_precision_recall, [curves[name] for name in shown], shown, capt
 
 # %% [markdown]
 # Resist the wish to crown a winner. A quick training is stopped long before it is done, and what helps in the first
-# minute need not help in the end: augmentation, for one, is meant for trainings long enough to learn the pictures by
-# heart. And each row changes one thing where a practitioner would tune three. What the table does show is how such a
-# question is asked: one switch at a time, the chance between two seeds beside it, a metric that does not move with the
-# anchors, and the price in seconds. For the answers to trust, let `make ablation` run for a few days.
+# minute need not help in the end: augmentation, for one, is meant for trainings so long that the network would learn
+# its pictures by heart. And each row changes one thing where a practitioner would tune three. What the table does show
+# is how such a question is asked: one switch at a time, the chance between two seeds beside it, a metric that does not
+# move with the anchors, and the price in seconds. For the answers to trust, let `make ablation` run for a few days.
 #
 # ## Questions
 #
@@ -527,7 +531,7 @@ show_figure(save_precision_recall, [curves[name] for name in shown], shown, capt
 #   torchvision's SSD, and finite differences.
 # - `ssd_common/anchor_fit.py`, `ssd_common/schedule.py`, `ssd_common/data/augmentation.py`,
 #   `ssd_common/average_precision.py`.
-# - `benchmarks/ablation.py` and `docs/ablation.md`: the long runs. `docs/book_gap.md`: what initial weights alone can
-#   do.
+# - `benchmarks/ablation.py` and `docs/ablation.md`: the same for every switch, in both frameworks. `docs/book_gap.md`:
+#   what initial weights alone can do.
 # - The notebook `ssd_mxnet` builds the detector, `anchors_targets_nms` explains anchors and overlaps,
 #   `toyssd_pikachu_mxnet` uses focal and smooth L1 loss as an older chapter did.

@@ -73,7 +73,8 @@ show_side_by_side(backends["torch"].train.train_step, backends["mxnet"].train.tr
 #
 # - PyTorch must be told that this is training (`net.train()`) and that the gradients of the last step are to be thrown
 #   away (`zero_grad`). MXNet overwrites gradients, and what happens under `autograd.record()` is training.
-# - PyTorch can do the network's part in bfloat16; MXNet 1.9.1 cannot, on a CPU, and says so.
+# - PyTorch can do the network's part in bfloat16. MXNet 1.9.1 leaves such operators as ours in float32, so
+#   `check_precision` refuses.
 # - MXNet records only what is inside the `with` block, so the loss is in it. PyTorch records everything unless told
 #   otherwise.
 # - Gluon's `trainer.step(n)` divides the gradient by `n`. Our loss is a mean already, hence the 1.
@@ -88,8 +89,8 @@ for file in sorted((root / "ssd_torch").glob("[a-z]*.py")):
     print(f"{file.name:13} {len(rows):4} lines, {sum(row.same for row in rows) / len(rows):4.0%} the same")
 
 # %% [markdown]
-# The loop, the losses and the predictions are nearly one text. The sorting and matching of boxes and the handling of
-# weights are where each framework has its own ways.
+# The loop, the losses and the predictions are nearly one text. The anchors, the sorting and matching of boxes, and the
+# handling of weights are where each framework has its own ways.
 
 # %% [markdown]
 # ## The same weights, the same batch
@@ -130,9 +131,9 @@ for what, ours, theirs in zip(("anchors", "class logits", "offsets"), outputs["t
 # %% [markdown]
 # ## The ladder
 #
-# Each rung compares one thing and stands on those below it, from the anchors to a training that changes the framework
-# half way. Where the first rung fails, there the two part. Everything is done in **float64**: there rounding is in the
-# fifteenth digit, so a mistake has nowhere to hide.
+# Each rung compares one thing, and most stand on some of those below, from the anchors to a training that changes the
+# framework half way. Where the first rung fails, there the two part. Everything is done in **float64**: there rounding
+# is in the fifteenth digit, so a mistake has nowhere to hide.
 #
 # The last rung wants trained weights; a few steps will do here.
 
@@ -436,10 +437,11 @@ for start, init in starts.items():
 assert loudness["Xavier"] > 1.5 * loudness["PyTorch's default"]
 
 # %% [markdown]
-# That is over after some epochs: with nothing but the prediction layers from Xavier, 20 epochs end where the default
-# ends (docs/book_gap.md). The second difference lasts: Xavier's weights in the *body* are larger, too, by up to √3. How
-# can that matter, if batch normalisation behind every layer takes the size away again? Stretch the weights of the body,
-# and see what one step does. (In float64, in both frameworks.)
+# That is over after some epochs: with nothing but the prediction layers from Xavier, the offset error ends where the
+# default's ends after 20 epochs, and the class error even lower (docs/book_gap.md). The second difference lasts:
+# Xavier's weights in the *body* are larger, too, by up to √3. How can that matter, if batch normalisation behind every
+# layer takes the size away again? Stretch the weights of the body, and see what one step does. (In float64, in both
+# frameworks.)
 
 # %%
 default = initial_weights(model, dataclasses.replace(config, init="torch"), "float64")
@@ -500,8 +502,8 @@ for name, backend in backends.items():
 # ## Where to look
 #
 # - `ssd_torch/` and `ssd_mxnet/`, file beside file; `tests/test_mirror.py` holds them to each other.
-# - `ssd_common/parity.py`: the ladder, its tolerances, and why each is what it is. `tinyssd compare --check` climbs it
-#   and writes a report.
+# - `ssd_common/parity.py`: the ladder, its tolerances, and what was measured for each. `tinyssd compare --check` climbs
+#   it and writes a report.
 # - README.md, "Known divergences", and `tests/test_known_differences.py`, which shows each of them.
 # - docs/benchmarks.md for speed, docs/book_gap.md and `benchmarks/book_gap.py` for the gap.
 # - `notebooks/anchors_targets_nms.py`: what rungs 1 to 6 are about.

@@ -154,8 +154,9 @@ assert both.shape == (2, 20 * 20 * 55 + 10 * 10 * 33) == (2, 25300)
 # %% [markdown]
 # ### Downsampling block
 #
-# To get from a fine map to a coarse one we halve height and width. The block is one of VGG's: a 3 × 3 convolution,
-# batch normalisation and ReLU, all of it twice, then 2 × 2 max pooling, which keeps the largest of four neighbours.
+# To get from a fine map to a coarse one we halve height and width. The block follows VGG's: a 3 × 3 convolution, batch
+# normalisation (which VGG did not have yet) and ReLU, all of it twice, then 2 × 2 max pooling, which keeps the largest
+# of four neighbours.
 #
 # Halving has a second effect, and it is the one that we are after: a unit of the output looks at a larger piece of the
 # input. It sees 2 × 2 units through the pooling, 4 × 4 through the second convolution and 6 × 6 through the first. This
@@ -286,9 +287,10 @@ assert bbox_preds.shape == (32, 5444 * 4) == (32, 21776)
 #
 # ### Reading the data set and initialising the model
 #
-# The chapter's sizes, 1000 pictures of 256 × 256 pixels and 20 epochs, take an hour or more without a GPU. The quick
-# setting keeps the network as it is and makes the task smaller: there are 400 pictures with larger bananas, and the
-# network sees them at 64 × 64 pixels, so that its maps have 8 × 8, 4 × 4, 2 × 2, 1 × 1 and 1 × 1 units.
+# The chapter's sizes, 1000 pictures of 256 × 256 pixels and 20 epochs, take between twenty minutes and an hour without
+# a GPU. The quick setting keeps the network as it is and makes the task smaller: there are 400 pictures with larger
+# bananas, and the network sees them at 64 × 64 pixels, so that its maps have 8 × 8, 4 × 4, 2 × 2, 1 × 1 and 1 × 1
+# units.
 #
 # In both settings we choose the anchors anew, because they have to suit the objects. The side of an anchor should be
 # about that of the objects, and a few units of its map, or else an object falls between two anchors and fits neither.
@@ -348,9 +350,10 @@ assert Y.shape == (config.batch_size, 1, 5)
 # Now the network, for a single class. Its first weights are drawn by numpy from a seed, so that this notebook and its
 # twin begin with the same numbers. The trainer does stochastic gradient descent with weight decay, as in the book.
 #
-# Three settings are not the book's. They answer exercises of the chapter, and make the training shorter: the gradients
-# have momentum, the learning rate rises and falls again, and the loss counts only some of the background. Why this last
-# one matters we shall see in a moment.
+# The settings are those of our preset `improved`, not the book's. Most of them answer exercises of the chapter, and
+# they make the training shorter: the gradients have momentum, the learning rate rises and falls again, batches are
+# smaller, the initial weights are PyTorch's instead of Xavier's, and the loss is another one, with smooth L1 and only
+# some of the background. Why this last point matters we shall see in a moment.
 
 # %%
 from ssd_common.weights import initial_weights
@@ -417,8 +420,9 @@ np.testing.assert_allclose(boxes, np.repeat(truth, len(boxes), axis=0), atol=1e-
 # There are two questions about each anchor, so there are two losses, and they are added up.
 #
 # - **Class**: the cross entropy $-\log p$, where $p$ is the probability that the network gives to the right class.
-# - **Offsets**: the size of the errors, the L1 loss. Squares would let a few far-off boxes drown the rest. Smooth L1 is
-#   the same but for small errors, where it is a parabola. The mask leaves out the background, which has no box.
+# - **Offsets**: the size of the errors, the L1 loss. Squares would let a few far-off boxes drown the rest. Smooth L1,
+#   which we use, is the same but for small errors, where it is a parabola. The mask leaves out the background, which
+#   has no box.
 #
 # Nearly all anchors are background. If all of them count, the network first learns to say "background" everywhere, and
 # it takes longer until the few others are heard. `hard_negatives` keeps three background anchors for each one with an
@@ -433,9 +437,10 @@ print("the loss of each picture, untrained:", to_numpy(losses))
 assert losses.shape == (config.batch_size,)
 
 # %% [markdown]
-# To see how good the network is we count the anchors with a wrong class, and take the mean of the absolute errors of
-# the offsets. Keep in mind what these are without any network: one that says "background" everywhere is wrong at the
-# anchors with an object, and nowhere else. A small class error alone is no success.
+# To see how good the network is we count the anchors with the right class, and take the absolute errors of the offsets.
+# The class error is the share of the other anchors. Keep in mind what these are without any network: one that says
+# "background" everywhere is wrong at the anchors with an object, and nowhere else. A small class error alone is no
+# success.
 
 # %%
 show_source(cls_eval, bbox_eval)
@@ -471,8 +476,9 @@ for row in live(train(net, trainer, data, model, config, device=device, progress
     row |= {f"val_{name}": metrics[name] for name in ("class_error", "bbox_mae", "ap50", "ap")}
 
 # %% [markdown]
-# Look at the class error first: only below the dotted line does the network know more than "background everywhere".
-# And AP50 is ahead of AP. First the boxes are roughly right, then they get tighter.
+# Look at the class error first: only below the dotted line does the network get more anchors right than "background
+# everywhere" would. Above it, it may still find objects; that is what AP shows. And AP50 is ahead of AP. First the
+# boxes are roughly right, then they get tighter.
 
 # %%
 first, last = live.rows[0], live.rows[-1]
@@ -581,7 +587,7 @@ assert right >= 0.9 * shown
 # - The code that this notebook shows: `ssd_mxnet/model.py`, `losses.py`, `targets.py`, `train.py`, `predict.py`; the
 #   same files in the twin package, and the numpy reference of the mathematics in `ssd_common`.
 # - [anchors_targets_nms](anchors_targets_nms.ipynb): anchors, matching and suppression, step by step in numpy.
-# - [exercises_mxnet](exercises_mxnet.ipynb): the chapter's exercises, among them the three settings that we borrowed.
+# - [exercises_mxnet](exercises_mxnet.ipynb): the chapter's exercises, among them the settings that we borrowed.
 # - [side_by_side](side_by_side.ipynb): this detector in both frameworks, number by number.
 # - The chapter [Single Shot Multibox Detection](https://d2l.ai/chapter_computer-vision/ssd.html), and the paper by
 #   [Liu et al.](https://arxiv.org/abs/1512.02325), 2016.

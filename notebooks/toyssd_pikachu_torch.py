@@ -90,10 +90,10 @@ def check_printed(what, printed, ours, within):
 # %% [markdown]
 # ## Default anchor boxes
 #
-# At every unit of a feature map the chapter centers several boxes: one for each size $s$ with the first ratio, $s$
-# times the width and $s$ times the height of the picture, and one for each further ratio $r$ with the first size,
-# $s\sqrt r$ wide and $s/\sqrt r$ high. Two sizes more and two ratios more make five boxes. Its example is a map of 40 ×
-# 40 units; this is the first box at row 21, column 21.
+# At every unit of a feature map the chapter centers several boxes: one for each size $s$ with the first ratio, 1, which
+# is $s$ times as wide and as high as the picture, and one for each further ratio $r$ with the first size, $s\sqrt r$
+# wide and $s/\sqrt r$ high. (Map and picture are square here.) Three sizes and two more ratios make five boxes. Its
+# example is a map of 40 × 40 units; this is the first box at row 21, column 21.
 
 # %%
 from ssd_torch.anchors import multibox_prior

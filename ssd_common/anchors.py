@@ -13,9 +13,9 @@ from ssd_common.config import ModelConfig
 def multibox_prior(data: Array, sizes: Sequence[float], ratios: Sequence[float]) -> Array:
     """Return the anchors centered on every unit of a feature map.
 
-    With size `s` and ratio `r` an anchor is `s sqrt(r)` high-units wide and `s / sqrt(r)` high; on a map that is not
-    square the width is scaled by height / width, so that ratio 1 is a square in pixels. Of all the pairs only those
-    with the first size or the first ratio are used, sizes first.
+    With size `s` and ratio `r` an anchor is `s sqrt(r)` wide and `s / sqrt(r)` high, both in units of the picture's
+    height, so that ratio 1 is a square in pixels on a map that is not square, too. Of all the pairs only those with the
+    first size or the first ratio are used, sizes first.
 
     Args:
         data: `(..., height, width)`, a feature map; only its shape and dtype matter.

@@ -17,7 +17,8 @@ class AugmentConfig:
     """How training pictures are changed at random: by default not at all. See `ssd_common.data.augmentation`."""
 
     crop: Literal["none", "iou", "object"] = "none"
-    """Random crop: `iou` overlaps an object enough (SSD), `object` shows whole what it shows (straight dope)."""
+    """Random crop: `iou` overlaps an object enough (SSD); `object` has each object nearly whole or not at all
+    (straight dope)."""
     min_object_covered: float = 0.95
     """Object crop: of every object that it touches it shows more than this share (straight dope)."""
     max_attempts: int = 200

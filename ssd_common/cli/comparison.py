@@ -136,7 +136,7 @@ def bench(
 ) -> int:
     """Time this code against the book's own, in turn, in one process.
 
-    All cases take two hours: the book's MXNet edition is slow. It exits with 1 if two sides do not compute the same.
+    All cases take hours: the book's MXNet edition is slow. It exits with 1 if two sides do not compute the same.
 
     Args:
         backend: Which frameworks: torch, mxnet, and numpy (the reference against the book's PyTorch edition).
