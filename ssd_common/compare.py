@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ssd_common import curves, parity, plotting, report
+from ssd_common import curves, parity, report
 from ssd_common.backends import Backend, machine, versions
 from ssd_common.config import Preset
 from ssd_common.config_tables import to_dict
@@ -151,7 +151,7 @@ def _draw(
             drawn[f"Rung {row.rung}: the loss of every step in {row.dtype}, and its difference"] = steps
     if trained:
         results = {name: result.rows for name, result in trained.items()}
-        plotting.save_training_curves(path / "curves.png", results, baselines)
+        curves.save_training_curves(path / "curves.png", results, baselines)
         drawn["Training curves of both backends, in float32"] = path / "curves.png"
         curves.save_curve_differences(path / "differences.png", results)
         drawn["The difference of their training curves"] = path / "differences.png"

@@ -1,4 +1,4 @@
-"""How far two backends are apart, drawn: after every epoch of a training, and after every step of the ladder's.
+"""Training curves, and how far two backends are apart: after every epoch, and after every step of the ladder's.
 
 What else may set two trainings apart is drawn beside it: the weights that they start from.
 
@@ -20,7 +20,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ssd_common.errors import InputError
-from ssd_common.plotting import CURVE_PANELS, LINE_STYLES, STYLE, write_figure
+from ssd_common.plotting import STYLE, write_figure
+
+# Two backends that agree draw the same curve twice: the first is wide, so that it shows around the second.
+LINE_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#56B4E9", "linestyle": "-", "marker": "o", "linewidth": 5, "markersize": 11, "markeredgewidth": 2},
+    {"color": "#D55E00", "linestyle": "--", "marker": "s", "linewidth": 2, "markersize": 6, "markeredgewidth": 2},
+)
+# Title of a panel, then (key in results.csv, words) of each backend's curves.
+CURVE_PANELS = (
+    ("Loss", (("loss", "training"),)),
+    ("Class error", (("class_error", "training"), ("val_class_error", "validation"))),
+    ("Box mean absolute error", (("bbox_mae", "training"), ("val_bbox_mae", "validation"))),
+    ("Average precision on validation", (("val_ap50", "AP50"), ("val_ap", "AP"))),
+)
+BASELINE_WORDS = {
+    "class_error": "all background, training",
+    "val_class_error": "all background, validation",
+    "bbox_mae": "zero offsets, training",
+    "val_bbox_mae": "zero offsets, validation",
+}
 
 # No backend's colours: a difference belongs to both.
 DIFFERENCE_STYLES = (
@@ -34,6 +53,48 @@ START_LINES: tuple[dict[str, Any], ...] = (
     {"linestyle": "-", "linewidth": 11, "alpha": 0.4},
     {"linestyle": "--", "linewidth": 2.5, "marker": "s", "markersize": 7},
 )
+
+
+def save_training_curves(
+    path: str | os.PathLike[str],
+    results: Mapping[str, Sequence[Mapping[str, float | None]]],
+    baselines: Mapping[str, float] | None = None,
+    title: str = "",
+) -> None:
+    """Write the training curves of all backends in one figure: loss, class error, box error, average precision.
+
+    Args:
+        path: of the PNG.
+        results: for each backend its epoch rows, with the keys of results.csv. A value may be missing or None.
+        baselines: the errors of predicting background and zero offsets everywhere, under the keys of an epoch row. Each
+            is a dotted line in the panel of its key.
+        title: above the panels.
+    """
+    epochs = [float(row["epoch"] or 0) for rows in results.values() for row in rows] or [1.0]
+    baselines = baselines or {}
+    with style.context(STYLE):
+        figure = Figure(figsize=(14, 10), layout="constrained")
+        figure.suptitle(title, fontsize=17)
+        for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
+            axes.set(title=panel, xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.grid(alpha=0.3)
+            for number, (backend, rows) in enumerate(results.items()):
+                for which, (key, words) in enumerate(curves):
+                    _draw_curve(axes, rows, key, f"{backend}, {words}", number, hollow=which > 0)
+            for key in (key for key, _ in curves if key in baselines):
+                words = f"trivial: {BASELINE_WORDS.get(key, key)}"
+                width = 2.5 if key == curves[0][0] else 1.2  # thin for validation, as the curves
+                axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
+            if not axes.lines:
+                axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+                continue
+            if "val_ap" in dict(curves):
+                axes.set_ylim(0, 1.02)
+            else:
+                _set_top(axes, sorted(set(epochs)))
+            axes.legend(handlelength=3.5)
+        write_figure(figure, path)
 
 
 def save_curve_differences(
@@ -137,6 +198,31 @@ def save_curves_by_start(
             axes.axhline(baseline, color="black", linestyle=":", linewidth=2.5, label="trivial prediction")
         axes.legend(handlelength=4)
         write_figure(figure, path)
+
+
+def _draw_curve(
+    axes: Axes, rows: Sequence[Mapping[str, float | None]], key: str, label: str, number: int, hollow: bool
+) -> None:
+    """One quantity of one backend; what is missing or not finite is a gap."""
+    values = np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=np.float64)
+    values[~np.isfinite(values)] = np.nan
+    if np.isnan(values).all():
+        return
+    line = dict(LINE_STYLES[number % len(LINE_STYLES)])
+    if hollow:
+        line.update(markerfacecolor="white", linewidth=line["linewidth"] * 0.6)
+    axes.plot([row["epoch"] for row in rows], values, label=label, markevery=math.ceil(len(rows) / 20), **line)
+
+
+def _set_top(axes: Axes, epochs: Sequence[float]) -> None:
+    """End the axis above all curves; where the first epoch would press the others flat, above those, and say so."""
+    lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines]
+    later, highest = max(np.nanmax(values[1:], initial=0.0) for values in lines), axes.dataLim.ymax
+    if len(epochs) > 1 and highest > 3 * later > 0:
+        axes.set_ylim(0, 1.25 * later)
+        axes.text(epochs[1], 1.24 * later, f"  ↑ {highest:.2g}", va="top")
+    else:
+        axes.set_ylim(0, 1.08 * highest or 1)
 
 
 def _pair(results: Mapping[str, object]) -> tuple[str, str]:

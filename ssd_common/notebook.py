@@ -13,8 +13,8 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, Code, Image, Markdown, display
 
 from ssd_common import side_by_side
+from ssd_common.curves import save_training_curves
 from ssd_common.experiment import trivial_baselines
-from ssd_common.plotting import save_training_curves
 from ssd_common.runs import Row
 
 T = TypeVar("T")

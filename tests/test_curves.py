@@ -1,4 +1,4 @@
-"""How far two backends are apart, drawn: the differences are the right ones, and zero is shown as zero."""
+"""Curves are those of the rows; the differences are the right ones, and zero is shown as zero."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssd_common import curves, plotting
+from ssd_common import curves
 from ssd_common.errors import InputError
 
 QUANTITIES = ("loss", "class_error", "val_class_error", "bbox_mae", "val_bbox_mae", "val_ap50", "val_ap")
@@ -26,6 +26,10 @@ def training(*shifts: float) -> list[dict[str, float | None]]:
         {"epoch": float(epoch), **{key: n + shift for n, key in enumerate(QUANTITIES, 1)}}
         for epoch, shift in enumerate(shifts, 1)
     ]
+
+
+def epoch(number: int, **values: float | None) -> dict[str, float | None]:
+    return {"epoch": float(number), "loss": 1 / number, "class_error": 0.01 / number, "val_ap": 0.1, **values}
 
 
 @pytest.fixture
@@ -46,13 +50,85 @@ def ticks(axes: Axes) -> list[str]:
     return [label.get_text() for label in axes.get_yticklabels()]
 
 
+# --- save_training_curves ---
+
+
+def test_training_curves_are_a_picture_of_the_promised_size(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "results.png"
+    curves.save_training_curves(path, {"torch": [epoch(1)]}, title="$ of a title")
+    with Image.open(path) as picture:
+        picture.load()
+        assert (picture.format, picture.size) == ("PNG", (1400, 1000))
+
+
+def test_training_curves_of_both_backends_differ_in_more_than_colour(tmp_path: Path, figures: list[Figure]) -> None:
+    results = {backend: [epoch(number) for number in range(1, 6)] for backend in ("torch", "mxnet")}
+    curves.save_training_curves(tmp_path / "results.png", results)
+    torch, mxnet = figures[0].axes[0].lines
+    assert (torch.get_label(), mxnet.get_label()) == ("torch, training", "mxnet, training")
+    assert torch.get_linestyle() != mxnet.get_linestyle()
+    assert torch.get_marker() != mxnet.get_marker()
+    np.testing.assert_array_equal(torch.get_xydata(), [[n, 1 / n] for n in range(1, 6)])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 200])
+def test_epochs_are_counted_in_whole_numbers(tmp_path: Path, figures: list[Figure], epochs: int) -> None:
+    results = {"torch": [epoch(number + 1) for number in range(epochs)]}
+    curves.save_training_curves(tmp_path / "results.png", results)
+    for axes in figures[0].axes:
+        ticks = axes.get_xticks()
+        assert len(ticks) >= 1
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+def test_a_missing_or_infinite_value_is_a_gap(tmp_path: Path, figures: list[Figure]) -> None:
+    rows = [epoch(1, loss=2.0), epoch(2, loss=None), epoch(3, loss=float("inf")), epoch(4, loss=1.0), {"epoch": 5.0}]
+    curves.save_training_curves(tmp_path / "results.png", {"torch": rows})
+    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_ydata(), [2, np.nan, np.nan, 1, np.nan])
+
+
+def test_a_first_epoch_far_above_the_others_does_not_press_them_flat(tmp_path: Path, figures: list[Figure]) -> None:
+    rows = [epoch(1, class_error=0.26), epoch(2, class_error=0.05), epoch(3, class_error=0.04)]
+    baselines = {"class_error": 0.06}
+    curves.save_training_curves(tmp_path / "all.png", {"torch": rows}, baselines)
+    curves.save_training_curves(tmp_path / "first.png", {"torch": rows[:1]}, baselines)
+    cut, whole = (figure.axes[1] for figure in figures)
+    assert cut.get_ylim() == pytest.approx((0, 0.075))
+    assert [text.get_text().strip() for text in cut.texts] == ["↑ 0.26"]
+    assert whole.get_ylim()[1] > 0.26
+    assert not whole.texts
+
+
+@pytest.mark.parametrize("results", [{}, {"torch": []}, {"torch": [{"epoch": 1.0}]}])
+def test_a_training_that_was_not_measured_is_said(tmp_path: Path, figures: list[Figure], results: dict) -> None:
+    curves.save_training_curves(tmp_path / "results.png", results)
+    assert [axes.texts[0].get_text() for axes in figures[0].axes] == ["not measured"] * 4
+
+
+def test_the_trivial_baselines_are_dotted_lines_in_the_panel_of_their_quantity(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    baselines = {"class_error": 0.0048, "bbox_mae": 0.0052}
+    curves.save_training_curves(tmp_path / "results.png", {"torch": [epoch(1), epoch(2)]}, baselines)
+    dotted = {
+        axes.get_title(): (line.get_label(), line.get_ydata()[0])
+        for axes in figures[0].axes
+        for line in axes.lines
+        if line.get_linestyle() == ":"
+    }
+    assert dotted == {
+        "Class error": ("trivial: all background, training", 0.0048),
+        "Box mean absolute error": ("trivial: zero offsets, training", 0.0052),
+    }
+
+
 # --- save_curve_differences ---
 
 
 def test_every_quantity_of_the_training_curves_has_its_difference(tmp_path: Path, figures: list[Figure]) -> None:
     results = {"torch": training(0, 0, 0), "mxnet": training(0.25, -0.5, 2)}
     curves.save_curve_differences(tmp_path / "differences.png", results)
-    assert [axes.get_title() for axes in figures[0].axes] == [panel for panel, _ in plotting.CURVE_PANELS]
+    assert [axes.get_title() for axes in figures[0].axes] == [panel for panel, _ in curves.CURVE_PANELS]
     assert [len(data_lines(axes)) for axes in figures[0].axes] == PANELS
     for line in (line for axes in figures[0].axes for line in data_lines(axes)):
         np.testing.assert_array_equal(line.get_xydata(), [[1, 0.25], [2, 0.5], [3, 2]])

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssd_common import drawing, plotting
+from ssd_common import curves, drawing, plotting
 from ssd_common.errors import InputError
 
 GREY = 128
@@ -37,7 +37,8 @@ def epoch(number: int, **values: float | None) -> dict[str, float | None]:
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that would have been saved, to be looked into; nothing is rendered or written."""
     made: list[Figure] = []
-    monkeypatch.setattr(plotting, "write_figure", lambda figure, path: made.append(figure))
+    for module in (plotting, curves):
+        monkeypatch.setattr(module, "write_figure", lambda figure, path: made.append(figure))
     return made
 
 
@@ -397,89 +398,6 @@ def test_a_contact_sheet_of_no_picture_is_refused(tmp_path: Path) -> None:
         plotting.save_detection_grid(tmp_path / "grid.png", [], [], ["cat"])
 
 
-# --- save_training_curves ---
-
-
-def test_training_curves_are_a_picture_of_the_promised_size(tmp_path: Path) -> None:
-    path = tmp_path / "runs" / "results.png"
-    plotting.save_training_curves(path, {"torch": [epoch(1)]}, title="$ of a title")
-    with Image.open(path) as picture:
-        picture.load()
-        assert (picture.format, picture.size) == ("PNG", (1400, 1000))
-
-
-def test_training_curves_of_both_backends_differ_in_more_than_colour(tmp_path: Path, figures: list[Figure]) -> None:
-    results = {backend: [epoch(number) for number in range(1, 6)] for backend in ("torch", "mxnet")}
-    plotting.save_training_curves(tmp_path / "results.png", results)
-    torch, mxnet = figures[0].axes[0].lines
-    assert (torch.get_label(), mxnet.get_label()) == ("torch, training", "mxnet, training")
-    assert torch.get_linestyle() != mxnet.get_linestyle()
-    assert torch.get_marker() != mxnet.get_marker()
-    np.testing.assert_array_equal(torch.get_xydata(), [[n, 1 / n] for n in range(1, 6)])
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 7, 200])
-def test_epochs_are_counted_in_whole_numbers(tmp_path: Path, figures: list[Figure], epochs: int) -> None:
-    results = {"torch": [epoch(number + 1) for number in range(epochs)]}
-    plotting.save_training_curves(tmp_path / "results.png", results)
-    for axes in figures[0].axes:
-        ticks = axes.get_xticks()
-        assert len(ticks) >= 1
-        np.testing.assert_array_equal(ticks, np.round(ticks))
-
-
-def test_a_missing_or_infinite_value_is_a_gap(tmp_path: Path, figures: list[Figure]) -> None:
-    rows = [epoch(1, loss=2.0), epoch(2, loss=None), epoch(3, loss=float("inf")), epoch(4, loss=1.0), {"epoch": 5.0}]
-    plotting.save_training_curves(tmp_path / "results.png", {"torch": rows})
-    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_ydata(), [2, np.nan, np.nan, 1, np.nan])
-
-
-def test_a_first_epoch_far_above_the_others_does_not_press_them_flat(tmp_path: Path, figures: list[Figure]) -> None:
-    rows = [epoch(1, class_error=0.26), epoch(2, class_error=0.05), epoch(3, class_error=0.04)]
-    baselines = {"class_error": 0.06}
-    plotting.save_training_curves(tmp_path / "all.png", {"torch": rows}, baselines)
-    plotting.save_training_curves(tmp_path / "first.png", {"torch": rows[:1]}, baselines)
-    cut, whole = (figure.axes[1] for figure in figures)
-    assert cut.get_ylim() == pytest.approx((0, 0.075))
-    assert [text.get_text().strip() for text in cut.texts] == ["↑ 0.26"]
-    assert whole.get_ylim()[1] > 0.26
-    assert not whole.texts
-
-
-@pytest.mark.parametrize("results", [{}, {"torch": []}, {"torch": [{"epoch": 1.0}]}])
-def test_what_was_not_measured_is_said(tmp_path: Path, figures: list[Figure], results: dict) -> None:
-    plotting.save_training_curves(tmp_path / "results.png", results)
-    assert [axes.texts[0].get_text() for axes in figures[0].axes] == ["not measured"] * 4
-
-
-def test_the_trivial_baselines_are_dotted_lines_in_the_panel_of_their_quantity(
-    tmp_path: Path, figures: list[Figure]
-) -> None:
-    baselines = {"class_error": 0.0048, "bbox_mae": 0.0052}
-    plotting.save_training_curves(tmp_path / "results.png", {"torch": [epoch(1), epoch(2)]}, baselines)
-    dotted = {
-        axes.get_title(): (line.get_label(), line.get_ydata()[0])
-        for axes in figures[0].axes
-        for line in axes.lines
-        if line.get_linestyle() == ":"
-    }
-    assert dotted == {
-        "Class error": ("trivial: all background, training", 0.0048),
-        "Box mean absolute error": ("trivial: zero offsets, training", 0.0052),
-    }
-
-
-def test_no_text_of_a_figure_is_smaller_than_a_lecture_hall_can_read(tmp_path: Path, figures: list[Figure]) -> None:
-    plotting.save_training_curves(tmp_path / "a.png", {"torch": [epoch(1)]}, {"class_error": 0.1}, title="t")
-    plotting.save_detection_grid(
-        tmp_path / "b.png", [grey()], [[[0, 0.9, 0.1, 0.1, 0.5, 0.5]]], ["cat"], truths=[[]], titles=["t"]
-    )
-    plotting.save_anchor_plot(tmp_path / "c.png", grey(), [[0.1, 0.1, 0.5, 0.5]], "t")
-    texts = [text for figure in figures for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
-    assert len(texts) > 15
-    assert min(text.get_fontsize() for text in texts) >= 12
-
-
 # --- save_anchor_plot ---
 
 
@@ -507,11 +425,22 @@ def test_any_number_of_anchors_can_be_plotted(tmp_path: Path, count: int) -> Non
 # --- all figures ---
 
 
+def test_no_text_of_a_figure_is_smaller_than_a_lecture_hall_can_read(tmp_path: Path, figures: list[Figure]) -> None:
+    curves.save_training_curves(tmp_path / "a.png", {"torch": [epoch(1)]}, {"class_error": 0.1}, title="t")
+    plotting.save_detection_grid(
+        tmp_path / "b.png", [grey()], [[[0, 0.9, 0.1, 0.1, 0.5, 0.5]]], ["cat"], truths=[[]], titles=["t"]
+    )
+    plotting.save_anchor_plot(tmp_path / "c.png", grey(), [[0.1, 0.1, 0.5, 0.5]], "t")
+    texts = [text for figure in figures for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+    assert len(texts) > 15
+    assert min(text.get_fontsize() for text in texts) >= 12
+
+
 def test_a_figure_is_the_same_bytes_whatever_the_callers_settings(tmp_path: Path) -> None:
     arguments = {"torch": [epoch(1), epoch(2)]}, {"class_error": 0.1}
-    plotting.save_training_curves(tmp_path / "one.png", *arguments)
+    curves.save_training_curves(tmp_path / "one.png", *arguments)
     with matplotlib.rc_context({"lines.linewidth": 9, "figure.facecolor": "red", "font.size": 30, "savefig.dpi": 30}):
-        plotting.save_training_curves(tmp_path / "two.png", *arguments)
+        curves.save_training_curves(tmp_path / "two.png", *arguments)
         assert matplotlib.rcParams["font.size"] == 30
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as picture:

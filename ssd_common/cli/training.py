@@ -97,7 +97,7 @@ def train(
         weights: Weights file to start from, as eval and predict take it.
         resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
-    from ssd_common import plotting
+    from ssd_common import curves
     from ssd_common.augment_config import get_augmentation
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
@@ -185,7 +185,7 @@ def train(
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
-            plotting.save_training_curves(run.path / "results.png", {backend: trained.rows}, baselines)
+            curves.save_training_curves(run.path / "results.png", {backend: trained.rows}, baselines)
             save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
         run.log(f"wrote {run.path}")
     return 0
