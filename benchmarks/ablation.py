@@ -192,6 +192,7 @@ def main():
     for seed, (spec, row), backend in itertools.product(range(arguments.seeds), presets, backends):
         chosen = change_training(presets[spec, row], {"seed": seed, "epochs": arguments.epochs})
         key = {"backend": backend.name, "data": spec, "limit": arguments.limit}
+        key |= {name: str(folder.resolve()) for name, folder in where.items() if folder}
         key |= {part: to_dict(getattr(chosen, part)) for part in ("model", "train", "predict")}
         size = chosen.model.image_size
         metrics = result_of(arguments.cache, key, lambda: run(backend, *in_memory(spec, size), chosen))  # noqa: B023

@@ -153,8 +153,8 @@ def _sizes_and_ratios(shapes: Shapes, per_unit: int) -> tuple[Values, Values]:
 
 
 def _each_first(values: list[float]) -> list[Values]:
-    """Return the values, rounded, once with each of them first."""
-    values = [round(value, DECIMALS) for value in values]
+    """Return the values, rounded but not to 0, once with each of them first."""
+    values = [max(round(value, DECIMALS), 10**-DECIMALS) for value in values]
     return [(first, *values[:i], *values[i + 1 :]) for i, first in enumerate(values)]
 
 

@@ -26,6 +26,7 @@ kits of 2007 and 2012; Lin et al., "Microsoft COCO", 2014, and pycocotools.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,8 @@ FALSE, IGNORED = -1, -2
 """What `match_objects` says of a detection that found no object, and of one that does not count."""
 COCO_DETECTIONS = 100
 """Of each class in a picture."""
+FAR = 1e6
+"""Where a corner at infinity is taken to be, in widths or heights of the picture."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -218,6 +221,8 @@ def coco_average_precision(
         print_function=lambda *_: None,
     )
     evaluation.params.maxDets = [COCO_DETECTIONS]
+    # "All" and "large" end at 1e10 pixels: a box beyond that, of a network that does not clip, would be no mistake.
+    evaluation.params.areaRng = [[low, math.inf if high == 1e10 else high] for low, high in evaluation.params.areaRng]
     evaluation.evaluate()
     evaluation.accumulate()
     precision = evaluation.eval["precision"][..., 0]  # (10 thresholds, 101 recalls, num_classes, 4 sizes)
@@ -245,7 +250,7 @@ def _best_of_each_class(detected: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _coco_boxes(rows: NDArray[np.floating], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Return labels or detections, whose last four columns are corners, as COCO writes boxes, in pixels."""
-    corners, scale = rows[:, -4:].astype(np.float64), size[::-1]
+    corners, scale = np.nan_to_num(rows[:, -4:].astype(np.float64), posinf=FAR, neginf=-FAR), size[::-1]
     position, sides = corners[:, :2] * scale, (corners[:, 2:] - corners[:, :2]) * scale
     # Corners are float32 fractions: 32 pixels come back as 31.9999995, on one side of a border that COCO means to hit.
     areas = np.round(sides, 3).prod(axis=1).tolist()

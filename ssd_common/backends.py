@@ -85,7 +85,7 @@ def gpu_number(name: str, available: int, framework: str) -> int | None:
         InputError: there is no such device.
     """
     kind, colon, number = name.partition(":")
-    if kind not in ("auto", "cpu", "gpu") or (colon and (kind != "gpu" or not number.isdigit())):
+    if kind not in ("auto", "cpu", "gpu") or (colon and (kind != "gpu" or not number.isdecimal())):
         raise InputError(f"unknown device '{name}'; use auto, cpu, gpu, or gpu:1")
     if kind == "gpu" and int(number or 0) >= available:
         raise InputError(f"device '{name}' is not there: {framework} sees {available} GPUs; use --device cpu")

@@ -127,7 +127,7 @@ def _train(
     own.log(f"{name}: {config.epochs} epochs of {steps} steps on {data.name}, {len(data)} pictures")
     spec = data.name.removesuffix(":train")
     val_spec = None if val.name == f"{spec}:val" else val.name
-    write_settings(own, Settings(spec, len(data), preset, val_spec), name)
+    write_settings(own, Settings(spec, len(data), preset, val_spec, name))
     start = Checkpoint(weights, preset.model, config, predict=preset.predict, data=data.name)
     result = train_run(backend, own, data, val, preset, start, dev)
     own.log(format_baselines(result.rows[-1]))

@@ -154,6 +154,8 @@ class TrainConfig:
                 raise InputError(f"{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.lr < float("inf"):
             raise InputError(f"lr must be a positive number, got {self.lr}")
+        if not 0 < self.init_magnitude < float("inf"):
+            raise InputError(f"init-magnitude must be a positive number, got {self.init_magnitude}")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.weight_decay < float("inf"):

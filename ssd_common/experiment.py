@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from ssd_common import plotting
 from ssd_common.agreement import differing
-from ssd_common.backends import Backend
+from ssd_common.backends import BACKENDS, Backend
 from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig
 from ssd_common.config_tables import from_dict, to_dict
 from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.errors import InputError
 from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
+from ssd_common.schedule import learning_rate
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
 
 if sys.version_info >= (3, 11):
@@ -43,6 +44,15 @@ class Settings:
     preset: Preset
     val_data: str | None = None
     """Data set of the validation pictures; None for the val split of `data`."""
+    backend: str | None = None
+    """Framework to train in."""
+
+    def __post_init__(self) -> None:
+        for spec in filter(None, (self.data, self.val_data)):
+            try:
+                spec.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"data set {spec!a}: the path is not UTF-8, as config.toml is; rename it") from None
 
 
 def read_settings(path: Path) -> Settings:
@@ -65,22 +75,26 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(data, str) or not isinstance(val_data, str | None) or not isinstance(limit, int | None):
         found = f"{data!r}, {val_data!r} and {limit!r}"
         raise InputError(f"{path}: data and val_data must be texts and limit a whole number, got {found}")
+    backend = content.get("backend")
+    if backend not in (None, *BACKENDS):
+        raise InputError(f"{path}: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     parts: dict[str, Any] = {}
     for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig)):
         # A table that is there has the optional values it names and no others: a None is not written.
         parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else cls()
-    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts), val_data)
+    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts), val_data, backend)
 
 
-def write_settings(run: RunFolder, settings: Settings, backend: str) -> None:
+def write_settings(run: RunFolder, settings: Settings) -> None:
     """Write `config.toml` into a run folder."""
-    run.write_config({"backend": backend, **settings_table(settings)})
+    run.write_config(settings_table(settings))
 
 
 def settings_table(settings: Settings) -> dict[str, Any]:
     """Return settings as `read_settings` finds them in a TOML file."""
     preset = settings.preset
-    content: dict[str, Any] = {"data": settings.data, "preset": preset.name}
+    content: dict[str, Any] = {"backend": settings.backend} if settings.backend is not None else {}
+    content |= {"data": settings.data, "preset": preset.name}
     if settings.val_data is not None:
         content["val_data"] = settings.val_data
     if settings.limit is not None:
@@ -128,13 +142,25 @@ def first_checkpoint(preset: Preset, data: Dataset, weights: Path | None, named:
             initial_weights(model, preset.train), model, preset.train, predict=preset.predict, data=data.name
         )
     loaded = load_weights(weights, named, strict=False)
-    if loaded.model.class_names != data.class_names:
-        raise InputError(
-            f"{weights}: its classes are {', '.join(loaded.model.class_names)}; "
-            f"those of data set {data.name} are {', '.join(data.class_names)}; "
-            "for a file without names, tinyssd convert --class-names gives it some"
-        )
+    hint = "; for a file without names, tinyssd convert --class-names gives it some"
+    check_classes(weights, loaded.model, data, hint)
     return Checkpoint(loaded.weights, loaded.model, preset.train, predict=loaded.predict, data=data.name)
+
+
+def check_classes(path: Path, model: ModelConfig, data: Dataset, hint: str = "") -> None:
+    """Raise InputError if the classes of a model are not those of the data, in the same order.
+
+    Args:
+        path: of its weights or of its run.
+        model: the model.
+        data: what it is to be trained on.
+        hint: added to the message.
+    """
+    if model.class_names != data.class_names:
+        raise InputError(
+            f"{path}: its classes are {', '.join(model.class_names)}; "
+            f"those of data set {data.name} are {', '.join(data.class_names)}{hint}"
+        )
 
 
 def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Settings, Checkpoint, list[Row]]:
@@ -194,9 +220,12 @@ def train_run(
     model, config = preset.model, preset.train
     net = backend.weights.make_net(model, start.weights, device, compile=compile)
     trainer = backend.train.make_trainer(net, config)
+    steps_per_epoch = math.ceil(len(data) / config.batch_size)
+    if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
+        last = learning_rate(config, start.step - 1, config.epochs * steps_per_epoch)
+        backend.train.set_learning_rate(trainer, last)
     backend.weights.set_momentum(net, trainer, start.momentum)
     trained = Trained(start, run.rows, [])
-    steps_per_epoch = math.ceil(len(data) / config.batch_size)
     bar = progress_bar(run.console, f"{backend.name} epoch")
     for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
         if not math.isfinite(row["loss"]):
@@ -223,6 +252,7 @@ def train_run(
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
     if not trained.rows:
+        run.write_rows()
         run.save(start, best=True)
     return trained
 

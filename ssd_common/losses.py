@@ -94,6 +94,7 @@ def hard_negatives(cls_loss: Array, cls_labels: Labels, negatives_per_positive: 
     """
     positive = cls_labels > 0
     loss = np.where(positive, -np.inf, cls_loss)  # of the background
+    negatives_per_positive = min(negatives_per_positive, loss.shape[1])  # no product overflows
     quota = np.minimum(negatives_per_positive * np.maximum(positive.sum(axis=1, keepdims=True), 1), loss.shape[1])
     lowest = -np.take_along_axis(np.sort(-loss, axis=1), quota - 1, axis=1)  # (batch, 1), the last that is kept
     harder, tied = loss > lowest, loss == lowest

@@ -207,7 +207,7 @@ def parse_rungs(text: str) -> range:
         InputError: the text is not of that form, or the ladder has no such rung.
     """
     first, dash, last = text.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not first.isdecimal() or (dash and not last.isdecimal()):
         raise InputError(f"--rungs {text}: name a rung or a span of rungs, such as 3 or 7-11")
     rungs = range(int(first), int(last or first) + 1)
     if not rungs or rungs.start < 1 or rungs.stop > NUM_RUNGS + 1:

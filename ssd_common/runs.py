@@ -61,6 +61,10 @@ class RunFolder:
     def record(self, row: Row) -> None:
         """Add the row of an epoch to `results.csv`."""
         self.rows.append(row)
+        self.write_rows()
+
+    def write_rows(self) -> None:
+        """Write `results.csv`."""
         write_atomically(self.path / "results.csv", format_rows(self.rows).encode())
 
     def save(self, checkpoint: Checkpoint, best: bool) -> None:

@@ -37,7 +37,7 @@ def to_device(array, device=None, dtype=None):
     """Return a numpy array as an array on the device.
 
     Args:
-        array: numpy, any shape and strides.
+        array: numpy, any shape, no negative strides.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32", "float64", …; that of the array by default.
     """

@@ -30,7 +30,9 @@ def check_precision(precision, device):
     """
     if precision == "bf16":
         cuda = device.type == "cuda"
-        if not (torch.cuda.is_bf16_supported() if cuda else torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        # `torch.cuda.is_bf16_supported` says yes where it is emulated, and asks the current GPU, not this one.
+        ampere = cuda and torch.cuda.get_device_capability(device) >= (8, 0)
+        if not (ampere if cuda else torch.ops.mkldnn._is_mkldnn_bf16_supported()):
             kind = "GPU" if cuda else "CPU"
             raise InputError(f"precision bf16: this {kind} has no bfloat16 instructions; leave --precision out")
 
@@ -39,11 +41,14 @@ def to_device(array, device=None, dtype=None):
     """Return a numpy array as a tensor on the device.
 
     Args:
-        array: numpy, any shape and strides; a batch of pictures keeps its channels-last strides.
+        array: numpy, any shape, no negative strides; a batch of pictures keeps its channels-last strides.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32", "float64", …; that of the array by default.
     """
-    return torch.from_numpy(array).to(device or "cpu", getattr(torch, dtype) if dtype else None)
+    tensor = torch.from_numpy(array)
+    if device is not None and device.type == "cuda":
+        tensor = tensor.pin_memory().to(device, non_blocking=True)  # otherwise the copy waits for the step before
+    return tensor.to(device or "cpu", getattr(torch, dtype) if dtype else None)
 
 
 def to_numpy(tensor):

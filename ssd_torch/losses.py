@@ -89,6 +89,7 @@ def hard_negatives(cls_loss, cls_labels, negatives_per_positive):
     """
     positive = cls_labels > 0
     loss = torch.where(positive, -torch.inf, cls_loss)  # of the background
+    negatives_per_positive = min(negatives_per_positive, loss.shape[1])  # no product overflows
     quota = (negatives_per_positive * positive.sum(dim=1, keepdim=True).clamp(min=1)).clamp(max=loss.shape[1])
     lowest = loss.sort(dim=1, descending=True).values.gather(1, quota - 1)  # (batch, 1), the last that is kept
     harder, tied = loss > lowest, loss == lowest

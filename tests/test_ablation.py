@@ -1,11 +1,17 @@
 """The ablation trains what it says, and goes on where it was interrupted."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from data_cases import write_coco
+
+from ssd_common.data import load_dataset
+from ssd_common.data.dataset import ignored_objects
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 FLAGS = "--data synthetic --limit 2 --epochs 1 --image-size 64 --seeds 1 --rows jitter improved --cache cache"
@@ -30,3 +36,13 @@ def test_every_training_is_a_result_in_the_table_and_is_not_done_twice(tmp_path)
     assert all(result["train"]["augment"]["flip"] == 0.5 for result in results)
     assert run() == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == kept
+
+
+def test_objects_that_do_not_count_do_not_count_in_memory_either(tmp_path):
+    spec = write_coco(tmp_path)
+    data = load_dataset(spec)
+    script = runpy.run_path(str(SCRIPT.parent / "book_gap.py"))
+    cached = script["Cached"](data, 64)
+    for i in range(len(data)):
+        np.testing.assert_array_equal(ignored_objects(cached, i), ignored_objects(data, i))
+    assert sum(len(ignored_objects(cached, i)) for i in range(len(data))) == 1

@@ -137,6 +137,11 @@ def test_the_best_overlap_is_that_of_the_anchor_at_its_place():
     np.testing.assert_allclose(best_overlaps(labels, BOOK.model), expected, rtol=1e-12)
 
 
+def test_boxes_too_small_to_be_rounded_get_anchors_with_area():
+    fitted = fit_anchors(box_shapes(labels_of(np.full((9, 2), 0.0004))), BOOK.model)
+    assert fitted.sizes[0][0] == 0.001
+
+
 def test_a_data_set_without_boxes_is_refused():
     with pytest.raises(InputError, match="^anchors cannot be fitted: the data set has no box with an area$"):
         fit_anchors(np.zeros((0, 2)), BOOK.model)

@@ -205,6 +205,14 @@ def test_average_precision_of_no_object_is_not_a_number(average_precision, truth
     assert np.isnan(list(mean_over_classes(per_class).values())).all()
 
 
+@pytest.mark.parametrize("box", [(0.8, 0.8, 1, 1), (-1e4, -1e4, 1e4, 1e4), (-np.inf, 0, np.inf, 1), (0, 0, 1, np.inf)])
+def test_a_mistake_is_one_however_large_it_is(box):
+    """COCO's sizes end at 1e10 pixels, beyond which a detection would not count."""
+    rows = np.array([[0, 0.9, *box], [0, 0.8, 0.2, 0.2, 0.6, 0.6]])
+    found = coco_average_precision([rows], [GroundTruth(np.array([[0, 0.2, 0.2, 0.6, 0.6]]), (300, 200))], 1)
+    np.testing.assert_allclose(found["ap50"], 0.5)
+
+
 def test_small_medium_and_large_are_those_of_the_original_picture():
     """Half of the width and height: 32 pixels of a picture of 64, 128 of one of 256; on the border it is both."""
     rows = np.array([[0, 0.25, 0.25, 0.75, 0.75]])

@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     preset = Preset("book", ModelConfig(image_size=64), TrainConfig(epochs=1))
     weights = initial_weights(preset.model, preset.train)
     run = RunFolder(path / "finished", Console(quiet=True))
-    write_settings(run, Settings("synthetic", 4, preset), "torch")
+    write_settings(run, Settings("synthetic", 4, preset))
     run.record(dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1})
     run.save(Checkpoint(weights, preset.model, preset.train, epoch=1, step=1, data="synthetic:train"), best=True)
     run.close()
@@ -137,6 +137,7 @@ BAD_INPUT = [
     ("train --seed -1", ["seed must be at least 0, got -1"]),
     ("train --image-size 300", ["the image size must be a multiple of 64, got 300"]),
     ("train --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
+    ("train --init torch --weights good.safetensors", ["--init draws the initial weights", "--weights reads"]),
     ("train --negatives-per-positive 0", ["negatives-per-positive must be at least 1, got 0"]),
     ("train --cls-loss focal --alpha 0", ["alpha must be a positive number, got 0.0"]),
     ("train --cls-loss focal --gamma -1", ["gamma must not be negative, got -1.0"]),
@@ -196,6 +197,7 @@ BAD_INPUT = [
     ("predict good.png --weights none.safetensors", ["none.safetensors: no such weights file"]),
     ("predict good.png --weights good.safetensors --out file", ["file is a file; name a folder"]),
     ("predict good.png --weights good.safetensors --score-threshold 2", ["--score-threshold", "0 and 1, got 2.0"]),
+    ("compare --rungs ²", ["--rungs ²", "such as 3 or 7-11"]),
     ("compare --rungs 0-3", ["--rungs 0-3", "1 to 13"]),
     ("compare --rungs 5-14", ["--rungs 5-14", "1 to 13"]),
     ("compare --rungs 13 --epochs 0", ["--rungs 13", "needs trained weights"]),
@@ -219,6 +221,7 @@ NEEDS_TORCH = [
     ("train --weights none.safetensors", ["none.safetensors: no such weights file"]),
     ("train --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match", "another copy"]),
     ("train --limit 4 --device tpu", ["unknown device 'tpu'", "auto, cpu, gpu, or gpu:1"]),
+    ("train --limit 4 --device gpu:²", ["unknown device 'gpu:²'"]),
     ("train --limit 4 --device gpu:99", ["device 'gpu:99' is not there", "--device cpu"]),
     ("train --limit 4 --out /proc/none/run", ["/proc/none"]),
     ("eval --weights good.safetensors --limit 2 --device cpu:1", ["unknown device 'cpu:1'"]),

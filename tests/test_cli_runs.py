@@ -158,6 +158,22 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(backend, train, tmp_pat
             np.testing.assert_array_equal(getattr(ours, kind)[name], value, err_msg=f"{kind} {name}")
 
 
+def test_a_run_goes_on_in_its_own_framework_unless_told_otherwise(backend, train, tmp_path):
+    shutil.copytree(train(backend.name, 1).path, tmp_path / "run")
+    printed = tinyssd("train", "--resume", tmp_path / "run", "--epochs", 2, "--device", "cpu")
+    assert printed.startswith(f"{backend.name}: ")
+    assert f'backend = "{backend.name}"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+@pytest.mark.backend("torch")
+def test_a_run_of_no_epoch_goes_on(tmp_path):
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    flags = ["--config", tmp_path / "tiny.toml", "--limit", 6, "--device", "cpu", "--out", tmp_path / "run"]
+    tinyssd("train", *flags, "--epochs", 0)
+    tinyssd("train", "--resume", tmp_path / "run", "--epochs", 1, "--device", "cpu")
+    assert [row["epoch"] for row in read_rows(tmp_path / "run" / "results.csv")] == [1]
+
+
 @BOTH
 @pytest.mark.parametrize(("first", "second"), [("torch", "mxnet"), ("mxnet", "torch")])
 def test_a_run_goes_on_in_the_other_framework(first, second, train, tmp_path):

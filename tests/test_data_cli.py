@@ -41,9 +41,38 @@ def tiny(tmp_path: Path) -> Path:
     """A configuration for a picture of 64 pixels, one epoch."""
     run = RunFolder(tmp_path / "tiny", Console(quiet=True))
     model, train = ModelConfig(image_size=64), TrainConfig(epochs=1, batch_size=2, lr=0.01)
-    write_settings(run, Settings("synthetic", None, Preset("book", model, train)), "torch")
+    write_settings(run, Settings("synthetic", None, Preset("book", model, train)))
     run.close()
     return tmp_path / "tiny" / "config.toml"
+
+
+@pytest.mark.backend("torch")
+def test_a_run_does_not_go_on_with_other_classes(voc: str, tiny: Path, tmp_path: Path, capsys) -> None:
+    """A class that came to the folder since would move the ids of the others."""
+    out = tmp_path / "run"
+    assert tinyssd("train", "--data", voc, "--config", tiny, "--out", out, "--device", "cpu") == 0
+    before = (out / "weights" / "last.safetensors").read_bytes()
+    (tmp_path / "my set: 1" / "Annotations" / "one.xml").write_text(voc_xml(CAT + voc_object("ape", 0, 0, 9, 9)))
+    capsys.readouterr()
+    assert tinyssd("train", "--resume", out, "--epochs", 2, "--device", "cpu") == 2
+    assert capsys.readouterr().err == (
+        f"tinyssd: {out}: its classes are cat, dog; those of data set {voc}:train are ape, cat, dog\n"
+    )
+    assert (out / "weights" / "last.safetensors").read_bytes() == before
+
+
+@pytest.mark.backend("torch")
+def test_the_limit_of_a_configuration_is_one_of_its_own_data_set(voc: str, tiny: Path, tmp_path: Path) -> None:
+    config = tmp_path / "limited.toml"
+    config.write_text('data = "synthetic"\nlimit = 1\n' + tiny.read_text().partition("\n")[2].partition("\n")[2])
+    assert tinyssd("train", "--data", voc, "--config", config, "--out", tmp_path / "run", "--device", "cpu") == 0
+    assert read_settings(tmp_path / "run" / "config.toml").limit is None
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_a_folder_is_made(tmp_path: Path, capsys) -> None:
+    assert tinyssd("train", "--data", "voc:caf\udce9", "--out", tmp_path / "run") == 2
+    assert "the path is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_data_set_of_ones_own_is_trained_on_resumed_and_evaluated(

@@ -104,6 +104,13 @@ def test_yolo_is_read(tmp_path: Path) -> None:
     assert labels_of(f"yolo:{folder}") == [[[0, 1, 2, 21, 17], [1, 0, 0, 40, 30]], []]
 
 
+@pytest.mark.parametrize("line", ["2\t0.5\t0.5\t1\t1", "  2 0.5 0.5 1 1"])
+def test_the_columns_of_yolo_may_be_apart_in_any_way(tmp_path: Path, line: str) -> None:
+    folder = write_yolo(tmp_path / "y", {"one": line}, names=None)
+    assert load_dataset(f"yolo:{folder}").class_names == ("class 0", "class 1", "class 2")
+    assert labels_of(f"yolo:{folder}") == [[[2, 0, 0, 40, 30]]]
+
+
 def test_a_polygon_of_yolo_is_the_box_around_it(tmp_path: Path) -> None:
     triangle, diamond = "0 0.025 0.5 0.525 0.1 0.3 0.6", "1 0.5 0 1 0.5 0.5 1 0 0.5"
     folder = write_yolo(tmp_path / "y", {"one": f"{triangle}\n{diamond}\n"})

@@ -1,6 +1,7 @@
 """Training in bfloat16: what changes, what stays float32, and who refuses it."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -65,6 +66,19 @@ def test_a_machine_without_the_instructions_refuses(monkeypatch):
         backend.data.check_precision("bf16", cpu)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     backend.data.check_precision("bf16", cpu)
+
+
+@pytest.mark.backend("torch")
+@pytest.mark.parametrize(("capability", "refused"), [((7, 5), True), ((8, 0), False), ((9, 0), False)])
+def test_a_gpu_that_only_emulates_bfloat16_refuses(capability, refused, monkeypatch):
+    import torch
+
+    asked = []
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
+    backend, second = load_backend("torch"), torch.device("cuda", 1)
+    with pytest.raises(InputError, match="this GPU has no bfloat16") if refused else nullcontext():
+        backend.data.check_precision("bf16", second)
+    assert asked == [second]
 
 
 @pytest.mark.backend("mxnet")

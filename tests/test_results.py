@@ -27,7 +27,7 @@ def report(folder, seed, ap50, epochs=20, **changes):
     name = f"run-{seed}-{epochs}"
     preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES, **changes})
     with closing(RunFolder(folder / name, Console(quiet=True), [])) as run_folder:
-        write_settings(run_folder, Settings("voc:/home/me/animals", None, preset), "torch")
+        write_settings(run_folder, Settings("voc:/home/me/animals", None, preset))
     metrics = {"ap50": ap50, "ap75": 0.5, "ap": 0.25, "voc07": 0.5, "voc12": 0.5, "pictures": 7, "objects": 1234}
     metrics |= {"class_error": 0.003, "baseline_class_error": 0.006, "bbox_mae": 0.001, "baseline_bbox_mae": 0.004}
     metrics["classes"] = [{"name": "cat", "ap50": ap50, "ap": 0.125}, {"name": "dog", "ap50": None, "ap": None}]

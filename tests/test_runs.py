@@ -297,9 +297,9 @@ def test_the_progress_bar_is_seen_on_a_terminal_only(terminal):
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_settings_of_a_run_come_back_whole(name, tmp_path):
     """The Straight Dope lets all boxes compete: top_k is None, which TOML cannot say."""
-    settings = Settings("synthetic", None, PRESETS[name])
+    settings = Settings("synthetic", None, PRESETS[name], backend="mxnet")
     with closing(RunFolder(tmp_path, Console(quiet=True))) as run:
-        write_settings(run, settings, "torch")
+        write_settings(run, settings)
     assert read_settings(tmp_path / "config.toml") == settings
 
 

@@ -23,6 +23,7 @@ PROGRAM = "tinyssd"
 
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
+OptionalBackend = Annotated[str | None, arg(metavar="torch|mxnet", help_behavior_hint="")]
 OptionalPreset = Annotated[str | None, arg(metavar="book|straight-dope|improved", help_behavior_hint="")]
 OptionalAugmentation = Annotated[str | None, arg(metavar="none|flip|jitter|ssd|straight-dope", help_behavior_hint="")]
 DataSpec = Annotated[str, arg(metavar="SPEC")]

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from ssd_common.cli.flags import (
-    BackendName,
     Device,
     OptionalAugmentation,
+    OptionalBackend,
     OptionalFloat,
     OptionalInt,
     OptionalPath,
@@ -24,7 +24,7 @@ from ssd_common.errors import InputError
 
 
 def train(
-    backend: BackendName = "torch",
+    backend: OptionalBackend = None,
     data: OptionalSpec = None,
     val_data: OptionalSpec = None,
     data_dir: OptionalPath = None,
@@ -64,7 +64,7 @@ def train(
     """Train a detector and write a run folder.
 
     Args:
-        backend: Framework to train in.
+        backend: Framework to train in (default: that of --resume or of --config, or else torch).
         data: Data set: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
         val_data: Data set of the validation pictures (default: the val split of --data).
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
@@ -104,6 +104,7 @@ def train(
     from ssd_common.experiment import (
         Settings,
         change_training,
+        check_classes,
         first_checkpoint,
         format_baselines,
         read_settings,
@@ -150,23 +151,30 @@ def train(
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
         settings, start, rows = resumed_checkpoint(resume, epochs)
+        backend = backend or settings.backend
     else:
         if config and preset:
             raise InputError("--preset and --config exclude each other; leave one out")
         if weights and image_size:
             raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
+        if weights and init:
+            raise InputError("--init draws the initial weights, which --weights reads from a file; leave one out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
+        backend = backend or settings.backend
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
         loss = changed.train.loss
         if loss.cls_loss != "focal" and (alpha, gamma) != (None, None):
             raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
         if loss.bbox_loss != "smooth_l1" and sigma is not None:
             raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
-        if data is not None:  # another data set has other validation pictures
-            settings = Settings(data, settings.limit, settings.preset)
+        if data is not None:  # another data set has other validation pictures, and another number of them
+            settings = Settings(data, None, settings.preset)
         limit, val_data = settings.limit if limit is None else limit, val_data or settings.val_data
         settings = Settings(settings.data, limit, changed, val_data)
+    backend = backend or "torch"
     training, validation = splits(settings.data, data_dir, settings.limit, settings.val_data)
+    if resume is not None:
+        check_classes(resume, start.model, training)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
     framework.data.check_precision(settings.preset.train.precision, where)
@@ -176,7 +184,7 @@ def train(
     chosen = dataclasses.replace(settings.preset, model=start.model, predict=start.predict)
     name = f"{backend}-{training.name.partition(':')[0]}"
     with closing(RunFolder(resume or new_folder(out, name), new_console(), rows)) as run:
-        write_settings(run, dataclasses.replace(settings, preset=chosen), backend)
+        write_settings(run, dataclasses.replace(settings, preset=chosen, backend=backend))
         run.log(
             f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
             f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"

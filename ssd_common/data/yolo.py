@@ -140,7 +140,7 @@ def _count_classes(folders: Iterable[Path]) -> int:
     highest = 0
     for path in chain.from_iterable(folder.rglob("*.txt") for folder in folders):
         for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-            first = line.partition(" ")[0]
+            first = next(iter(line.split()), "")
             highest = max(highest, int(first) if first.isdecimal() and len(first) < 5 else 0)
     return highest + 1
 
