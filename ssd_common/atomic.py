@@ -10,13 +10,17 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
     """Write a file so that a reader, or a crash, finds all of the old bytes or all of the new; make missing folders.
 
     Args:
-        path: the file.
+        path: the file; of a link, the file that it leads to. A pipe or a device is written to.
         payload: its whole content.
 
     Raises:
         OSError: as the file system says; the old file is still there.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(payload)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename cannot cross disks
     try:

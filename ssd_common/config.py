@@ -71,6 +71,8 @@ class ModelConfig:
             raise InputError("a model needs at least one class name")
         if self.image_size < INPUT_MULTIPLE or self.image_size % INPUT_MULTIPLE:
             raise InputError(f"the image size must be a multiple of {INPUT_MULTIPLE}, got {self.image_size}")
+        if self.mean is not None and not all(abs(value) < float("inf") for value in self.mean):
+            raise InputError(f"mean must be three finite numbers, got {self.mean}")
 
     @property
     def num_classes(self) -> int:

@@ -84,6 +84,20 @@ def load_weights(
     return _to_checkpoint(arrays, names, preset or usual_preset, class_names, path)
 
 
+def not_kept(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> list[str]:
+    """Return a line that says what a file of weights alone does not keep; none where a reader assumes just that.
+
+    The arguments are those of `save_weights`.
+    """
+    usual = STRAIGHT_DOPE if names == "straight-dope" else BOOK
+    words = {"class_names": "class names", "image_size": "image size", "mean": "mean", "anchors": "anchors"}
+    lost = [words[name] for name in words if getattr(checkpoint.model, name) != getattr(usual.model, name)]
+    lost += ["thresholds of detection"] if checkpoint.predict != usual.predict else []
+    if path.suffix.lower() == ".safetensors" or not lost:
+        return []
+    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual.name}"]
+
+
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
     """Write the weights of a checkpoint to a file whose suffix says which kind.
 

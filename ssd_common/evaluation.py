@@ -106,9 +106,9 @@ def write_evaluation(
     """Write the `FILES` of an evaluation into a folder, which is made if it is not there."""
     curves = [precision_recall(detections, truths, class_id) for class_id in range(len(data.class_names))]
     title = f"precision and recall at IoU 0.5, {data.name}"
+    write_json(out / FILES[2], summary)  # first: no figure that fails takes it along
     save_precision_recall(out / FILES[0], curves, data.class_names, title)
     save_worst_mistakes(out / FILES[1], data, mistakes)
-    write_json(out / FILES[2], summary)
 
 
 def _or_none(value: float) -> float | None:

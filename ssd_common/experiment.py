@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ssd_common import plotting
 from ssd_common.agreement import differing
 from ssd_common.backends import BACKENDS, Backend
-from ssd_common.config import ModelConfig, PredictConfig, Preset, TrainConfig
+from ssd_common.config import PRESETS, ModelConfig, PredictConfig, Preset, TrainConfig
 from ssd_common.config_tables import from_dict, to_dict
 from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset, describe_skipped
@@ -56,7 +56,10 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Return the settings in a `config.toml`; a table or value that is missing is the book's, an optional value None.
+    """Return the settings in a `config.toml`.
+
+    A table that is missing is that of its `preset`, or the book's; of a table that is there, a missing value is the
+    book's, a missing optional value None.
 
     Raises:
         InputError: the file is missing, is not TOML, or has a setting that does not exist.
@@ -72,17 +75,22 @@ def read_settings(path: Path) -> Settings:
         if name not in known:
             raise InputError(f"{path}: unknown setting '{name}'; the settings are {', '.join(known)}")
     data, val_data, limit = content.get("data", "synthetic"), content.get("val_data"), content.get("limit")
-    if not isinstance(data, str) or not isinstance(val_data, str | None) or not isinstance(limit, int | None):
+    whole = limit is None or (isinstance(limit, int) and not isinstance(limit, bool))
+    if not isinstance(data, str) or not isinstance(val_data, str | None) or not whole:
         found = f"{data!r}, {val_data!r} and {limit!r}"
         raise InputError(f"{path}: data and val_data must be texts and limit a whole number, got {found}")
     backend = content.get("backend")
     if backend not in (None, *BACKENDS):
         raise InputError(f"{path}: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    parts: dict[str, Any] = {}
-    for part, cls in (("model", ModelConfig), ("train", TrainConfig), ("predict", PredictConfig)):
+    name = content.get("preset", "custom")
+    tables = {"model": ModelConfig, "train": TrainConfig, "predict": PredictConfig}
+    if not isinstance(name, str) or (name not in PRESETS and name != "custom" and not tables.keys() <= content.keys()):
+        raise InputError(f"{path}: unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
+    base, parts = PRESETS.get(name, PRESETS["book"]), {}
+    for part, cls in tables.items():
         # A table that is there has the optional values it names and no others: a None is not written.
-        parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else cls()
-    return Settings(data, limit, Preset(str(content.get("preset", "custom")), **parts), val_data, backend)
+        parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else getattr(base, part)
+    return Settings(data, limit, Preset(name, **parts), val_data, backend)
 
 
 def write_settings(run: RunFolder, settings: Settings) -> None:
@@ -179,7 +187,13 @@ def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Settings, Chec
     if start.epoch >= train.epochs:
         raise InputError(f"{folder}: all {start.epoch} epochs are trained; ask for more with --epochs")
     settings = dataclasses.replace(settings, preset=dataclasses.replace(settings.preset, train=train))
-    return settings, start, read_rows(folder / "results.csv")[: start.epoch]
+    rows = read_rows(folder / "results.csv")[: start.epoch]
+    if [row["epoch"] for row in rows] != list(range(1, start.epoch + 1)):
+        raise InputError(
+            f"{folder / 'results.csv'}: not the rows of the epochs 1 to {start.epoch}, which the weights have seen; "
+            "put the file back, or start a new run with --weights"
+        )
+    return settings, start, rows
 
 
 @dataclass
@@ -226,16 +240,24 @@ def train_run(
         backend.train.set_learning_rate(trainer, last)
     backend.weights.set_momentum(net, trainer, start.momentum)
     trained = Trained(start, run.rows, [])
+    if not run.rows:  # a run that is stopped in its first epoch can go on, too
+        run.write_rows()
+        run.save(start, best=True)
     bar = progress_bar(run.console, f"{backend.name} epoch")
     for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
         if not math.isfinite(row["loss"]):
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
+        if row.get("baseline_class_error") == 0:  # every anchor of every picture is background
+            raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
         metrics, trained.detections, _ = backend.evaluate.evaluate(
             net, val, model, preset.predict, config.loss, config.batch_size, device
         )
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}
+        weights = backend.weights.get_weights(net)
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            raise InputError(f"{backend.name}: weights are no longer finite in epoch {row['epoch']}; lower --lr")
         trained.checkpoint = Checkpoint(
-            weights=backend.weights.get_weights(net),
+            weights=weights,
             model=model,
             train=config,
             predict=preset.predict,
@@ -251,9 +273,6 @@ def train_run(
         if row["epoch"] == start.epoch + 1:  # all the pictures have been read
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
-    if not trained.rows:
-        run.write_rows()
-        run.save(start, best=True)
     return trained
 
 

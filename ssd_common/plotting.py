@@ -33,6 +33,7 @@ DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not h
 # The band around it, from below: colour, width in points, dashes.
 STRIPES: tuple[tuple[str, int, Any], ...] = (("black", 8, "-"), (DIFFERS, 6, "-"), ("white", 6, (0, (1, 1))))
 TILE = 3.2  # inches of a contact sheet that each picture is wide
+HIGHEST = 4  # times its width that a tile is high at most
 CROWDED = 8  # boxes on one tile of a contact sheet above which their labels would hide the picture
 
 
@@ -111,7 +112,8 @@ def save_detection_grid(
         both.append(visible(rows[~mask], class_names, threshold))
         alone.append(visible(rows[mask], class_names, threshold))
     columns = min(columns, len(images))
-    aspects = [image.shape[0] / image.shape[1] for image in map(checked_image, images)]
+    # A figure has an end: a picture that is very high is shown smaller.
+    aspects = [min(image.shape[0] / image.shape[1], HIGHEST) for image in map(checked_image, images)]
     tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
     above = 0.3 * max(title.count("\n") + 1 for title in titles) if titles else 0
     size = (max(6, TILE * columns), sum(TILE * aspect + above for aspect in tallest) + 0.5)

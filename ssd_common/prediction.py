@@ -34,7 +34,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _EXTENSIONS)
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _EXTENSIONS and p.is_file())
             if not inside:
                 raise InputError(f"{path}: no pictures in this folder")
             found += inside
@@ -55,7 +55,8 @@ def predict_files(
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """Detect objects in picture files, yielding the objects of each; then write `detections.json`.
 
-    Each picture is written to `out`, with its boxes drawn in, under its own name as PNG.
+    Each picture is written to `out`, with its boxes drawn in, under its own name as PNG. One that cannot be read is
+    left out, and named at the end.
 
     Args:
         backend: which framework.
@@ -72,14 +73,21 @@ def predict_files(
     where = backend.data.get_device(device)
     net = backend.weights.make_net(checkpoint.model, checkpoint.weights, where)
     names = checkpoint.model.class_names
-    everything = []
+    everything: list[dict[str, Any]] = []
+    unreadable: list[str] = []
     targets = _drawn_names(paths)
     sources = {path.resolve() for path in paths}
     for path, target in zip(paths, targets, strict=True):
         if (out / target).resolve() in sources:
             raise InputError(f"--out {out}: {path} would be drawn over {target} there; name another folder")
+        if out.resolve() == path.resolve().parent and (out / target).exists():
+            raise InputError(f"--out {out}: {target} is there already, beside {path.name}; name another folder")
     for path, target in zip(paths, targets, strict=True):
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except InputError as error:
+            unreadable.append(str(error))
+            continue
         (rows,) = backend.predict.predict(net, [image], checkpoint.model, checkpoint.predict, device=where)
         rows = rows[rows[:, 1] >= score_threshold]
         objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
@@ -88,7 +96,11 @@ def predict_files(
         Image.fromarray(drawn).save(out / target)
         everything += objects
         yield path, objects
-    write_atomically(out / "detections.json", (json.dumps(everything, indent=1) + "\n").encode())
+    if len(unreadable) < len(paths):
+        write_atomically(out / "detections.json", (json.dumps(everything, indent=1) + "\n").encode())
+    if unreadable:
+        others = f"; {len(unreadable)} of {len(paths)} pictures could not be read, the others are in {out}"
+        raise InputError(unreadable[0] + (others if len(paths) > 1 else ""))
 
 
 def _object(path: Path, row: Detections, names: Sequence[str], height: int, width: int) -> dict[str, Any]:

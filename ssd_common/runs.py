@@ -117,7 +117,7 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; is its folder a run?")
     rows = []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(csv.DictReader(file), start=2):
             try:
                 row: Row = {name: None if text[name] == "" else float(text[name]) for name in COLUMNS}

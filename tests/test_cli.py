@@ -70,6 +70,11 @@ def folder(tmp_path_factory):
         "type": '[train]\nlr = "fast"\n',
         "size": "[model]\nimage_size = 100\n",
         "mean": "[model]\nmean = [1.0, 2.0]\n",
+        "nan": "[model]\nmean = [nan, 1.0, 2.0]\n",
+        "flag": "limit = true\n",
+        "preset": 'preset = "improvd"\n',
+        "magnitude": "[train]\ninit_magnitude = -1.0\n",
+        "backend": 'backend = "jax"\n',
         "toml": "[train\n",
     }.items():
         (path / f"{name}.toml").write_text(text)
@@ -155,6 +160,12 @@ BAD_INPUT = [
     ("train --config type.toml", ["type.toml", "lr must be of type float, got 'fast'"]),
     ("train --config size.toml", ["size.toml", "the image size must be a multiple of 64, got 100"]),
     ("train --config mean.toml", ["mean.toml", "mean", "3", "[1.0, 2.0]"]),
+    ("train --config nan.toml", ["nan.toml", "mean must be three finite numbers, got (nan, 1.0, 2.0)"]),
+    ("train --config flag.toml", ["flag.toml", "limit a whole number", "True"]),
+    ("train --config preset.toml", ["preset.toml", "unknown preset 'improvd'", "book, straight-dope, improved"]),
+    ("train --config magnitude.toml", ["magnitude.toml", "init-magnitude must be a positive number, got -1.0"]),
+    ("train --config backend.toml", ["backend.toml", "backend must be one of torch, mxnet, got 'jax'"]),
+    ("convert good.safetensors new.params --class-names cat,cat", ["--class-names", "'cat' is given twice"]),
     ("train --config toml.toml", ["toml.toml: not a readable TOML file"]),
     ("train --config empty", ["empty: not a readable TOML file"]),
     ("train --resume finished", ["finished: all 1 epochs are trained; ask for more with --epochs"]),
@@ -395,6 +406,20 @@ def test_data_anchors_writes_a_configuration_with_anchors_that_fit_better(tmp_pa
     fitted = dataclasses.replace(wider, anchors=fit_anchors(box_shapes(labels), wider))
     assert settings == Settings("synthetic", None, dataclasses.replace(IMPROVED, model=fitted))
     assert f"with {fitted.num_anchors} anchors" in out
+
+
+def test_a_configuration_that_names_a_preset_has_what_it_does_not_say_from_there(tmp_path):
+    (tmp_path / "a.toml").write_text('preset = "improved"\n[predict]\nnms_threshold = 0.3\n')
+    preset = read_settings(tmp_path / "a.toml").preset
+    assert (preset.name, preset.model, preset.train) == ("improved", IMPROVED.model, IMPROVED.train)
+    assert preset.predict.nms_threshold == 0.3
+
+
+def test_anchors_of_one_split_are_used_with_another_one_to_validate_on(tmp_path, capsys):
+    assert tinyssd(f"data anchors synthetic:val --limit 9 --out {tmp_path / 'a.toml'}") == 0
+    used = f"tinyssd train --config {tmp_path / 'a.toml'} --val-data SPEC"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"to use it: {used}")
+    assert read_settings(tmp_path / "a.toml").data == "synthetic:val"
 
 
 def test_data_lists_every_data_set(capsys):

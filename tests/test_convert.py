@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
-from ssd_common.convert import FORMATS, load_weights, save_weights
+from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
+from ssd_common.convert import FORMATS, load_weights, not_kept, save_weights
 from ssd_common.errors import InputError
 from ssd_common.params_file import read_params, write_params
 from ssd_common.weights import Checkpoint, parameter_shapes, save_checkpoint
@@ -614,3 +614,20 @@ def test_weights_that_are_not_the_models_are_not_written(suffix, tmp_path):
     with pytest.raises(InputError, match=r"tensor cls_0\.weight should be \(12, 64, 3, 3\), found \(8, 64, 3, 3\)"):
         save_weights(tmp_path / f"w{suffix}", Checkpoint(random_weights(), classes(2)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "preset", "lost"),
+    [
+        ("w.pt", "gluon", BOOK, []),
+        ("w.safetensors", "gluon", IMPROVED, []),
+        ("w.params", "straight-dope", STRAIGHT_DOPE, []),
+        ("w.pt", "gluon", STRAIGHT_DOPE, ["class names, mean, thresholds of detection; ", "preset book"]),
+        ("w.params", "straight-dope", IMPROVED, ["class names, mean, anchors, thresholds", "preset straight-dope"]),
+    ],
+)
+def test_what_weights_alone_do_not_keep_is_said(file, names, preset, lost, tmp_path):
+    lines = not_kept(tmp_path / file, Checkpoint({}, preset.model, predict=preset.predict), names)
+    assert len(lines) == bool(lost)
+    for words in lost:
+        assert words in lines[0]

@@ -95,6 +95,7 @@ def test_everything_wrong_in_a_coco_file_is_found(tmp_path: Path) -> None:
         annotation(11, [1, 2, 3, 4], image_id=99),
         annotation(12, [1, 2, 3, 4], image_id={}),
         annotation(13, [1, 2, 20, 15]),
+        annotation(2**64 - 1, [1, 2, -1, 5]),
     ]
     spec = write_coco(tmp_path, images=images, annotations=annotations)
     assert problems_of(spec) == {
@@ -115,6 +116,7 @@ def test_everything_wrong_in_a_coco_file_is_found(tmp_path: Path) -> None:
         ("boxes.json", "annotation 11", "image_id 99", "missing picture"),
         ("boxes.json", "annotation 12", "image_id {}", "missing picture"),
         ("boxes.json", "annotation 13", "(1, 2, 21, 17)", "duplicate object"),
+        ("boxes.json", f"annotation {2**64 - 1}", "(1, 2, 0, 7)", "inverted"),
     }
 
 
@@ -148,6 +150,15 @@ def test_everything_wrong_in_a_yolo_folder_is_found(tmp_path: Path) -> None:
         ("labels/train/three.txt", "", "", "missing picture"),
         ("images/train/two.png", "", "", "duplicate picture"),
     }
+
+
+@pytest.mark.parametrize("labels", ["Labels", "labels/training"])
+def test_pictures_without_any_object_are_a_problem(tmp_path: Path, labels: str) -> None:
+    folder = write_yolo(tmp_path / "y", {"one": "0 0.5 0.5 0.5 0.5", "two": "0 0.5 0.5 0.5 0.5"})
+    (folder / "labels").rename(folder / "elsewhere")
+    (folder / labels).parent.mkdir(exist_ok=True)
+    (folder / "elsewhere" / "train").rename(folder / labels)
+    assert problems_of(f"yolo:{folder}") == {(f"yolo:{folder}", "", "", "no good object")}
 
 
 def test_everything_wrong_in_records_is_found(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_the_limit_of_a_configuration_is_one_of_its_own_data_set(voc: str, tiny:
     assert read_settings(tmp_path / "run" / "config.toml").limit is None
 
 
+@pytest.mark.backend("torch")
+def test_pictures_without_any_good_box_are_not_trained_on(tiny: Path, tmp_path: Path, capsys) -> None:
+    spec = f"voc:{write_voc(tmp_path / 'v', {stem: voc_xml(BAD) for stem in ('one', 'two')}, LISTS)}"
+    for split in ("train", "val", "test"):
+        (tmp_path / "v" / "ImageSets" / "Main" / f"{split}.txt").write_text("one\ntwo\n")
+    assert tinyssd("train", "--data", spec, "--config", tiny, "--out", tmp_path / "run", "--device", "cpu") == 2
+    assert capsys.readouterr().err == (
+        f"tinyssd: {spec}:train: no good box to learn from; tinyssd data check says what is wrong\n"
+    )
+
+
 def test_a_path_that_is_not_utf_8_is_refused_before_a_folder_is_made(tmp_path: Path, capsys) -> None:
     assert tinyssd("train", "--data", "voc:caf\udce9", "--out", tmp_path / "run") == 2
     assert "the path is not UTF-8" in capsys.readouterr().err

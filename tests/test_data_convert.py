@@ -8,10 +8,12 @@ import io
 import itertools
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from data_cases import CLASSES, PICTURES, noise, png, voc_object, voc_xml, write_coco, write_voc
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -268,6 +270,50 @@ def test_nothing_is_written_over(made: str, kind: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="has a split 'train'"):
             convert_data(made, f"{spec}:train")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_conversion_that_is_stopped_leaves_nothing_of_itself(
+    made: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a set would pass for a whole one."""
+    if kind in ("voc", "yolo"):  # a split beside it stays
+        convert_data(made, f"{target(kind, tmp_path)}:train")
+    before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
+    asked = []
+
+    def third(indices: Iterable[int]) -> Iterator[int]:
+        for index in indices:
+            asked.append(index)
+            if len(asked) == len(PICTURES) + 3:  # the first round only plans
+                raise KeyboardInterrupt
+            yield index
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_data(made, target(kind, tmp_path) + (":val" if before else ""), progress=third)
+    assert {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")} == before
+
+
+def test_the_classes_of_records_beside_the_new_ones_are_left_alone(made: str, tmp_path: Path) -> None:
+    convert_data(made, target("rec", tmp_path, "first"))
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(InputError, match=r"classes\.txt would name the classes of the other \.rec files, too"):
+        convert_data(made, target("rec", tmp_path, "second"))
+    assert not (tmp_path / "classes.txt").exists()
+
+
+def test_what_else_a_data_yaml_says_stays_when_a_split_is_added(made: str, tmp_path: Path) -> None:
+    spec = target("yolo", tmp_path)
+    convert_data(made, f"{spec}:train")
+    file = tmp_path / "out" / "data.yaml"
+    file.write_text("license: CC0\n" + file.read_text())
+    convert_data(made, f"{spec}:val")
+    assert yaml.safe_load(file.read_text()) == {
+        "license": "CC0",
+        "train": "images/train",
+        "val": "images/val",
+        "names": dict(enumerate(CLASSES)),
+    }
 
 
 def test_a_split_with_other_classes_is_not_added(made: str, tmp_path: Path) -> None:

@@ -393,6 +393,12 @@ def test_marks_are_given_for_every_picture_and_every_detection(tmp_path: Path) -
         )
 
 
+def test_a_picture_a_thousand_times_as_high_as_wide_has_its_place(tmp_path: Path) -> None:
+    plotting.save_detection_grid(tmp_path / "grid.png", [grey(4000, 2), grey(2, 4000)], [[], []], ["cat"], columns=1)
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert max(picture.size) < 3000
+
+
 def test_a_contact_sheet_of_no_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one picture"):
         plotting.save_detection_grid(tmp_path / "grid.png", [], [], ["cat"])

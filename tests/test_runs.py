@@ -21,7 +21,15 @@ from ssd_common.atomic import write_atomically
 from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.errors import InputError
-from ssd_common.experiment import EVALUATED, Settings, read_settings, save_pictures, train_run, write_settings
+from ssd_common.experiment import (
+    EVALUATED,
+    Settings,
+    read_settings,
+    resumed_checkpoint,
+    save_pictures,
+    train_run,
+    write_settings,
+)
 from ssd_common.runs import COLUMNS, RunFolder, check_output_folder, format_rows, new_folder, progress_bar, read_rows
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
 
@@ -49,6 +57,19 @@ def test_a_file_is_written_and_its_folders_are_made(tmp_path):
     write_atomically(tmp_path / "a" / "b" / "file", b"new")
     assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
     assert os.listdir(tmp_path / "a" / "b") == ["file"]
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(tmp_path / "pipe", b"new")
+    assert os.read(reader, 9) == b"new"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -273,6 +294,35 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_what_was_good(loss, 
         play(run, weights, [(1, 0.1), (loss, 0.2)])
     assert kept_epochs(run) == {"best": 1, "last": 1}
     assert [row["epoch"] for row in read_rows(run.path / "results.csv")] == [1]
+
+
+def test_a_run_that_is_stopped_in_its_first_epoch_can_go_on(run, weights):
+    write_settings(run, Settings("synthetic", None, Preset("test", MODEL, TrainConfig(epochs=9))))
+    with pytest.raises(InputError, match="the loss is nan in epoch 1"):
+        play(run, weights, [(math.nan, 0.1)])
+    assert kept_epochs(run) == {"best": 0, "last": 0}
+    settings, start, rows = resumed_checkpoint(run.path, None)
+    assert (settings.preset.train.epochs, start.epoch, rows) == (9, 0, [])
+
+
+def test_weights_that_are_not_finite_stop_the_run_and_leave_what_was_good(run, weights):
+    broken = weights | {"blk_0.0.1.running_var": weights["blk_0.0.1.running_var"] * np.float32(np.inf)}
+    backend, data = scripted_backend(broken, [(1, 0.1)]), SyntheticDataset(num_images=1)
+    with pytest.raises(InputError, match="weights are no longer finite in epoch 1; lower --lr"):
+        train_run(backend, run, data, data, Preset("test", MODEL, TrainConfig()), Checkpoint(weights, MODEL), "cpu")
+    assert kept_epochs(run) == {"best": 0, "last": 0}
+    assert read_rows(run.path / "results.csv") == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_a_run_whose_table_lacks_epochs_does_not_go_on(kept, run, weights):
+    write_settings(run, Settings("synthetic", None, Preset("test", MODEL, TrainConfig(epochs=9))))
+    play(run, weights, [(1, 0.1), (1, 0.5)])
+    table = run.path / "results.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[: kept + 1] if kept < 3 else [lines[0], lines[2], lines[1]]))
+    with pytest.raises(InputError, match=r"results\.csv: not the rows of the epochs 1 to 2"):
+        resumed_checkpoint(run.path, None)
 
 
 def test_weights_count_the_steps_of_all_epochs(run, weights):

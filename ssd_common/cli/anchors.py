@@ -36,8 +36,7 @@ def anchors(
     from ssd_common.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.atomic import write_atomically
     from ssd_common.config import NUM_BLOCKS, get_preset
-    from ssd_common.data import load_dataset
-    from ssd_common.data.specs import parse_spec
+    from ssd_common.data import load_dataset, parse_spec, split_names
     from ssd_common.experiment import Settings, change_training, settings_table
     from ssd_common.runs import progress_bar
 
@@ -69,8 +68,10 @@ def anchors(
     if out is None:
         lines.append("--out FILE writes a configuration with the fitted anchors, for train --config FILE")
     else:
-        settings = Settings(parse_spec(data).whole, None, dataclasses.replace(chosen, model=fitted))
+        spec = parse_spec(data)
+        whole = spec.split in (None, "train") and "val" in split_names(spec)
+        settings = Settings(spec.whole if whole else data, None, dataclasses.replace(chosen, model=fitted))
         write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
-        lines.append(f"wrote {out}; to use it: tinyssd train --config {out}")
+        lines.append(f"wrote {out}; to use it: tinyssd train --config {out}{'' if whole else ' --val-data SPEC'}")
     print_lines(lines)
     return 0

@@ -28,14 +28,17 @@ def convert(
         names: Names in a .params file: those of Gluon's save_parameters, or the flat ones of The Straight Dope.
     """
     from ssd_common.config import get_preset
-    from ssd_common.convert import load_weights, save_weights
+    from ssd_common.convert import load_weights, not_kept, save_weights
+    from ssd_common.data.class_names import checked_class_names, clean_name
 
     check_file("OUT", target)
-    classes = tuple(class_names.split(",")) if class_names is not None else None
+    classes = None
+    if class_names is not None:
+        classes = checked_class_names([clean_name(name) for name in class_names.split(",")], "--class-names")
     checkpoint = load_weights(source, get_preset(preset) if preset else None, classes)
     save_weights(target, checkpoint, names)
     what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.model.class_names)}"
-    print_lines([f"wrote {target}: {what}"])
+    print_lines([f"wrote {target}: {what}", *not_kept(target, checkpoint, names)])
     return 0
 
 

@@ -189,6 +189,9 @@ def train(
             f"{backend}: {count_parameters(start.model):,} parameters, {start.model.num_anchors} anchors; "
             f"{training.name} has {len(training)} pictures, {validation.name} {len(validation)}"
         )
+        own_model = dataclasses.replace(settings.preset.model, class_names=start.model.class_names)
+        if weights and (preset or config) and own_model != start.model:
+            run.log(f"anchors, image size and mean are those of {weights}")
         trained = train_run(framework, run, training, validation, chosen, start, where, compile or None)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))

@@ -221,7 +221,7 @@ def annotate(
         image_name,
         file,
         noun,
-        np.array([row.number for row in rows], np.int64),
+        np.array([row.number for row in rows], np.int64 if all(abs(row.number) < 2**63 for row in rows) else object),
         np.array([row.class_id for row in rows], np.int64),
         np.array([row.box for row in rows], dtype).reshape(-1, 4),
         np.array([row.ignored for row in rows], bool),

@@ -87,6 +87,8 @@ def check_data(
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
+    if check.pictures and not any(check.objects.values()):
+        check.problems.append(Problem(spec, "", "", "no good object, there is none in any picture"))
     return check
 
 

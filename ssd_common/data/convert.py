@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -64,10 +65,11 @@ def convert_data(source: str, target: str, data_dir: Path | None = None, progres
     shared = _names_in(wanted)  # the splits of VOC share one folder of pictures
     # What cannot be read shows before anything is written.
     plans = [_plan(data, shared if wanted.kind == "voc" else set(), progress) for data in sets]
-    for split, data, plan in zip(splits, sets, plans, strict=True):
-        pictures = _pictures(data, plan, done, progress)
-        _write(wanted, wanted.split or split or "train", data.class_names, pictures)
-        done.lost |= data.lost
+    with _all_or_nothing(wanted):
+        for split, data, plan in zip(splits, sets, plans, strict=True):
+            pictures = _pictures(data, plan, done, progress)
+            _write(wanted, wanted.split or split or "train", data.class_names, pictures)
+            done.lost |= data.lost
     if wanted.kind == "yolo":
         done.objects -= done.ignored
     else:
@@ -75,6 +77,29 @@ def convert_data(source: str, target: str, data_dir: Path | None = None, progres
     if wanted.kind == "rec":
         done.lost.add("names of the pictures")
     return done
+
+
+@contextmanager
+def _all_or_nothing(target: Spec) -> Iterator[None]:
+    """Take away again what was written to the target if it is not written to its end: half a set passes for a whole."""
+    roots = {"coco": coco_paths, "rec": _record_paths}.get(target.kind, lambda path: [Path(path)])(target.path)
+    before = _below(roots)
+    try:
+        yield
+    except BaseException:
+        for path in sorted(_below(roots) - before, reverse=True):  # what a folder holds before the folder
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise
+
+
+def _below(roots: Iterable[Path]) -> set[Path]:
+    """Every file and folder that there is, at or below some paths."""
+    return {path for root in roots if root.exists() for path in (root, *root.rglob("*"))}
+
+
+def _record_paths(path: str) -> tuple[Path, Path, Path]:
+    """The files of a set of records: the pictures, their index, and the names of their classes."""
+    return Path(path), Path(path).with_suffix(".idx"), Path(path).parent / FILE_NAME
 
 
 def _write(target: Spec, split: str, class_names: tuple[str, ...], pictures: Iterable[Picture]) -> None:
@@ -91,8 +116,12 @@ def _require_free(target: Spec, class_names: tuple[str, ...]) -> None:
     path = Path(target.path)
     named: tuple[str, ...] | None = None
     if target.kind == "rec":
-        outputs = [path, path.with_suffix(".idx")]
-        named = read_class_names(path.parent / FILE_NAME)  # of the other files there
+        *outputs, names = _record_paths(target.path)
+        named = read_class_names(names)  # of the other files there
+        if named is None and any(path.parent.glob("*.rec")):
+            raise InputError(
+                f"{path.parent}: {names.name} would name the classes of the other .rec files, too: name another folder"
+            )
     elif target.kind == "coco":
         outputs = list(coco_paths(target.path))
     elif target.split and _in_use(path):

@@ -128,10 +128,13 @@ def read_names(path: Path) -> tuple[str, ...] | None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and list(names) == list(range(len(names))):
-        names = list(names.values())
-    if not isinstance(names, list) or not all(isinstance(item, (str, int, float)) for item in names):
-        raise InputError(f"{path}: no 'names' in it; write the class names as a list, or as a table from 0 on")
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[i] for i in range(len(names))]
+    # YAML reads the names yes and no as truth values.
+    plain = isinstance(names, list) and all(type(item) in (str, int, float) for item in names)
+    if not isinstance(names, list) or not plain:
+        what = "write the class names as a list, or as a table from 0 on; words like yes in quotation marks"
+        raise InputError(f"{path}: no 'names' in it; {what}")
     return checked_class_names([clean_name(str(item)) for item in names], f"{path}: names")
 
 
@@ -189,5 +192,6 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
         picture.copy_to(images)
     folders = _split_folders(folder)
     parts = {name: folders[name][0].relative_to(folder).as_posix() for name in sorted(folders)}
-    content = parts | {"names": dict(enumerate(class_names))}
+    own = yaml.safe_load((folder / YAML).read_text(encoding="utf-8-sig")) if (folder / YAML).is_file() else {}
+    content = own | parts | {"names": dict(enumerate(class_names))}
     write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
