@@ -23,7 +23,7 @@ from ssd_common.atomic import write_atomically
 from ssd_common.config import PRESETS
 from ssd_common.data.specs import coco_paths, parse_spec
 from ssd_common.errors import InputError
-from ssd_common.experiment import read_settings
+from ssd_common.settings import read_settings
 
 INTRODUCTION = """# What trained detectors reach
 

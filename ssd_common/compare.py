@@ -16,18 +16,10 @@ from ssd_common.config import Preset
 from ssd_common.config_tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
-from ssd_common.experiment import (
-    PICTURES_SHOWN,
-    Settings,
-    Trained,
-    format_baselines,
-    save_pictures,
-    train_run,
-    trivial_baselines,
-    write_settings,
-)
+from ssd_common.experiment import PICTURES_SHOWN, Trained, format_baselines, save_pictures, train_run, trivial_baselines
 from ssd_common.report_html import write_html
 from ssd_common.runs import RunFolder, progress_bar
+from ssd_common.settings import Settings, write_settings
 from ssd_common.weights import Checkpoint, Weights
 
 LADDER_BATCH = 2

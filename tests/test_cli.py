@@ -21,8 +21,8 @@ from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
 from ssd_common.data import load_dataset
 from ssd_common.data.specs import DATASETS
 from ssd_common.errors import InputError
-from ssd_common.experiment import Settings, read_settings, write_settings
 from ssd_common.runs import COLUMNS, RunFolder
+from ssd_common.settings import Settings, read_settings, write_settings
 from ssd_common.weights import Checkpoint, initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,8 +17,8 @@ from ssd_common.cli import main
 from ssd_common.config import LossConfig, PredictConfig, TrainConfig
 from ssd_common.data import load_dataset, synthetic
 from ssd_common.data.transforms import read_image
-from ssd_common.experiment import read_settings
 from ssd_common.runs import COLUMNS, read_rows
+from ssd_common.settings import read_settings
 from ssd_common.weights import load_checkpoint
 
 CONFIG = """

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from ssd_common.config import BOOK
-from ssd_common.experiment import Settings, change_training, write_settings
+from ssd_common.experiment import change_training
 from ssd_common.runs import RunFolder
+from ssd_common.settings import Settings, write_settings
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "results.py"
 CLASSES = ("cat", "dog")

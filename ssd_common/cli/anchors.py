@@ -37,8 +37,9 @@ def anchors(
     from ssd_common.atomic import write_atomically
     from ssd_common.config import NUM_BLOCKS, get_preset
     from ssd_common.data import load_dataset, parse_spec, split_names
-    from ssd_common.experiment import Settings, change_training, settings_table
+    from ssd_common.experiment import change_training
     from ssd_common.runs import progress_bar
+    from ssd_common.settings import Settings, settings_table
 
     check_file("--out", out)
     chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})

@@ -102,19 +102,17 @@ def train(
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
     from ssd_common.experiment import (
-        Settings,
         change_training,
         check_classes,
         first_checkpoint,
         format_baselines,
-        read_settings,
         resumed_checkpoint,
         save_pictures,
         train_run,
         trivial_baselines,
-        write_settings,
     )
     from ssd_common.runs import RunFolder, new_folder
+    from ssd_common.settings import Settings, read_settings, write_settings
     from ssd_common.weights import count_parameters
 
     changes: dict[str, object] = {
