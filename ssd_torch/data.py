@@ -45,10 +45,10 @@ def to_device(array, device=None, dtype=None):
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32", "float64", …; that of the array by default.
     """
-    tensor = torch.from_numpy(array)
-    if device is not None and device.type == "cuda":
+    tensor, device = torch.from_numpy(array), torch.device(device or "cpu")
+    if device.type == "cuda":
         tensor = tensor.pin_memory().to(device, non_blocking=True)  # otherwise the copy waits for the step before
-    return tensor.to(device or "cpu", getattr(torch, dtype) if dtype else None)
+    return tensor.to(device, getattr(torch, dtype) if dtype else None)
 
 
 def to_numpy(tensor):

@@ -165,7 +165,7 @@ def train(
             raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
         if loss.bbox_loss != "smooth_l1" and sigma is not None:
             raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
-        if data is not None:  # another data set has other validation pictures, and another number of them
+        if data not in (None, settings.data):  # another data set has other validation pictures, and another number
             settings = Settings(data, None, settings.preset)
         limit, val_data = settings.limit if limit is None else limit, val_data or settings.val_data
         settings = Settings(settings.data, limit, changed, val_data)
