@@ -148,7 +148,7 @@ def train_run(
         compile: see the backend's `make_net`.
 
     Raises:
-        InputError: the loss is no longer a finite number.
+        InputError: the loss or a weight is no longer a finite number, or no picture has a good box.
     """
     model, config = preset.model, preset.train
     net = backend.weights.make_net(model, start.weights, device, compile=compile)
