@@ -273,9 +273,7 @@ def test_nothing_is_written_over(made: str, kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_conversion_that_is_stopped_leaves_nothing_of_itself(
-    made: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_conversion_that_is_stopped_leaves_nothing_of_itself(made: str, kind: str, tmp_path: Path) -> None:
     """Half of a set would pass for a whole one."""
     if kind in ("voc", "yolo"):  # a split beside it stays
         convert_data(made, f"{target(kind, tmp_path)}:train")
