@@ -28,13 +28,15 @@ def check_precision(precision, device):
         precision: "fp32" or "bf16".
         device: as returned by `get_device`.
     """
-    if precision == "bf16":
-        cuda = device.type == "cuda"
+    if precision != "bf16":
+        return
+    if device.type == "cuda":
         # `torch.cuda.is_bf16_supported` says yes where it is emulated, and asks the current GPU, not this one.
-        ampere = cuda and torch.cuda.get_device_capability(device) >= (8, 0)
-        if not (ampere if cuda else torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-            kind = "GPU" if cuda else "CPU"
-            raise InputError(f"precision bf16: this {kind} has no bfloat16 instructions; leave --precision out")
+        kind, native = "GPU", torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        kind, native = "CPU", torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not native:
+        raise InputError(f"precision bf16: this {kind} has no bfloat16 instructions; leave --precision out")
 
 
 def to_device(array, device=None, dtype=None):

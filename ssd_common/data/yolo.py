@@ -44,21 +44,25 @@ def yolo_splits(folder: Path) -> tuple[str, ...]:
     Raises:
         InputError: there is no such folder, or it has no splits.
     """
-    splits = tuple(sorted(_split_folders(folder)))
-    if not splits:
-        what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
-        raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
-    return splits
+    return tuple(_split_folders(folder))
 
 
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Return where the pictures and the labels of each split are, in either layout."""
+    """Return where the pictures and the labels of each split are, in either layout, by name.
+
+    Raises:
+        InputError: there is no such folder, or it has no splits.
+    """
     roboflow = {path.parent.name: (path.with_name("images"), path) for path in folder.glob("*/labels") if path.is_dir()}
     roboflow = {name: (images, labels) for name, (images, labels) in roboflow.items() if images.is_dir()}
     if "valid" in roboflow:
         roboflow.setdefault("val", roboflow.pop("valid"))
     own = {path.name: (path, folder / "labels" / path.name) for path in folder.glob("images/*") if path.is_dir()}
-    return roboflow | own
+    folders = roboflow | own
+    if not folders:
+        what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
+        raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
+    return {name: folders[name] for name in sorted(folders)}
 
 
 def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
@@ -72,9 +76,9 @@ def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
     Raises:
         InputError: the folder is not a YOLO data set, or has no such split, or `data.yaml` names no classes.
     """
-    splits, folders = yolo_splits(folder), _split_folders(folder)
+    folders = _split_folders(folder)
     if split not in folders:
-        raise InputError(f"{folder}: no split '{split}'; the splits are {', '.join(splits)}")
+        raise InputError(f"{folder}: no split '{split}'; the splits are {', '.join(folders)}")
     every_label = [labels for _, labels in folders.values()]
     class_names = read_names(folder / YAML) or numbered_classes(_count_classes(every_label))
     images, labels = folders[split]
@@ -190,8 +194,7 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
         # The objects first: a picture without them would be one that has none.
         (labels / f"{picture.stem}.txt").write_text("".join(lines), encoding="utf-8")
         picture.copy_to(images)
-    folders = _split_folders(folder)
-    parts = {name: folders[name][0].relative_to(folder).as_posix() for name in sorted(folders)}
+    parts = {name: images.relative_to(folder).as_posix() for name, (images, _) in _split_folders(folder).items()}
     own = yaml.safe_load((folder / YAML).read_text(encoding="utf-8-sig")) if (folder / YAML).is_file() else {}
     content = own | parts | {"names": dict(enumerate(class_names))}
     write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
