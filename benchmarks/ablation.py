@@ -25,7 +25,7 @@ from rich.console import Console
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.atomic import write_atomically
 from ssd_common.augment_config import AUGMENTATIONS
-from ssd_common.backends import BACKENDS, load_backend, machine
+from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
 from ssd_common.config_tables import to_dict
 from ssd_common.data import load_dataset
@@ -56,7 +56,6 @@ COLUMNS = {
     "baseline_class_error": ("its baseline", 1000),
     "bbox_mae": ("bbox MAE ‰", 1000),
     "baseline_bbox_mae": ("its baseline", 1000),
-    "minutes": ("minutes", 1),
 }
 """What the tables show, and times how much."""
 TEXT = """# What the chapter's exercises are worth
@@ -65,11 +64,9 @@ TEXT = """# What the chapter's exercises are worth
 
 The first row is the book's preset, the last our `improved`; each other is the book's with one exercise answered.
 {epochs} epochs at {image_size} × {image_size} pixels unless the row says otherwise, measured on the validation pictures
-at the end.
-{spread}
+at the end. {spread}
 Average precision times 100, errors times 1000. The baseline of an error is what predicting nothing scores: it changes
-with the anchors, and so do the errors; average precision does not, and compares all rows. Minutes of training on
-{processor}, cores: {cores}.
+with the anchors, and so do the errors; average precision does not, and compares all rows.
 """
 SPREAD = "Mean ± standard deviation over the seeds."
 ONE_SEED = "One seed. Both frameworks begin with the same weights: what they differ by in a row is part of the chance."
@@ -116,7 +113,7 @@ def run(backend, data, val, preset):
         pass
     minutes = (time.perf_counter() - start) / 60
     metrics, *_ = backend.evaluate.evaluate(net, val, model, preset.predict, config.loss, device=device)
-    return {name: metrics[name] for name in COLUMNS if name != "minutes"} | {"minutes": minutes}
+    return {name: metrics[name] for name in COLUMNS} | {"minutes": minutes}
 
 
 def result_of(folder, key, compute):
@@ -146,8 +143,11 @@ def table(results, title):
     headings = " | ".join(heading for heading, _ in COLUMNS.values())
     lines = [f"## {title}", "", f"| exercise | framework | {headings} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for (row, backend), runs in results.items():
-        values = [np.array([run[name] for run in runs]) * scale for name, (_, scale) in COLUMNS.items()]
-        cells = [f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" if v.std() else f"{v.mean():.2f}" for v in values]
+        cells = []
+        for name, (_, scale) in COLUMNS.items():
+            values = np.array([run[name] for run in runs]) * scale
+            spread = len(runs) > 1 and not name.startswith("baseline")  # the seed does not change a baseline
+            cells.append(f"{values.mean():.2f} ± {values.std(ddof=1):.2f}" if spread else f"{values.mean():.2f}")
         lines.append(f"| {ROWS[row]} | {backend} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -214,7 +214,6 @@ def page(results, arguments):
         epochs=arguments.epochs,
         image_size=arguments.image_size,
         spread=SPREAD if arguments.seeds > 1 else ONE_SEED,
-        **machine(),
     )
     return "\n".join([text, *(table(of_data, spec) + "\n" for spec, of_data in results.items())])
 
