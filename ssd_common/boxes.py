@@ -70,8 +70,9 @@ def box_iou(boxes1: Array, boxes2: Array) -> Array:
 
 def _box_sides(boxes: Array) -> tuple[Array, Array]:
     """Return `(...)` areas and `(4, ...)` sides; a box without area becomes the point (0, 0), and its area 1."""
-    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-    area = width * height
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, or more than the dtype holds: no area
+        width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+        area = width * height
     valid = (width > 0) & (height > 0) & (area > 0) & (area < np.inf)
     sides = np.ascontiguousarray(np.moveaxis(np.where(valid[..., None], boxes, 0), -1, 0))
     return np.where(valid, area, 1), sides
