@@ -26,8 +26,8 @@ def box_corner_to_center(boxes: Array) -> Array:
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    x1, y1, x2, y2 = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
-    return np.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), axis=-1)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return np.concatenate(((low + high) / 2, high - low), axis=-1)
 
 
 def box_center_to_corner(boxes: Array) -> Array:
@@ -41,8 +41,8 @@ def box_center_to_corner(boxes: Array) -> Array:
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    cx, cy, w, h = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
-    return np.stack((cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h), axis=-1)
+    center, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    return np.concatenate((center - half, center + half), axis=-1)
 
 
 def box_iou(boxes1: Array, boxes2: Array) -> Array:

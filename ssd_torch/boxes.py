@@ -16,8 +16,8 @@ def box_corner_to_center(boxes):
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    x1, y1, x2, y2 = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
-    return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
 def box_center_to_corner(boxes):
@@ -31,8 +31,8 @@ def box_center_to_corner(boxes):
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    cx, cy, w, h = boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
-    return torch.stack((cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h), dim=-1)
+    center, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    return torch.cat((center - half, center + half), dim=-1)
 
 
 def box_iou(boxes1, boxes2):
