@@ -86,9 +86,8 @@ def multibox_detection(
 def _suppress(candidates, boxes, iou_threshold, class_ids):
     """Return which candidates survive non-maximum suppression, on the host, a block of them at a time.
 
-    `nd.contrib.box_nms` starts a kernel for every candidate: 29 ms for the 5444 boxes of an untrained network, 100 ms
-    once the process has trained, for its threads are in each other's way. This takes 8 ms. It rounds thresholds of
-    float64, too.
+    `nd.contrib.box_nms` starts a kernel for every candidate: 37 ms for the 5444 boxes of an untrained network, where
+    this takes 10 ms. It rounds thresholds of float64, too.
 
     Args:
         candidates: `(n,)` indices of boxes, best score first.
