@@ -7,7 +7,7 @@ from ssd_common.boxes import box_iou
 
 from .boxes import offset_inverse
 
-_BLOCK = 64  # boxes; twice as many or half as many cost as much, and a quarter twice as much
+_BLOCK = 64  # boxes: of 16, 32, 64 and 128 an untrained network's 5444 take 14, 10, 8 and 8 ms
 
 
 def nms(boxes, scores, iou_threshold, *, class_ids=None):
@@ -87,7 +87,7 @@ def _suppress(candidates, boxes, iou_threshold, class_ids):
     """Return which candidates survive non-maximum suppression, on the host, a block of them at a time.
 
     `nd.contrib.box_nms` starts a kernel for every candidate: 37 ms for the 5444 boxes of an untrained network, where
-    this takes 10 ms. It rounds thresholds of float64, too.
+    this takes 10 ms. The operator would also round a threshold of float64.
 
     Args:
         candidates: `(n,)` indices of boxes, best score first.
