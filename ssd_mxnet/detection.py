@@ -66,21 +66,21 @@ def multibox_detection(
     boxes = offset_inverse(anchors, offset_preds.reshape(*scores.shape, 4))
     if clip:
         boxes = boxes.clip(0, 1)
-    output = []
-    for score, class_id, box in zip(scores, class_ids, boxes, strict=True):
-        host_score = score.asnumpy()
-        candidates = numpy.argsort(-host_score, kind="stable")[:top_k]
+    # From here on in numpy: suppression runs there, and the rest costs MXNet more to call than to compute.
+    dtype, ctx = boxes.dtype, boxes.ctx
+    scores, class_ids, boxes = scores.asnumpy(), class_ids.asnumpy(), boxes.asnumpy()
+    kept, order = numpy.zeros(scores.shape, bool), numpy.empty(scores.shape, int)
+    for i, score in enumerate(scores):
+        candidates = numpy.argsort(-score, kind="stable")[:top_k]
         if foreground_only:
-            candidates = candidates[host_score[candidates] >= pos_threshold]
-        keep = _suppress(candidates, box.asnumpy(), nms_threshold, class_id.asnumpy() if class_aware else None)
-        kept = numpy.zeros(len(score), bool)
-        kept[keep] = True
-        order = np.array(numpy.concatenate((keep, numpy.flatnonzero(~kept))), dtype=np.int64, ctx=box.ctx)
-        kept = np.array(kept, dtype=bool, ctx=box.ctx)
-        class_id = np.where(kept & (score >= pos_threshold), class_id, np.full_like(class_id, -1))
-        score = np.where(score < pos_threshold, 1 - score, score)
-        output.append(np.concatenate((class_id[:, None].astype(box.dtype), score[:, None], box), axis=-1)[order])
-    return np.stack(output)
+            candidates = candidates[score[candidates] >= pos_threshold]
+        keep = _suppress(candidates, boxes[i], nms_threshold, class_ids[i] if class_aware else None)
+        kept[i, keep] = True
+        order[i] = numpy.concatenate((keep, numpy.flatnonzero(~kept[i])))
+    class_ids = numpy.where(kept & (scores >= pos_threshold), class_ids, -1)
+    scores = numpy.where(scores < pos_threshold, 1 - scores, scores)
+    output = numpy.concatenate((class_ids[..., None], scores[..., None], boxes), axis=-1, dtype=dtype)
+    return np.array(numpy.take_along_axis(output, order[..., None], axis=1), dtype=dtype, ctx=ctx)
 
 
 def _suppress(candidates, boxes, iou_threshold, class_ids):

@@ -25,12 +25,12 @@ def assign_anchor_to_bbox(ground_truth, anchors, iou_threshold=0.5):
     if num_boxes == 0 or len(anchors) == 0:
         return np.full((batch, len(anchors)), -1, dtype=np.int64, ctx=anchors.ctx)
     with autograd.pause():  # targets are constants
-        jaccard = box_iou(ground_truth, anchors)  # (batch, num_boxes, num_anchors)
-        best_iou, best_box = _max(jaccard, axis=1)
-        assigned = np.where(best_iou >= iou_threshold, best_box, np.full_like(best_box, -1))
-        best = _max(jaccard, axis=2)  # (batch, num_boxes): of each box the best anchor that is free
+        jaccard = box_iou(ground_truth, anchors).asnumpy()  # (batch, num_boxes, num_anchors)
     # From here on in numpy: arrays this small cost MXNet more to call than to compute, ten times as much in all.
-    jaccard, assigned, overlap, anchor = (array.asnumpy() for array in (jaccard, assigned, *best))
+    assigned = numpy.full((batch, len(anchors)), -1)
+    picture, anchor = (jaccard.max(axis=1) >= iou_threshold).nonzero()  # few, and only their boxes are worth the time
+    assigned[picture, anchor] = jaccard[picture, :, anchor].argmax(axis=1)
+    overlap, anchor = jaccard.max(axis=2), jaccard.argmax(axis=2)  # of each box the best anchor that is free
     picture = numpy.arange(batch)
     free = numpy.ones(assigned.shape, bool)
     for _ in range(num_boxes):
@@ -52,12 +52,6 @@ def _choose_again(lost, jaccard, free, overlap, anchor):
     if len(box):
         best = numpy.where(free[picture], jaccard[picture, box], -1)
         overlap[picture, box], anchor[picture, box] = best.max(axis=1), best.argmax(axis=1)
-
-
-def _max(array, axis):
-    """Return the largest values along an axis, and the index of the first of them."""
-    index = array.argmax(axis=axis)
-    return npx.pick(array, index, axis=axis), index
 
 
 def multibox_target(anchors, labels):
