@@ -95,7 +95,6 @@ def _suppress(candidates, boxes, iou_threshold, class_ids):
         iou_threshold: see `nms`.
         class_ids: `(num_anchors,)` or None.
     """
-
     keep = [candidates[:0]]
     while len(candidates):
         best = candidates[:_BLOCK]
