@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_common.errors import InputError
-from ssd_common.memory import keep_freed_memory
+from ssd_common.memory import own_settings_of_the_c_library
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""
@@ -40,10 +42,10 @@ class Case:
     """Called with what the first run of each returned; raises AssertionError if it is not the same."""
     note: str = ""
     """What a reader of the result must know."""
-    peer_keeps_memory: bool = True
-    """False: the peer runs with the C library's own settings, as it does without this package (`keep_freed_memory`)."""
     settle: bool = False
-    """Run ours once, untimed, before each timed run: what a peer gave back to the system has to be had again."""
+    """Run each side once, untimed, before each timed run: a step that follows another finds its memory at hand."""
+    peer_thread: Callable[[], object] | None = None
+    """Given, the peer has a thread and memory of its own, see `_apart`; this is called first in the thread."""
 
 
 class DifferentWorkError(Exception):
@@ -84,13 +86,9 @@ def measure(case: Case, pairs: int = PAIRS, warmup: int = 1, clock: Callable[[],
     if case.compare is not None and warmup < 1:
         raise InputError(f"{case.name}: results are compared in the warm-up, which must be at least 1, got {warmup}")
     for run in range(warmup):
-        ours, peer = case.ours(), case.peer()
+        ours, peer = case.ours(), _run_peer(case, case.peer)
         if run == 0 and case.compare is not None:
-            try:
-                case.compare(ours, peer)
-            except AssertionError as error:
-                reason = " ".join(str(error).split())
-                raise DifferentWorkError(f"{case.name}, {case.backend}: the two sides differ: {reason}") from error
+            _compare(case, ours, peer)
         del ours, peer
     seconds = np.array([_pair(case, clock) for _ in range(pairs)])
     ratios = seconds[:, 1] / seconds[:, 0]
@@ -101,16 +99,45 @@ def measure(case: Case, pairs: int = PAIRS, warmup: int = 1, clock: Callable[[],
 
 def _pair(case: Case, clock: Callable[[], float]) -> tuple[float, float]:
     """Return the seconds of ours and of the peer."""
-    if case.settle:
-        case.ours()
-    ours = _seconds(case.ours, clock)
-    if case.peer_keeps_memory:
-        return ours, _seconds(case.peer, clock)
-    keep_freed_memory(False)
+
+    def timed(work: Callable[[], Any]) -> float:
+        if case.settle:
+            work()
+        return _seconds(work, clock)
+
+    return timed(case.ours), _run_peer(case, lambda: timed(case.peer))
+
+
+def _compare(case: Case, ours: Any, peer: Any) -> None:
+    assert case.compare is not None
     try:
-        return ours, _seconds(case.peer, clock)
-    finally:
-        keep_freed_memory()
+        case.compare(ours, peer)
+    except AssertionError as error:
+        reason = " ".join(str(error).split())
+        raise DifferentWorkError(f"{case.name}, {case.backend}: the two sides differ: {reason}") from error
+
+
+def _run_peer(case: Case, work: Callable[[], Any]) -> Any:
+    return work() if case.peer_thread is None else _apart(work, case.peer_thread)
+
+
+def _apart(work: Callable[[], Any], start_thread: Callable[[], object]) -> Any:
+    """Return what `work` returns, done in a new thread with the C library's own settings.
+
+    A process without this package does not keep what it frees, and in this process our side does
+    (`keep_freed_memory`). In our side's thread the peer would be given what ours has kept, for glibc has a heap for
+    each thread: a training step of the book's PyTorch then took 1.5 s instead of the 2.4 s that it takes in a process
+    of its own, and in a thread of its own. The thread ends with the work: while there are more threads than cores,
+    OpenMP's go to sleep after each operation, which doubles the time of small ones.
+    """
+    with own_settings_of_the_c_library(), ThreadPoolExecutor(max_workers=1, initializer=start_thread) as executor:
+        try:
+            return executor.submit(work).result()
+        except KeyboardInterrupt:  # it reaches this thread only; the other would go on, for minutes
+            for thread in executor._threads:
+                ident, error = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, error)
+            raise
 
 
 def _seconds(work: Callable[[], Any], clock: Callable[[], float]) -> float:

@@ -74,9 +74,8 @@ def train_step(sides: Sides, precision: Precision) -> Case:
         return book.train_step(peer_net, peer_trainer, peer_X, Y), b.weights.get_weights(peer_net)
 
     compare = partial(bench_checks.same_step, start=inputs.weights, tolerance=STEP_TOLERANCE[precision])
-    return Case(
-        f"train_step_{precision}", b.name, lambda: step(X, Y), peer, compare, peer_keeps_memory=False, settle=True
-    )
+    name, start_thread = f"train_step_{precision}", book.start_thread
+    return Case(name, b.name, lambda: step(X, Y), peer, compare, settle=True, peer_thread=start_thread)
 
 
 def multibox_targets(sides: Sides, num_objects: int) -> Case:
@@ -149,7 +148,9 @@ def epoch(sides: Sides) -> Case:
         return 1 - correct / anchors, error / offsets
 
     note = f"ours trains in {precision}"
-    return Case("epoch", b.name, lambda: run(folder), peer, bench_checks.same_epoch, note=note, peer_keeps_memory=False)
+    return Case(
+        "epoch", b.name, lambda: run(folder), peer, bench_checks.same_epoch, note=note, peer_thread=book.start_thread
+    )
 
 
 CASES: dict[str, Callable[[Sides], Case]] = {

@@ -180,7 +180,7 @@ def overhead_share(sides: Sides, pairs: int = REPEATS) -> float:
             if part.call_count != 1:
                 raise RuntimeError(f"{b.name}: a training step calls {name} {part.call_count} times, not once")
 
-    return 1 - 1 / measure(Case("step", b.name, bare, lambda: whole(X, Y)), pairs).ratio
+    return 1 - 1 / measure(Case("step", b.name, bare, lambda: whole(X, Y), settle=True), pairs).ratio
 
 
 def data_share(sides: Sides) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 
@@ -25,20 +27,47 @@ def keep_freed_memory(keep: bool = True) -> bool:
     Returns:
         Whether the C library has the setting: glibc has, others (macOS, musl, Windows) have not.
     """
-    if not sys.platform.startswith("linux"):
+    libc = _c_library()
+    if libc is None:
         return False
+    done = _set(libc, keep)
+    if not keep:
+        libc.malloc_trim(0)
+    return done
+
+
+@contextmanager
+def own_settings_of_the_c_library() -> Iterator[None]:
+    """Keep nothing that is freed while the context lasts, in a process that otherwise does.
+
+    What was kept before is not given back, and whoever allocates in the same thread is given that.
+    """
+    libc = _c_library()
+    if libc is not None:
+        _set(libc, keep=False)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            _set(libc, keep=True)
+
+
+def _c_library() -> ctypes.CDLL | None:
+    """Return glibc, or None where the C library is another."""
+    if not sys.platform.startswith("linux"):
+        return None
     try:
         libc = ctypes.CDLL(None)
-        mallopt, trim = libc.mallopt, libc.malloc_trim
+        return libc if libc.mallopt and libc.malloc_trim else None
     except (OSError, AttributeError):
-        return False
+        return None
+
+
+def _set(libc: ctypes.CDLL, keep: bool) -> bool:
     mebibyte = 1024 * 1024
     settings = (
         ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
         if keep
         else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
     )
-    done = all(mallopt(option, value) for option, value in settings)
-    if not keep:
-        trim(0)
-    return bool(done)
+    return all(libc.mallopt(option, value) for option, value in settings)

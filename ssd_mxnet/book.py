@@ -58,6 +58,11 @@ class _Pictures(gluon.data.Dataset):
         return self.images[index].astype("float32").transpose(2, 0, 1), self.labels[index]
 
 
+def start_thread():
+    """Prepare a thread for the rest of this module: in MXNet, numpy semantics are a setting of each thread."""
+    npx.set_np()
+
+
 def make_net(model, weights):
     """Return the network as the book runs it, with the given weights.
 

@@ -61,6 +61,10 @@ class _Pictures(torch.utils.data.Dataset):
         return self.images[index].float(), self.labels[index]
 
 
+def start_thread():
+    """Prepare a thread for the rest of this module: in MXNet, numpy semantics are a setting of each thread."""
+
+
 def make_net(model, weights):
     """Return the network as the book runs it, with the given weights.
 

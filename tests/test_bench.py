@@ -1,7 +1,11 @@
 """The benchmark's instrument: its arithmetic on a clock that the tests set, and what it does not let pass."""
 
+import dataclasses
 import gc
 import json
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -59,6 +63,52 @@ def test_the_sides_take_turns_and_the_warm_up_is_not_timed():
     result = measure(fake_case(clock, ours=[90, 1, 1], peer=[90, 5, 5]), pairs=2, warmup=1, clock=clock)
     assert clock.done == ["ours", "peer"] * 3
     assert (result.ours_s, result.peer_s) == (1, 5)
+
+
+def test_each_side_settles_before_it_is_timed_where_the_case_says_so():
+    clock = Clock()
+    case = dataclasses.replace(fake_case(clock, ours=[90, 50, 1], peer=[90, 50, 5]), settle=True)
+    result = measure(case, pairs=1, warmup=1, clock=clock)
+    assert clock.done == ["ours", "peer", "ours", "ours", "peer", "peer"]
+    assert (result.ours_s, result.peer_s) == (1, 5)
+
+
+def test_the_peer_may_have_a_thread_of_its_own_that_is_made_ready_first():
+    threads = {"ready": [], "ours": [], "peer": []}
+
+    def note(name):
+        return lambda: threads[name].append(threading.get_ident())
+
+    measure(Case("toy", "torch", note("ours"), note("peer"), peer_thread=note("ready")), pairs=2)
+    assert set(threads["ours"]) == {threading.get_ident()}
+    assert threads["ready"] == threads["peer"]
+    assert threading.get_ident() not in threads["peer"]
+    assert len(threads["peer"]) == 3
+
+
+def test_a_peer_that_fails_in_its_thread_fails_the_measurement():
+    def fail():
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        measure(Case("toy", "torch", int, fail, peer_thread=int), pairs=1)
+
+
+def test_interrupting_stops_the_peer_in_its_thread_as_well():
+    main, stopped = threading.main_thread().ident, []
+
+    def endless():
+        try:
+            time.sleep(0.2)  # both threads are under way
+            signal.pthread_kill(main, signal.SIGINT)  # what Ctrl-C sends
+            for _ in range(1000):
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            stopped.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(Case("toy", "torch", int, endless, peer_thread=int), pairs=1)
+    assert stopped == [True]
 
 
 def test_garbage_is_collected_between_the_timed_runs_only():

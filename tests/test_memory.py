@@ -37,6 +37,29 @@ def test_an_array_as_large_as_one_that_was_freed_touches_no_new_page():
     assert kept < 20
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+def test_a_process_that_keeps_freed_memory_can_do_some_work_without():
+    code = FAULTS.replace("for keep in (False, True):\n    assert keep_freed_memory(keep)", "for work in (0, 1):")
+    code = code.replace("    counts.append(faults())", "    counts.append(faults() if work else apart(faults))")
+    code = code.replace("import keep_freed_memory", "import keep_freed_memory, own_settings_of_the_c_library").replace(
+        "counts = []",
+        """
+from concurrent.futures import ThreadPoolExecutor
+
+def apart(work):  # in the main thread it would be given what is kept
+    with own_settings_of_the_c_library(), ThreadPoolExecutor(1) as executor:
+        return executor.submit(lambda: (work(), work())[1]).result()
+
+keep_freed_memory()
+counts = []
+""",
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    apart, kept = map(int, run.stdout.split())
+    assert apart > 200
+    assert kept < 20
+
+
 def test_importing_a_backend_keeps_freed_memory(backend):
     if not sys.platform.startswith("linux"):
         pytest.skip("a setting of glibc")
