@@ -31,7 +31,8 @@ def assign_anchor_to_bbox(ground_truth: Array, anchors: Array, iou_threshold: fl
         for picture in np.ndindex(assigned.shape[:-1]):
             jaccard = box_iou(ground_truth[picture], anchors)  # (num_boxes, num_anchors)
             overlaps = jaccard.max(axis=0)
-            assigned[picture] = np.where(overlaps >= iou_threshold, jaccard.argmax(axis=0), -1)
+            close = np.flatnonzero(overlaps >= iou_threshold)
+            assigned[picture][close] = jaccard[:, close].argmax(axis=0)
             while overlaps.max() > 0:
                 anchor = overlaps.argmax()
                 box = jaccard[:, anchor].argmax()

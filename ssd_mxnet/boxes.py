@@ -16,7 +16,7 @@ def box_corner_to_center(boxes):
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    low, high = boxes[..., :2], boxes[..., 2:]
+    low, high = np.split(boxes, 2, axis=-1)
     return np.concatenate(((low + high) / 2, high - low), axis=-1)
 
 
@@ -31,7 +31,8 @@ def box_center_to_corner(boxes):
 
     Source: d2l, section "Object Detection and Bounding Boxes".
     """
-    center, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    center, size = np.split(boxes, 2, axis=-1)
+    half = 0.5 * size
     return np.concatenate((center - half, center + half), axis=-1)
 
 
@@ -85,9 +86,10 @@ def offset_boxes(anchors, assigned_bb, eps=OFFSET_EPS):
 
     Source: d2l, section "Anchor Boxes", labeling classes and offsets.
     """
-    anc, bb = box_corner_to_center(anchors), box_corner_to_center(assigned_bb)
-    offset_xy = 10 * (bb[..., :2] - anc[..., :2]) / anc[..., 2:]
-    offset_wh = 5 * np.log(eps + bb[..., 2:] / anc[..., 2:])
+    anc_xy, anc_wh = np.split(box_corner_to_center(anchors), 2, axis=-1)
+    bb_xy, bb_wh = np.split(box_corner_to_center(assigned_bb), 2, axis=-1)
+    offset_xy = 10 * (bb_xy - anc_xy) / anc_wh
+    offset_wh = 5 * np.log(eps + bb_wh / anc_wh)
     return np.concatenate((offset_xy, offset_wh), axis=-1)
 
 
@@ -103,7 +105,8 @@ def offset_inverse(anchors, offset_preds):
 
     Source: d2l, section "Anchor Boxes", predicting bounding boxes.
     """
-    anc = box_corner_to_center(anchors)
-    pred_xy = offset_preds[..., :2] * anc[..., 2:] / 10 + anc[..., :2]
-    pred_wh = np.exp(offset_preds[..., 2:] / 5) * anc[..., 2:]
+    anc_xy, anc_wh = np.split(box_corner_to_center(anchors), 2, axis=-1)
+    offset_xy, offset_wh = np.split(offset_preds, 2, axis=-1)
+    pred_xy = offset_xy * anc_wh / 10 + anc_xy
+    pred_wh = np.exp(offset_wh / 5) * anc_wh
     return box_center_to_corner(np.concatenate((pred_xy, pred_wh), axis=-1))

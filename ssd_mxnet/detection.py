@@ -62,13 +62,13 @@ def multibox_detection(
 
     Source: d2l, section "Anchor Boxes", predicting bounding boxes with non-maximum suppression.
     """
-    scores, class_ids = cls_probs[:, 1:].max(axis=1), cls_probs[:, 1:].argmax(axis=1)  # (batch, num_anchors)
-    boxes = offset_inverse(anchors, offset_preds.reshape(*scores.shape, 4))
+    boxes = offset_inverse(anchors, offset_preds.reshape(len(cls_probs), cls_probs.shape[2], 4))
     if clip:
         boxes = boxes.clip(0, 1)
-    # From here on in numpy: suppression runs there, and the rest costs MXNet more to call than to compute.
+    # The rest in numpy: suppression runs there, and all else costs MXNet more to call than to compute.
     dtype, ctx = boxes.dtype, boxes.ctx
-    scores, class_ids, boxes = scores.asnumpy(), class_ids.asnumpy(), boxes.asnumpy()
+    cls_probs, boxes = cls_probs.asnumpy(), boxes.asnumpy()
+    scores, class_ids = cls_probs[:, 1:].max(axis=1), cls_probs[:, 1:].argmax(axis=1)  # (batch, num_anchors)
     kept, order = numpy.zeros(scores.shape, bool), numpy.empty(scores.shape, int)
     for i, score in enumerate(scores):
         candidates = numpy.argsort(-score, kind="stable")[:top_k]

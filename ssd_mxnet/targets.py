@@ -1,7 +1,7 @@
 """Training targets: which anchor is to predict which box."""
 
 import numpy
-from mxnet import autograd, np, npx
+from mxnet import autograd, np
 
 from .boxes import box_iou, offset_boxes
 
@@ -69,17 +69,24 @@ def multibox_target(anchors, labels):
     Source: d2l, section "Anchor Boxes", labeling classes and offsets.
     """
     anchors, batch = anchors[0], len(labels)
-    with autograd.pause():  # targets are constants
-        valid = (labels[..., 0] >= 0) & np.isfinite(labels).all(axis=-1)
-        labels = np.where(valid[..., None], labels, -1)
-        assigned = assign_anchor_to_bbox(labels[..., 1:], anchors)  # (batch, num_anchors)
-        index = npx.nonzero(assigned >= 0).T  # (2, positives): few, and only their offsets are worth the time
-        picture, anchor = index
-        offsets = np.zeros((batch, len(anchors), 4), dtype=anchors.dtype, ctx=anchors.ctx)
-        mask, class_labels = np.zeros_like(offsets), np.zeros_like(assigned)
-        if len(anchor):
-            rows = npx.gather_nd(labels, np.stack((picture, npx.gather_nd(assigned, index))))  # (positives, 5)
-            offsets[picture, anchor] = offset_boxes(np.take(anchors, anchor, axis=0), rows[:, 1:])
-            mask[picture, anchor] = 1
-            class_labels[picture, anchor] = rows[:, 0].astype(np.int64) + 1
-    return offsets.reshape(batch, -1), mask.reshape(batch, -1), class_labels
+    dtype, ctx = anchors.dtype, anchors.ctx
+    labels = (
+        labels.asnumpy()
+    )  # in numpy but for the arithmetic: to pick and to set a few numbers takes MXNet far longer
+    valid = (labels[..., 0] >= 0) & numpy.isfinite(labels).all(axis=-1)
+    labels = numpy.where(valid[..., None], labels, -1)
+    assigned = assign_anchor_to_bbox(np.array(labels[..., 1:], dtype=labels.dtype, ctx=ctx), anchors).asnumpy()
+    picture, anchor = (assigned >= 0).nonzero()  # few, and only their offsets are worth the time
+    offsets, mask = numpy.zeros((2, batch, len(anchors), 4), dtype)
+    class_labels = numpy.zeros_like(assigned)
+    if len(anchor):
+        rows = labels[picture, assigned[picture, anchor]]  # (positives, 5)
+        with autograd.pause():  # targets are constants
+            boxes = np.array(rows[:, 1:], dtype=labels.dtype, ctx=ctx)
+            offsets[picture, anchor] = offset_boxes(
+                np.take(anchors, np.array(anchor, ctx=ctx), axis=0), boxes
+            ).asnumpy()
+        mask[picture, anchor] = 1
+        class_labels[picture, anchor] = rows[:, 0].astype(int) + 1
+    offsets, mask = (np.array(array.reshape(batch, -1), dtype=dtype, ctx=ctx) for array in (offsets, mask))
+    return offsets, mask, np.array(class_labels, dtype=np.int64, ctx=ctx)
