@@ -20,8 +20,9 @@ INTRODUCTION = """\
 `make bench` times both in turn, in one process for each report below, on the same inputs, with the same weights, after
 it has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
 is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
-chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`). A share below zero is noise. The goals were set for two
-cores with AVX-512 and AMX.
+chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`); training steps and epochs of it have memory of their own,
+as they would in a process of their own (`ssd_common/bench.py`). A share below zero is noise. The goals were set for two
+cores with AVX-512 and AMX. What training in bfloat16 costs in accuracy stands in [the results](results.md).
 
 This page was written by `python benchmarks/benchmark_page.py` from the reports of
 """
@@ -41,6 +42,7 @@ def main() -> None:
 def page(reports: list[dict[str, Any]]) -> str:
     """Return the page, in Markdown, for one or more reports of `tinyssd bench --json`."""
     first = reports[0]
+    beside = dict.fromkeys(chain(*(report["extras"].get("lines", []) for report in reports)))
     versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("torch", "mxnet", "numpy", "d2l"))
     lines = [
         INTRODUCTION,
@@ -54,9 +56,7 @@ def page(reports: list[dict[str, Any]]) -> str:
         "",
         *(f"- {text}" for report in reports for kind in ("void", "skipped", "notes") for text in report[kind]),
         "",
-        "## Beside the cases",
-        "",
-        *(f"- {line}" for line in dict.fromkeys(chain(*(report["extras"].get("lines", []) for report in reports)))),
+        *(["## Beside the cases", "", *(f"- {line}" for line in beside)] if beside else []),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -110,16 +110,24 @@ def _names(training):
     """Return what a row says of its training, and the framework."""
     preset, source, limit, which, backend = training
     some = f"the first {limit} of " if limit else ""
-    own = f", own {', '.join(changed)}" if (changed := changes(preset)) else ""
+    own = "".join(f", {change}" for change in changes(preset))
     return f"`{preset.name}` on {some}`{short(source)}`{own}, {preset.train.epochs} epochs, {which}", backend
 
 
 def changes(preset):
-    """Return the names of the settings that are not those of the preset of that name, as fitted anchors are not."""
+    """Return the settings that are not those of the preset of that name: "precision bf16", or only "own anchors"."""
     usual, ignored = PRESETS.get(preset.name), ("class_names", "epochs", "seed")
     parts = [(getattr(preset, part), getattr(usual, part)) for part in ("model", "train", "predict") if usual]
-    fields = [(field.name, own, same) for own, same in parts for field in dataclasses.fields(own)]
-    return [name for name, own, same in fields if name not in ignored and getattr(own, name) != getattr(same, name)]
+    fields = [
+        (field.name, getattr(own, field.name), getattr(same, field.name))
+        for own, same in parts
+        for field in dataclasses.fields(own)
+    ]
+    return [
+        f"{name} {value}" if isinstance(value, str | int | float) else f"own {name}"
+        for name, value, same in fields
+        if name not in ignored and value != same
+    ]
 
 
 def _table(headings):

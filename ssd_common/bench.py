@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Case:
     note: str = ""
     """What a reader of the result must know."""
     settle: bool = False
-    """Run each side once, untimed, before each timed run: a step that follows another finds its memory at hand."""
+    """Run each side once, untimed, before each timed run: work that is done repeatedly finds its memory at hand."""
     peer_thread: Callable[[], object] | None = None
     """Given, the peer has a thread and memory of its own, see `_apart`; this is called first in the thread."""
 
@@ -99,13 +100,8 @@ def measure(case: Case, pairs: int = PAIRS, warmup: int = 1, clock: Callable[[],
 
 def _pair(case: Case, clock: Callable[[], float]) -> tuple[float, float]:
     """Return the seconds of ours and of the peer."""
-
-    def timed(work: Callable[[], Any]) -> float:
-        if case.settle:
-            work()
-        return _seconds(work, clock)
-
-    return timed(case.ours), _run_peer(case, lambda: timed(case.peer))
+    peer = partial(_seconds, case.peer, clock, case.settle)
+    return _seconds(case.ours, clock, case.settle), _run_peer(case, peer)
 
 
 def _compare(case: Case, ours: Any, peer: Any) -> None:
@@ -140,12 +136,14 @@ def _apart(work: Callable[[], Any], start_thread: Callable[[], object]) -> Any:
             raise
 
 
-def _seconds(work: Callable[[], Any], clock: Callable[[], float]) -> float:
+def _seconds(work: Callable[[], Any], clock: Callable[[], float], settle: bool) -> float:
     """Return how long `work` takes, without the garbage of what ran before it."""
     gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:
+        if settle:
+            work()
         start = clock()
         work()
         return clock() - start

@@ -87,7 +87,7 @@ def multibox_targets(sides: Sides, num_objects: int) -> Case:
         return [b.data.to_numpy(array) for array in target(*arrays)]
 
     ours, peer = partial(read, b.targets.multibox_target), partial(read, sides.book.targets)
-    return Case(f"targets_{num_objects}", b.name, ours, peer, bench_checks.same_targets)
+    return Case(f"targets_{num_objects}", b.name, ours, peer, bench_checks.same_targets, settle=True)
 
 
 def numpy_targets(sides: Sides, num_objects: int) -> Case:
@@ -108,7 +108,7 @@ def detection(sides: Sides, pictures: int) -> Case:
 
     ours = partial(read, partial(b.detection.multibox_detection, foreground_only=True))  # as `predict` calls it
     peer = partial(read, sides.book.d2l.multibox_detection)
-    return Case(f"detection_{pictures}", b.name, ours, peer, bench_checks.same_detections)
+    return Case(f"detection_{pictures}", b.name, ours, peer, bench_checks.same_detections, settle=pictures == 1)
 
 
 def predict_files(sides: Sides) -> Case:

@@ -49,7 +49,7 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
     cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"
     assert rows[0] == f"| `book` on `voc:animals`, 20 epochs, last | torch | 2 | 60.0 ± 14.1 | {cells}"
-    assert rows[1].startswith("| `book` on `voc:animals`, own image_size, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
+    assert rows[1].startswith("| `book` on `voc:animals`, image_size 128, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
     assert rows[2] == "| `book` on `voc:animals`, 20 epochs, last | torch | 60.0 ± 14.1 and 12.5 ± 0.0 | – and – |"
 
 
