@@ -47,6 +47,7 @@ from ssd_common.side_by_side import aligned_rows
 from ssd_common.weights import initial_weights
 
 # %%
+parity.add_up_in_one_order()  # for the comparison in float32, on a processor with AVX-512; see its docstring
 backends = {name: load_backend(name) for name in ("torch", "mxnet")}  # ssd_torch and ssd_mxnet
 import torch
 from mxnet import autograd, gluon

@@ -11,6 +11,7 @@ a row names its cause.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,7 +102,7 @@ In float64 everything agrees to rounding: gradients to 4.5e-13, all else to 5.2e
 256 pixels (`tinyssd compare --check`). The tolerances leave room for processors and libraries that add up in another
 order. In float32 the same two frameworks were apart by 4.8e-6 (logits), 3.0e-7 (loss), 1.1e-2 (gradients), 6.8e-5 (one
 step), 2.5e-3 (steps), 1.8e-3 (resume), 4.8e-7 (scores) and 2.4e-7 (boxes); rungs 1 to 6 were 2.2e-6 from float64 at
-most.
+most. On a processor with AVX-512 that takes `add_up_in_one_order`.
 """
 NUM_RUNGS = LADDER[-1].number
 NETWORK_RUNGS = range(7, 12)
@@ -122,6 +123,19 @@ class Subject:
     """Trained weights, for the last rung."""
     pictures: Sequence[tuple[Array, Array]] = ()
     """Batches like those above, of other pictures, in which the trained weights detect."""
+
+
+def add_up_in_one_order() -> None:
+    """Let neither framework use more than AVX2 for convolutions and the like; to be called before they compute.
+
+    With channels last, PyTorch's batch normalisation adds up the numbers of a channel one after another in float32,
+    which leaves an error of up to 1e-3 in the logits. With AVX2, MXNet (oneDNN) adds them up in the same order and has
+    the same error: the two were 1.4e-5 apart at most, over three seeds, two presets, three sizes, and two data sets.
+    With AVX-512 it adds them up in another order: 1.3e-3 apart, and 0.16 in the gradient of a tensor, where both are
+    right in float64. What a float32 ladder is to show is the same arithmetic. `tinyssd compare --dtype float32` and
+    the tests call this; the environment variable `DNNL_MAX_CPU_ISA`, where it is set, has precedence.
+    """
+    os.environ.setdefault("DNNL_MAX_CPU_ISA", "AVX2")
 
 
 def climb(

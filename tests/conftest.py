@@ -9,7 +9,9 @@ import pytest
 
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.errors import InputError
+from ssd_common.parity import add_up_in_one_order
 
+add_up_in_one_order()  # for the ladder in float32, on a processor with AVX-512; also in the processes that tests start
 REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
 _reasons: dict[str, str | None] = {}  # why a framework cannot be used, None where it can
 
