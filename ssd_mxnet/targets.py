@@ -70,9 +70,8 @@ def multibox_target(anchors, labels):
     """
     anchors, batch = anchors[0], len(labels)
     dtype, ctx = anchors.dtype, anchors.ctx
-    labels = (
-        labels.asnumpy()
-    )  # in numpy but for the arithmetic: to pick and to set a few numbers takes MXNet far longer
+    # In numpy but for the arithmetic: to pick and to set a few numbers takes MXNet far longer.
+    labels = labels.asnumpy()
     valid = (labels[..., 0] >= 0) & numpy.isfinite(labels).all(axis=-1)
     labels = numpy.where(valid[..., None], labels, -1)
     assigned = assign_anchor_to_bbox(np.array(labels[..., 1:], dtype=labels.dtype, ctx=ctx), anchors).asnumpy()
@@ -82,10 +81,9 @@ def multibox_target(anchors, labels):
     if len(anchor):
         rows = labels[picture, assigned[picture, anchor]]  # (positives, 5)
         with autograd.pause():  # targets are constants
+            anchor_boxes = np.take(anchors, np.array(anchor, ctx=ctx), axis=0)
             boxes = np.array(rows[:, 1:], dtype=labels.dtype, ctx=ctx)
-            offsets[picture, anchor] = offset_boxes(
-                np.take(anchors, np.array(anchor, ctx=ctx), axis=0), boxes
-            ).asnumpy()
+            offsets[picture, anchor] = offset_boxes(anchor_boxes, boxes).asnumpy()
         mask[picture, anchor] = 1
         class_labels[picture, anchor] = rows[:, 0].astype(int) + 1
     offsets, mask = (np.array(array.reshape(batch, -1), dtype=dtype, ctx=ctx) for array in (offsets, mask))
