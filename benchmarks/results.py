@@ -8,7 +8,7 @@ deviation.
             --out runs/$backend-$seed
         tinyssd eval --weights runs/$backend-$seed/weights/last.safetensors --backend $backend --data-dir DIR \
             --json runs/$backend-$seed.json
-    done; done
+    done; done  # and with --precision bf16, for torch and seed 0
     python benchmarks/results.py runs/*.json
 """
 
