@@ -6,7 +6,7 @@
 #   make test PYTEST_FLAGS="..."           more flags for pytest
 #   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
-#   make bench BENCH_FLAGS="..."           flags for `tinyssd bench`; make book-gap and make ablation likewise
+#   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book-gap and make ablation likewise
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -80,15 +80,15 @@ build/parity-%.json: | $(STAMP)
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (hours)
 	@mkdir -p build
 	# Each framework in a process of its own: with MXNet imported, PyTorch is slower.
-	$(BIN)/tinyssd bench --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)
-	$(BIN)/tinyssd bench --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
-	$(BIN)/python benchmarks/benchmark_page.py build/bench-torch.json build/bench-mxnet.json
+	$(BIN)/python -m benchmarks --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
+	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
 
 book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch than for MXNet (an hour)
-	@$(BIN)/python -W ignore benchmarks/book_gap.py $(BENCH_FLAGS)
+	@$(BIN)/python -W ignore -m benchmarks.book_gap $(BENCH_FLAGS)
 
 ablation: $(STAMP) ## train each exercise of the chapter by itself and all together, in both frameworks (days)
-	@$(BIN)/python -W ignore benchmarks/ablation.py --out docs/ablation.md $(BENCH_FLAGS)
+	@$(BIN)/python -W ignore -m benchmarks.ablation --out docs/ablation.md $(BENCH_FLAGS)
 
 lint: $(STAMP) ## check lint, format and types
 	@$(BIN)/ruff check .

@@ -5,7 +5,7 @@ frameworks with several seeds, and measured on the validation pictures at the en
 done is kept in a folder, so that an ablation that was interrupted goes on where it was; a training whose configuration
 has changed since is done anew.
 
-    python benchmarks/ablation.py --data pikachu synthetic --data-dir DIR --seeds 3 --out docs/ablation.md
+    python -m benchmarks.ablation --data pikachu synthetic --data-dir DIR --seeds 3 --out docs/ablation.md
 """
 
 import argparse
@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from book_gap import Cached
 from rich.console import Console
 
+from benchmarks.book_gap import Cached
 from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.atomic import write_atomically
 from ssd_common.augment_config import AUGMENTATIONS

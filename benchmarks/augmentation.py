@@ -1,6 +1,6 @@
 """How many pictures a second one core augments: decoded pictures in, changed pictures of the network's size out.
 
-    python benchmarks/augmentation.py --data pikachu --data-dir DIR
+    python -m benchmarks.augmentation --data pikachu --data-dir DIR
 
 The time is the processor's, so that other work on the machine does not count.
 """

@@ -6,7 +6,7 @@ last batch (a mean over its pictures, against a division by 32). Here each frame
 MXNet also with the book's last step, everything else the same, and prints what the book prints: the metrics of the last
 epoch, in training mode, on the training pictures.
 
-    python benchmarks/book_gap.py --data synthetic pikachu --seeds 3 --json book_gap.json
+    python -m benchmarks.book_gap --data synthetic pikachu --seeds 3 --json book_gap.json
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Lay bananas on photographs: a COCO data set on which a detector trained on the synthetic pictures can prove itself.
 
-    python benchmarks/composites.py PHOTOGRAPHS OUT [--bananas cutout.png ...]
+    python -m benchmarks.composites PHOTOGRAPHS OUT [--bananas cutout.png ...]
     tinyssd eval --weights W --data coco:OUT/images,OUT/labels.json --out OUT/eval
 
 Each picture is a random square of a random photograph with one banana on it: a photographed one, from a cut-out with an

@@ -9,7 +9,7 @@ deviation.
         tinyssd eval --weights runs/$backend-$seed/weights/last.safetensors --backend $backend --data-dir DIR \
             --json runs/$backend-$seed.json
     done; done  # and with --precision bf16, for torch and seed 0
-    python benchmarks/results.py runs/*.json
+    python -m benchmarks.results runs/*.json
 """
 
 import argparse
@@ -30,7 +30,7 @@ INTRODUCTION = """# What trained detectors reach
 Average precision, as COCO counts it, times 100; where there are several seeds, mean ± standard deviation. The chapter's
 two errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones
 those of the epoch with the highest AP on the validation pictures. [How the bananas came onto the
-photographs](data.md). This page was written by `python benchmarks/results.py` from the reports of `tinyssd eval
+photographs](data.md). This page was written by `python -m benchmarks.results` from the reports of `tinyssd eval
 --json`, one for each training; its docstring has the commands.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}

@@ -15,7 +15,7 @@ from ssd_common.cli import main
 from ssd_common.report import COLUMNS, WORDS, farther_off, ladder_cells, shared_notes, verdict_text
 
 BUILD = Path(__file__).parent.parent / "build"
-VERBS = ("train", "eval", "predict", "compare", "convert", "bench", "info", "data")
+VERBS = ("train", "eval", "predict", "compare", "convert", "info", "data")
 DATA_VERBS = ("list", "check", "show", "convert", "anchors")
 
 

@@ -32,10 +32,11 @@ sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a
 
 # %%
 import dataclasses
+import timeit
 
 import numpy as np
 
-from ssd_common import bench, detection, parity
+from ssd_common import detection, parity
 from ssd_common.backends import load_backend, machine, versions
 from ssd_common.config import BOOK
 from ssd_common.curves import save_curves_by_start, save_step_losses
@@ -348,16 +349,17 @@ def works(backend):
 
 
 # %%
-rows = []
+rows, repeats = [], 3 if QUICK else 7
 for what, in_torch, in_mxnet in zip(("training step", "inference"), *map(works, backends.values()), strict=True):
-    result = bench.measure(bench.Case(what, "both", in_torch, in_mxnet), pairs=3 if QUICK else 7)
-    seconds = map(bench.format_seconds, (result.ours_s, result.peer_s))
-    rows.append([what, *seconds, f"{result.ratio:.2f}", f"{result.spread:.0%}"])
+    in_torch(), in_mxnet()  # the first call of each also allocates and compiles
+    pairs = np.array([[timeit.timeit(work, number=1) for work in (in_torch, in_mxnet)] for _ in range(repeats)])
+    seconds, ratios = np.median(pairs, axis=0), pairs[:, 1] / pairs[:, 0]
+    rows.append([what, *(f"{1000 * s:.0f} ms" for s in seconds), f"{np.median(ratios):.2f}", f"{np.ptp(ratios):.2f}"])
 show_table(
     ["what", "PyTorch", "MXNet", "MXNet / PyTorch", "spread"],
     rows,
     caption=f"Medians for {batch_size} pictures of {size} × {size} pixels on this machine; threads: "
-    f"{torch.get_num_threads()}. Spread: interquartile range of the ratios over their median.",
+    f"{torch.get_num_threads()}. Spread: largest minus smallest ratio.",
 )
 
 # %% [markdown]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 
@@ -34,22 +32,6 @@ def keep_freed_memory(keep: bool = True) -> bool:
     if not keep:
         libc.malloc_trim(0)
     return done
-
-
-@contextmanager
-def own_settings_of_the_c_library() -> Iterator[None]:
-    """Keep nothing that is freed while the context lasts, in a process that otherwise does.
-
-    What was kept before is not given back, and whoever allocates in the same thread is given that.
-    """
-    libc = _c_library()
-    if libc is not None:
-        _set(libc, keep=False)
-    try:
-        yield
-    finally:
-        if libc is not None:
-            _set(libc, keep=True)
 
 
 def _c_library() -> ctypes.CDLL | None:

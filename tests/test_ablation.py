@@ -1,26 +1,35 @@
 """The ablation trains what it says, and goes on where it was interrupted."""
 
 import json
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from data_cases import write_coco
 
+from benchmarks.book_gap import Cached
 from ssd_common.data import load_dataset
 from ssd_common.data.dataset import ignored_objects
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 FLAGS = "--data synthetic --limit 2 --epochs 1 --image-size 64 --seeds 1 --rows jitter improved --cache cache"
 
 
 @pytest.mark.backend("torch")
 def test_every_training_is_a_result_in_the_table_and_is_not_done_twice(tmp_path):
     def run():
-        command = [sys.executable, "-W", "ignore", SCRIPT, *FLAGS.split(), "--backends", "torch", "--out", "page.md"]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "benchmarks.ablation",
+            *FLAGS.split(),
+            "--backends",
+            "torch",
+            "--out",
+            "page.md",
+        ]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     first = run()
@@ -41,8 +50,7 @@ def test_every_training_is_a_result_in_the_table_and_is_not_done_twice(tmp_path)
 def test_objects_that_do_not_count_do_not_count_in_memory_either(tmp_path):
     spec = write_coco(tmp_path)
     data = load_dataset(spec)
-    script = runpy.run_path(str(SCRIPT.parent / "book_gap.py"))
-    cached = script["Cached"](data, 64)
+    cached = Cached(data, 64)
     for i in range(len(data)):
         np.testing.assert_array_equal(ignored_objects(cached, i), ignored_objects(data, i))
     assert sum(len(ignored_objects(cached, i)) for i in range(len(data))) == 1

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ssd_common import bench, bench_checks
-from ssd_common.bench import Case, DifferentWorkError, Result, measure
+from benchmarks import checks, instrument
+from benchmarks.instrument import Case, DifferentWorkError, Result, measure
 from ssd_common.errors import InputError
 
 
@@ -162,7 +162,7 @@ def test_a_measurement_needs_a_pair_and_a_comparison(options, message):
 
 def test_the_report_of_the_results_is_json_with_these_keys():
     results = [Result("epoch", "torch", 1.5, 4.5, 3.0, 0.1), Result("epoch", "mxnet", 2.0, 2.0, 1.0, 0.0)]
-    report = json.loads(json.dumps(bench.to_json(results, machine={"cores": 2}, extras={})))
+    report = json.loads(json.dumps(instrument.to_json(results, machine={"cores": 2}, extras={})))
     assert list(report) == ["cases", "machine", "extras"]
     first = {"name": "epoch", "backend": "torch", "ours_s": 1.5, "peer_s": 4.5, "ratio": 3.0, "spread": 0.1}
     assert report["cases"][0] == first
@@ -174,7 +174,7 @@ def test_the_table_says_which_goals_are_reached():
     results = [Result(name, "torch", 1, ratio, ratio, 0.25) for name, ratio in (("a", 2.0), ("b", 1.99), ("c", 9.0))]
     console = Console(width=110)
     with console.capture() as capture:
-        console.print(bench.results_table(results, goals, pairs=7))
+        console.print(instrument.results_table(results, goals, pairs=7))
     rows = {line.split()[0]: line for line in capture.get().splitlines() if line.split()}
     assert "not reached" not in rows["a"]
     assert rows["a"].rstrip().endswith("reached")
@@ -189,7 +189,7 @@ def test_the_table_says_which_goals_are_reached():
     [(123.4, "123 s"), (3.312, "3.31 s"), (0.9996, "1000 ms"), (0.0284, "28.4 ms"), (2e-6, "2 µs")],
 )
 def test_seconds_are_written_with_their_unit(seconds, text):
-    assert bench.format_seconds(seconds) == text
+    assert instrument.format_seconds(seconds) == text
 
 
 # What two sides must have in common
@@ -214,20 +214,20 @@ def test_a_step_that_differs_is_found(numbers, change, message):
     peer = (50, 100, 8.0, 400), weights_after(start, 0.5)
     arguments = (numbers, weights_after(start, change)), peer, start, 1e-2
     if message is None:
-        bench_checks.same_step(*arguments)
+        checks.same_step(*arguments)
     else:
         with pytest.raises(AssertionError, match=message):
-            bench_checks.same_step(*arguments)
+            checks.same_step(*arguments)
 
 
 @pytest.mark.parametrize(("which", "message"), [(0, "offsets"), (1, "masks"), (2, "class labels")])
 def test_targets_that_differ_are_found(which, message):
     peer = [np.zeros((2, 8)), np.zeros((2, 8)), np.zeros((2, 2), int)]
     ours = [array.copy() for array in peer]
-    bench_checks.same_targets(ours, peer)
+    checks.same_targets(ours, peer)
     ours[which][1, 1] += 1
     with pytest.raises(AssertionError, match=message):
-        bench_checks.same_targets(ours, peer)
+        checks.same_targets(ours, peer)
 
 
 ROWS = np.array([[[0, 0.9, 0.1, 0.1, 0.5, 0.5], [1, 0.8, 0.2, 0.2, 0.6, 0.6], [-1, 0.7, 0, 0, 1, 1]]])
@@ -236,30 +236,30 @@ ROWS = np.array([[[0, 0.9, 0.1, 0.1, 0.5, 0.5], [1, 0.8, 0.2, 0.2, 0.6, 0.6], [-
 def test_detections_that_differ_are_found_and_background_is_left_out():
     background = ROWS.copy()
     background[0, 2, 1:] = 0.3
-    bench_checks.same_detections([background], [ROWS])
+    checks.same_detections([background], [ROWS])
     for column, message in ((0, "classes"), (1, "scores or boxes"), (4, "scores or boxes")):
         other = ROWS.copy()
         other[0, 1, column] += 1
         with pytest.raises(AssertionError, match=message):
-            bench_checks.same_detections([other], [ROWS])
+            checks.same_detections([other], [ROWS])
     with pytest.raises(AssertionError, match="classes"):
-        bench_checks.same_detections([ROWS[:, 1:]], [ROWS])
+        checks.same_detections([ROWS[:, 1:]], [ROWS])
 
 
 def test_predictions_need_not_be_in_order_but_must_be_there():
     rows = ROWS[0, :2]
-    bench_checks.same_predictions([rows[::-1], rows[:1]], [rows, rows], exact=[0])
+    checks.same_predictions([rows[::-1], rows[:1]], [rows, rows], exact=[0])
     for ours, peer in ((rows[:1], rows), (rows, rows[:1]), (rows + 0.01, rows)):
         with pytest.raises(AssertionError, match="detections are the book's"):
-            bench_checks.same_predictions([ours], [peer], exact=[0])
+            checks.same_predictions([ours], [peer], exact=[0])
     with pytest.raises(AssertionError, match="nothing is detected"):
-        bench_checks.same_predictions([rows[:0]], [rows[:0]], exact=[0])
+        checks.same_predictions([rows[:0]], [rows[:0]], exact=[0])
     with pytest.raises(AssertionError, match="1 pictures, not 2"):
-        bench_checks.same_predictions([rows], [rows, rows], exact=[0])
+        checks.same_predictions([rows], [rows, rows], exact=[0])
 
 
 def test_an_epoch_that_does_not_learn_is_found():
-    bench_checks.same_epoch((0.02, 0.004), (0.03, 0.005))
+    checks.same_epoch((0.02, 0.004), (0.03, 0.005))
     for ours in ((0.07, 0.005), (0.03, 0.0001), (float("nan"), 0.005)):
         with pytest.raises(AssertionError, match="errors of the epoch"):
-            bench_checks.same_epoch(ours, (0.03, 0.005))
+            checks.same_epoch(ours, (0.03, 0.005))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ssd_common import bench_cases, bench_extras, bench_ours, bench_processes
-from ssd_common.bench import Case
-from ssd_common.bench_cases import CASES, GOALS, NUMPY_CASES, Sides, load_book, run_benchmark
-from ssd_common.bench_inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_picture_folder
+from benchmarks import cases, extras, ours, processes
+from benchmarks.__main__ import run_benchmark
+from benchmarks.cases import CASES, GOALS, NUMPY_CASES
+from benchmarks.inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_picture_folder
+from benchmarks.instrument import Case
+from benchmarks.sides import Sides, load_book
 from ssd_common.config import BOOK, ModelConfig
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
@@ -51,29 +53,29 @@ def check(case, name):
 
 
 def test_a_training_step_is_the_book_s(sides):
-    check(bench_cases.train_step(sides, "fp32"), "train_step_fp32")
+    check(cases.train_step(sides, "fp32"), "train_step_fp32")
 
 
 def test_a_training_step_in_lower_precision_is_the_book_s_roughly(sides):
     try:
-        bench_ours.check_precision(sides.b, "bf16")
-    except bench_ours.SkippedCaseError:
-        with pytest.raises(bench_ours.SkippedCaseError, match="bf16"):
-            bench_cases.train_step(sides, "bf16")
+        ours.check_precision(sides.b, "bf16")
+    except ours.SkippedCaseError:
+        with pytest.raises(ours.SkippedCaseError, match="bf16"):
+            cases.train_step(sides, "bf16")
     else:
-        check(bench_cases.train_step(sides, "bf16"), "train_step_bf16")
+        check(cases.train_step(sides, "bf16"), "train_step_bf16")
 
 
 @pytest.mark.parametrize("num_objects", [1, 20])
 def test_targets_are_the_book_s(sides, num_objects):
-    check(bench_cases.multibox_targets(sides, num_objects), f"targets_{num_objects}")
-    case = bench_cases.numpy_targets(sides, num_objects)
+    check(cases.multibox_targets(sides, num_objects), f"targets_{num_objects}")
+    case = cases.numpy_targets(sides, num_objects)
     assert case.backend == "numpy"
     check(case, f"targets_{num_objects}")
 
 
 def test_detections_are_the_book_s(sides):
-    case = bench_cases.detection(sides, 1)
+    case = cases.detection(sides, 1)
     check(case, "detection_1")
     trained, untrained = ((rows[0, :, 0] >= 0).sum() for rows in case.ours())
     assert 1 <= trained <= 5
@@ -82,12 +84,12 @@ def test_detections_are_the_book_s(sides):
 
 @pytest.mark.slow
 def test_predictions_of_files_are_the_book_s(sides):
-    check(bench_cases.predict_files(sides), "predict_files")
+    check(cases.predict_files(sides), "predict_files")
 
 
 @pytest.mark.slow
 def test_an_epoch_learns_as_the_book_s(sides):
-    case = bench_cases.epoch(sides)
+    case = cases.epoch(sides)
     assert "ours trains in" in case.note
     check(case, "epoch")
 
@@ -180,9 +182,9 @@ def test_a_run_measures_what_it_is_asked_for(d2l_torch):
 @pytest.mark.backend("torch")
 def test_a_case_that_cannot_be_measured_is_named_with_its_reason(d2l_torch, monkeypatch):
     def cannot(b, precision):
-        raise bench_ours.SkippedCaseError(f"no {precision} here")
+        raise ours.SkippedCaseError(f"no {precision} here")
 
-    monkeypatch.setattr(bench_ours, "check_precision", cannot)
+    monkeypatch.setattr(ours, "check_precision", cannot)
     report = run(["torch"], ["train_step_bf16"])
     assert report["cases"] == []
     assert len(report["skipped"]) == 1
@@ -209,7 +211,7 @@ def test_a_name_that_is_not_known_is_refused(backends, cases, message):
 
 @pytest.mark.backend("torch")
 def test_a_missing_book_is_one_line_that_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "ssd_torch.book", raising=False)
+    monkeypatch.delitem(sys.modules, "benchmarks.book_torch", raising=False)
     monkeypatch.setitem(sys.modules, "d2l", None)
     with pytest.raises(InputError, match=r"d2l.*pip install -c constraints.txt '\.\[book\]'"):
         load_book("torch")
@@ -233,31 +235,31 @@ def test_the_operations_are_those_that_pytorch_counts(model):
         _, cls_preds, bbox_preds = net(X)
     with FlopCounterMode(display=False) as backward:
         (cls_preds.sum() + bbox_preds.sum()).backward()
-    assert bench_extras.network_flops(model) == (forward.get_total_flops(), backward.get_total_flops())
+    assert extras.network_flops(model) == (forward.get_total_flops(), backward.get_total_flops())
 
 
 def test_the_bare_step_is_a_step_without_targets_losses_and_metrics(sides):
     train = sides.b.train
     parts = [train.multibox_target, train.loss_terms, train.batch_metrics]
-    assert -5 < bench_extras.overhead_share(sides, pairs=1) < 1
+    assert -5 < extras.overhead_share(sides, pairs=1) < 1
     assert parts == [train.multibox_target, train.loss_terms, train.batch_metrics]
 
 
 def test_a_step_that_has_no_such_parts_is_no_bare_step(sides, monkeypatch):
     monkeypatch.setattr(sides.b.train, "train_step", lambda *arguments: None)
     with pytest.raises(RuntimeError, match="calls multibox_target 0 times"):
-        bench_extras.overhead_share(sides, pairs=1)
+        extras.overhead_share(sides, pairs=1)
 
 
 @pytest.mark.slow
 def test_waiting_for_data_is_a_share_of_an_epoch(sides):
-    assert 0 < bench_extras.data_share(sides) < 1
+    assert 0 < extras.data_share(sides) < 1
 
 
-@pytest.mark.parametrize("side", bench_extras.SIDES)
+@pytest.mark.parametrize("side", extras.SIDES)
 def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
     ballast = np.ones(2**27)  # 1 GiB that a new process must not be charged with
-    memory = bench_processes.run_peak_memory(backend.name, side, 64, 8)
+    memory = processes.run_peak_memory(backend.name, side, 64, 8)
     if sys.platform == "linux":
         assert 2**20 < memory < ballast.nbytes / 2
     else:
@@ -266,5 +268,5 @@ def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
 
 @pytest.mark.slow
 def test_both_sides_of_a_cold_start_run(sides):
-    result = bench_processes.cold_start_predict(sides, pairs=1)
+    result = processes.cold_start_predict(sides, pairs=1)
     assert (result.name, result.backend) == ("cold_start_predict", sides.b.name)

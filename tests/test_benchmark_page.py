@@ -1,15 +1,9 @@
 """The page of benchmark results says what the reports say."""
 
-import importlib.util
-from pathlib import Path
-
-PATH = Path(__file__).parents[1] / "benchmarks" / "benchmark_page.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_page", PATH)
-benchmark_page = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark_page)
+from benchmarks.page import page
 
 REPORT = {
-    "command": "tinyssd bench --backend torch",
+    "command": "python -m benchmarks --backend torch",
     "pairs": 7,
     "cases": [
         {"name": "targets_1", "backend": "torch", "ours_s": 0.0021, "peer_s": 0.0084, "ratio": 4.0, "spread": 0.05},
@@ -26,18 +20,18 @@ REPORT = {
 
 
 def test_each_case_is_a_row_with_its_goal_and_whether_it_is_reached():
-    lines = benchmark_page.page([REPORT]).splitlines()
+    lines = page([REPORT]).splitlines()
     assert "| `targets_1` | torch | 2.1 ms | 8.4 ms | **4** | 5% | 7 | 3 | reached |" in lines
     assert "| `targets_20` | torch | 20 ms | 200 ms | **10** | 10% | 7 | 15 | not reached |" in lines
     assert "| `train_step_bf16` | mxnet | 1 s | 2 s | **2** | 0% | 7 | – |  |" in lines
 
 
 def test_commands_machine_and_messages_of_every_report_are_there():
-    other = {**REPORT, "command": "tinyssd bench --backend mxnet", "skipped": [], "notes": ["another note"]}
-    text = benchmark_page.page([REPORT, other])
+    other = {**REPORT, "command": "python -m benchmarks --backend mxnet", "skipped": [], "notes": ["another note"]}
+    text = page([REPORT, other])
     for line in (
-        "    tinyssd bench --backend torch",
-        "    tinyssd bench --backend mxnet",
+        "    python -m benchmarks --backend torch",
+        "    python -m benchmarks --backend mxnet",
         "- a note",
         "- another note",
     ):

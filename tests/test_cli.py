@@ -26,7 +26,7 @@ from ssd_common.settings import Settings, read_settings, write_settings
 from ssd_common.weights import Checkpoint, initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent
-VERBS = ("train", "eval", "predict", "compare", "convert", "bench", "data", "info")
+VERBS = ("train", "eval", "predict", "compare", "convert", "data", "info")
 
 
 def tinyssd(arguments):
@@ -101,8 +101,8 @@ def test_the_help_of_the_program_names_every_verb(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", ["train, eval, predict, compare, convert, bench, info, data"]),
-        ("trian", ["trian", "train, eval, predict, compare, convert, bench, info, data"]),
+        ("", ["train, eval, predict, compare, convert, info, data"]),
+        ("trian", ["trian", "train, eval, predict, compare, convert, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
         ("train --batchsize 3", ["--batchsize", "Perhaps you meant", "--batch-size INT"]),
         ("eval --weigths good.safetensors", ["--weigths", "--weights FILE"]),
@@ -185,14 +185,10 @@ BAD_INPUT = [
     ("predict good.png --weights good.safetensors --out .", ["--out .", "good.png", "name another folder"]),
     ("compare --steps 1", ["--steps 1", "rung 12"]),
     ("compare --json file/report.json", ["--json", "file is a file"]),
-    ("bench --backend numpy --cases epoch", ["numpy", "targets_20"]),
     ("convert text.safetensors out.pt", ["text.safetensors: not a weights file"]),
     ("convert good.safetensors out.onnx", ["out.onnx", ".safetensors", ".params", ".pt"]),
     ("convert good.safetensors out.pt --preset book", ["good.safetensors", "carries its own"]),
     ("convert missing.params out.pt", ["missing.params", "no such"]),
-    ("bench --cases train", ["train", "train_step_fp32"]),
-    ("bench --backend tensorflow", ["tensorflow", "torch, mxnet"]),
-    ("bench --pairs 0 --cases targets_1 --backend torch", ["pairs", "at least 1"]),
     ("eval --weights text.safetensors", ["text.safetensors: not a weights file"]),
     ("eval --weights truncated.safetensors", ["truncated.safetensors: not a readable safetensors file"]),
     ("eval --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match"]),

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +9,16 @@ from PIL import Image, ImageDraw
 
 from ssd_common.data import load_dataset
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "composites.py"
 GREY, RED = (90, 90, 90), (255, 0, 0)
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.composites", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch": ("torch", "torchvision"), "mxnet": ("mxnet",)}
 BACKENDS = {"torch": "ssd_torch", "mxnet": "ssd_mxnet"}
-BOOK = {f"{package}.book" for package in BACKENDS.values()}  # what the benchmark compares with: these alone need d2l
 
 BLOCK = """
 import sys
@@ -27,7 +26,6 @@ IMPORT_ALL = """
 import importlib, json, pkgutil
 package = importlib.import_module({package!r})
 names = [{package!r}] + [m.name for m in pkgutil.walk_packages(package.__path__, {package!r} + ".")]
-names = [name for name in names if name not in {skipped!r}]
 for name in names:
     importlib.import_module(name)
 print(json.dumps({{"imported": names, "loaded": sorted(n for n in sys.modules if "." not in n)}}))
@@ -77,7 +75,7 @@ def imported_in(package):
 
 def test_the_common_half_imports_without_a_framework():
     blocked = {name for names in FRAMEWORKS.values() for name in names} | {"d2l"}
-    result = run_python(BLOCK.format(blocked=blocked) + IMPORT_ALL.format(package="ssd_common", skipped=[]))
+    result = run_python(BLOCK.format(blocked=blocked) + IMPORT_ALL.format(package="ssd_common"))
     assert set(result["imported"]) == modules_of("ssd_common")
     assert not set(result["loaded"]) & {*blocked, *BACKENDS.values()}
 
@@ -91,8 +89,8 @@ def test_the_common_half_imports_without_a_framework():
 )
 def test_a_backend_imports_its_framework_only(name, other):
     blocked = {*FRAMEWORKS[other], BACKENDS[other], "d2l"}
-    result = run_python(BLOCK.format(blocked=blocked) + IMPORT_ALL.format(package=BACKENDS[name], skipped=sorted(BOOK)))
-    assert set(result["imported"]) == modules_of(BACKENDS[name]) - BOOK
+    result = run_python(BLOCK.format(blocked=blocked) + IMPORT_ALL.format(package=BACKENDS[name]))
+    assert set(result["imported"]) == modules_of(BACKENDS[name])
     assert {name, BACKENDS[name], "ssd_common"} <= set(result["loaded"])
     assert not set(result["loaded"]) & blocked
 
@@ -126,8 +124,4 @@ def test_the_blocker_of_these_tests_blocks():
 def test_no_import_statement_names_what_a_package_must_not_know(package, forbidden):
     imports = list(imported_in(package))
     assert any(name == "ssd_common" for _, name in imports)
-    if package in BACKENDS.values():
-        book = [where for where, name in imports if name == "d2l"]
-        assert [where.partition(":")[0] for where in book] == [f"{package}/book.py"]
-        imports = [(where, name) for where, name in imports if where not in book]
     assert [(where, name) for where, name in imports if name in forbidden] == []

@@ -4,22 +4,21 @@ import json
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from benchmarks.results import short
 from ssd_common.config import BOOK
 from ssd_common.experiment import change_training
 from ssd_common.runs import RunFolder
 from ssd_common.settings import Settings, write_settings
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "results.py"
 CLASSES = ("cat", "dog")
 
 
 def run(folder, *arguments):
-    command = [sys.executable, SCRIPT, *map(str, arguments), "--out", "page.md"]
+    command = [sys.executable, "-m", "benchmarks.results", *map(str, arguments), "--out", "page.md"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -73,8 +72,5 @@ def test_a_report_that_cannot_be_used_is_one_line(tmp_path):
         ("rec:animals/val.rec", "rec:val.rec"),
     ],
 )
-def test_a_data_set_is_named_without_the_folders_above_it(spec, name, monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    import results
-
-    assert results.short(spec) == name
+def test_a_data_set_is_named_without_the_folders_above_it(spec, name):
+    assert short(spec) == name

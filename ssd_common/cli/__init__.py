@@ -1,4 +1,4 @@
-"""The command line: `tinyssd train | eval | predict | compare | convert | bench | data | info`."""
+"""The command line: `tinyssd train | eval | predict | compare | convert | data | info`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tyro
 
 from ssd_common.cli import data
 from ssd_common.cli.anchors import anchors
-from ssd_common.cli.comparison import bench, compare
+from ssd_common.cli.comparison import compare
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
 from ssd_common.cli.tools import convert, info
@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> None:
         ("predict", predict),
         ("compare", compare),
         ("convert", convert),
-        ("bench", bench),
         ("info", info),
     ):
         command.command(name=name)(verb)

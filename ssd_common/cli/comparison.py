@@ -1,4 +1,4 @@
-"""The verbs `compare` and `bench`."""
+"""The verb `compare`."""
 
 from __future__ import annotations
 
@@ -130,35 +130,3 @@ def compare(
         run.log(f"the ladder failed at: {', '.join(failed)}" if failed else passed)
         run.log(f"wrote {run.path}: report.html, report.json, curves and detections")
     return 1 if check and failed else 0
-
-
-def bench(
-    backend: Annotated[str, arg(metavar="NAME,NAME")] = "torch,mxnet,numpy",
-    cases: Annotated[str | None, arg(metavar="NAME,NAME", help_behavior_hint="")] = None,
-    pairs: int = 7,
-    extras: bool = True,
-    json: OptionalPath = None,
-) -> int:
-    """Time this code against the book's own, in turn, in one process.
-
-    All cases take hours: the book's MXNet edition is slow. It exits with 1 if two sides do not compute the same.
-
-    Args:
-        backend: Which frameworks: torch, mxnet, and numpy (the reference against the book's PyTorch edition).
-        cases: Which cases (default: all): train_step_fp32, train_step_bf16, targets_1, targets_20, detection_1,
-            detection_32, predict_files, epoch.
-        pairs: How often each side of a case is timed.
-        extras: Measure the share of the loop, FLOPs, memory and cold start as well.
-        json: File to write the report to.
-    """
-    from ssd_common import report
-    from ssd_common.bench_cases import run_benchmark
-
-    check_file("--json", json)
-    names = cases.split(",") if cases else None
-    console = new_console()
-    result = run_benchmark(backend.split(","), names, pairs, console, extras)
-    if json is not None:
-        report.write_json(json, {"command": " ".join([PROGRAM, *sys.argv[1:]]), **result})
-        console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)
-    return 1 if result["void"] else 0

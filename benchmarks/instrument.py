@@ -6,8 +6,9 @@ import ctypes
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_common.errors import InputError
-from ssd_common.memory import own_settings_of_the_c_library
+from ssd_common.memory import _c_library, _set
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""
@@ -202,3 +203,19 @@ def _verdict(ratio: float, goal: float | None) -> Text:
     if goal is None:
         return Text("no goal")
     return Text("reached", "green") if ratio >= goal else Text("not reached", "bold red")
+
+
+@contextmanager
+def own_settings_of_the_c_library() -> Iterator[None]:
+    """Keep nothing that is freed while the context lasts, in a process that otherwise does.
+
+    What was kept before is not given back, and whoever allocates in the same thread is given that.
+    """
+    libc = _c_library()
+    if libc is not None:
+        _set(libc, keep=False)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            _set(libc, keep=True)

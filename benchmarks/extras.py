@@ -11,12 +11,12 @@ from unittest import mock
 import numpy as np
 from rich.console import Console
 
+from benchmarks.inputs import PictureFolder
+from benchmarks.instrument import Case, Result, format_seconds, measure
+from benchmarks.ours import our_train_step
+from benchmarks.processes import cold_start_help, cold_start_predict, run_peak_memory
+from benchmarks.sides import Sides
 from ssd_common.backends import Backend
-from ssd_common.bench import Case, Result, format_seconds, measure
-from ssd_common.bench_cases import Sides
-from ssd_common.bench_inputs import PictureFolder
-from ssd_common.bench_ours import our_train_step
-from ssd_common.bench_processes import cold_start_help, cold_start_predict, run_peak_memory
 from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
 from ssd_common.weights import initial_weights, parameter_shapes
 

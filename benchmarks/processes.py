@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssd_common.backends import BACKENDS, load_backend
-from ssd_common.bench import Case, Result, measure
-from ssd_common.bench_cases import Sides, load_book
-from ssd_common.bench_ours import our_train_step
+from benchmarks.instrument import Case, Result, measure
+from benchmarks.ours import our_train_step
+from benchmarks.sides import Sides, load_book
+from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
 from ssd_common.errors import InputError
 from ssd_common.memory import keep_freed_memory
@@ -29,7 +29,7 @@ import importlib, pathlib, sys
 from ssd_common.weights import load_checkpoint
 
 package, weights, picture = sys.argv[1:]
-book, checkpoint = importlib.import_module(f"{package}.book"), load_checkpoint(pathlib.Path(weights))
+book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))
 net = book.make_net(checkpoint.model, checkpoint.weights)
 print(*book.predict_files(net, [picture], checkpoint.model))
 """
@@ -47,7 +47,7 @@ def run_peak_memory(backend: str, side: str, image_size: int, batch: int) -> int
         image_size: height and width of the pictures.
         batch: pictures a step.
     """
-    source = f"from ssd_common.bench_processes import peak_memory; print(peak_memory({backend!r}, {side!r}, "
+    source = f"from benchmarks.processes import peak_memory; print(peak_memory({backend!r}, {side!r}, "
     printed = _python(f"{source}{image_size}, {batch}))")
     return None if printed == "None" else int(printed)
 
@@ -118,7 +118,7 @@ def cold_start_predict(sides: Sides, pairs: int) -> Result:
             "cold_start_predict",
             b.name,
             lambda: _python(_TINYSSD, *flags),
-            lambda: _python(_BOOK_SCRIPT, BACKENDS[b.name], str(weights), str(picture)),
+            lambda: _python(_BOOK_SCRIPT, f"benchmarks.book_{b.name}", str(weights), str(picture)),
         )
         return measure(case, pairs)
 

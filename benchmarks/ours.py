@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.checks import Step
+from benchmarks.inputs import PictureFolder
 from ssd_common.backends import Backend
-from ssd_common.bench_checks import Step
-from ssd_common.bench_inputs import PictureFolder
 from ssd_common.config import BOOK, ModelConfig, Precision, PredictConfig
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError

@@ -1,6 +1,6 @@
-"""Write `docs/benchmarks.md` from the reports of `tinyssd bench --json`: what `make bench` does at its end.
+"""Write `docs/benchmarks.md` from the reports of `python -m benchmarks --json`: what `make bench` does at its end.
 
-python benchmarks/benchmark_page.py REPORT.json... [--out docs/benchmarks.md]
+python -m benchmarks.page REPORT.json... [--out docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ssd_common.bench import format_seconds
-from ssd_common.bench_cases import GOALS
+from benchmarks.cases import GOALS
+from benchmarks.instrument import format_seconds
 
 INTRODUCTION = """\
 # This code against the book's own
@@ -20,11 +20,12 @@ INTRODUCTION = """\
 `make bench` times both in turn, in one process for each report below, on the same inputs, with the same weights, after
 it has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
 is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
-chapters call them (`ssd_torch/book.py`, `ssd_mxnet/book.py`); training steps and epochs of it have memory of their own,
-as they would in a process of their own (`ssd_common/bench.py`). A share below zero is noise. The goals were set for two
-cores with AVX-512 and AMX. What training in bfloat16 costs in accuracy stands in [the results](results.md).
+chapters call them (`benchmarks/book_torch.py`, `benchmarks/book_mxnet.py`); training steps and epochs of it have memory
+of their own, as they would in a process of their own (`benchmarks/instrument.py`). A share below zero is noise. The
+goals were set for two cores with AVX-512 and AMX. What training in bfloat16 costs in accuracy stands in [the
+results](results.md).
 
-This page was written by `python benchmarks/benchmark_page.py` from the reports of
+This page was written by `python -m benchmarks.page` from the reports of
 """
 
 
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def page(reports: list[dict[str, Any]]) -> str:
-    """Return the page, in Markdown, for one or more reports of `tinyssd bench --json`."""
+    """Return the page, in Markdown, for one or more reports of `python -m benchmarks --json`."""
     first = reports[0]
     beside = dict.fromkeys(chain(*(report["extras"].get("lines", []) for report in reports)))
     versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("torch", "mxnet", "numpy", "d2l"))

@@ -1,0 +1,1 @@
+"""What this project measures: its speed against the book's own code, and what trained detectors reach."""
