@@ -21,10 +21,13 @@ from benchmarks.inputs import Inputs, Sizes
 from benchmarks.instrument import DifferentWorkError, Result, format_seconds, measure, results_table, to_json
 from benchmarks.ours import SkippedCaseError
 from benchmarks.sides import Sides, load_book
-from ssd_common.backends import BACKENDS, load_backend, machine, versions
-from ssd_common.cli.flags import OptionalPath, check_file, new_console
+from ssd_common.backends import BACKENDS, load_backend
+from ssd_common.cli.flags import OptionalPath
 from ssd_common.errors import InputError
-from ssd_common.report import write_json
+from ssd_common.machine import machine, versions
+from ssd_common.output.console import new_console
+from ssd_common.output.folders import check_file
+from ssd_common.output.json_file import write_json
 
 PROGRAM = "python -m benchmarks"
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_common.errors import InputError
-from ssd_common.memory import _c_library, _set
+from ssd_common.machine import _c_library, _set
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""

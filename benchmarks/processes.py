@@ -19,7 +19,7 @@ from benchmarks.sides import Sides, load_book
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
 from ssd_common.errors import InputError
-from ssd_common.memory import keep_freed_memory
+from ssd_common.machine import keep_freed_memory
 from ssd_common.weights import Checkpoint, initial_weights, save_checkpoint
 
 MEMORY_STEPS = 3

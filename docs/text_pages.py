@@ -12,7 +12,7 @@ from typing import Any
 from pages import WITHOUT_CONTENTS, PageFolder, fenced
 
 from ssd_common.cli import main
-from ssd_common.report import COLUMNS, WORDS, farther_off, ladder_cells, shared_notes, verdict_text
+from ssd_common.parity.report import COLUMNS, WORDS, farther_off, ladder_cells, shared_notes, verdict_text
 
 BUILD = Path(__file__).parent.parent / "build"
 VERBS = ("train", "eval", "predict", "compare", "convert", "info", "data")

@@ -37,13 +37,14 @@ import timeit
 import numpy as np
 
 from ssd_common import detection, parity
-from ssd_common.backends import load_backend, machine, versions
+from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
 from ssd_common.curves import save_curves_by_start, save_step_losses
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.machine import machine, versions
 from ssd_common.notebook import show_figure, show_side_by_side, show_table
-from ssd_common.report import COLUMNS, farther_off, ladder_cells
+from ssd_common.parity.report import COLUMNS, farther_off, ladder_cells
 from ssd_common.side_by_side import aligned_rows
 from ssd_common.weights import initial_weights
 
@@ -505,8 +506,8 @@ for name, backend in backends.items():
 # ## Where to look
 #
 # - `ssd_torch/` and `ssd_mxnet/`, file beside file; `tests/test_mirror.py` holds them to each other.
-# - `ssd_common/parity.py`: the ladder, its tolerances, and what was measured for each. `tinyssd compare --check` climbs
-#   it and writes a report.
+# - `ssd_common/parity/ladder.py`: the ladder, its tolerances, and what was measured for each. `tinyssd compare --check`
+#   climbs it and writes a report.
 # - README.md, "Known divergences", and `tests/test_known_differences.py`, which shows each of them.
 # - docs/benchmarks.md for speed, docs/book_gap.md and `benchmarks/book_gap.py` for the gap.
 # - `notebooks/anchors_targets_nms.py`: what rungs 1 to 6 are about.

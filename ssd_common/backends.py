@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
 import platform
 import sys
 import warnings
 from types import ModuleType
-from typing import Any
 
 from ssd_common.errors import InputError
 
@@ -90,31 +88,3 @@ def gpu_number(name: str, available: int, framework: str) -> int | None:
     if kind == "gpu" and int(number or 0) >= available:
         raise InputError(f"device '{name}' is not there: {framework} sees {available} GPUs; use --device cpu")
     return None if kind == "cpu" or not available else int(number or 0)
-
-
-def versions() -> dict[str, str]:
-    """Return the version of Python and of each package that matters; "missing" where one is not installed."""
-    found = {"python": platform.python_version()}
-    for package in ("tinyssd", "torch", "torchvision", "mxnet", "numpy", "matplotlib", "d2l"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "missing"
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on: system, processor, cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

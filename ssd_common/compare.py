@@ -10,15 +10,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ssd_common import curves, parity, report
-from ssd_common.backends import Backend, machine, versions
+from ssd_common import curves, parity
+from ssd_common.backends import Backend
 from ssd_common.config import Preset
 from ssd_common.config_tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.experiment import PICTURES_SHOWN, Trained, format_baselines, save_pictures, train_run, trivial_baselines
-from ssd_common.report_html import write_html
-from ssd_common.runs import RunFolder, progress_bar
+from ssd_common.machine import machine, versions
+from ssd_common.output import write_json
+from ssd_common.output.console import progress_bar
+from ssd_common.parity import report
+from ssd_common.parity.report_html import write_html
+from ssd_common.runs import RunFolder
 from ssd_common.settings import Settings, write_settings
 from ssd_common.weights import Checkpoint, Weights
 
@@ -100,7 +104,7 @@ def compare(
     drawn = _draw(run.path, trained, val, baselines, rows)
     if parity.NUM_RUNGS in rungs:
         drawn |= _draw_same_weights(run.path, backends, subject, val)
-    report.write_json(run.path / "report.json", result)
+    write_json(run.path / "report.json", result)
     write_html(run.path / "report.html", result, drawn)
     console.print(report.ladder_table(rows, console.width))
     if trained:

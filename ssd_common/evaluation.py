@@ -24,7 +24,8 @@ from ssd_common.data.dataset import Dataset
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.error_analysis import KINDS, SCORE_THRESHOLD, Mistake, count_mistakes
 from ssd_common.evaluation_plots import save_precision_recall, save_worst_mistakes
-from ssd_common.report import MISSING, format_number, write_json
+from ssd_common.output.console import MISSING, format_number
+from ssd_common.output.json_file import write_json
 
 FILES = ("precision_recall.png", "worst_errors.png", "metrics.json")
 """What `write_evaluation` writes."""

@@ -19,7 +19,8 @@ from ssd_common.config import ModelConfig, Preset
 from ssd_common.convert import load_weights
 from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.errors import InputError
-from ssd_common.runs import Row, RunFolder, progress_bar, read_rows
+from ssd_common.output.console import progress_bar
+from ssd_common.runs import Row, RunFolder, read_rows
 from ssd_common.schedule import learning_rate
 from ssd_common.settings import Settings, read_settings
 from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint

@@ -38,8 +38,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.atomic import write_atomically
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 LIST_MAGIC = 0x112
 VERSION_2 = 0xF993FAC9

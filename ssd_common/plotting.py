@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from ssd_common.atomic import write_atomically
 from ssd_common.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 STYLE: list[str | dict[str, Any]] = [
     "default",

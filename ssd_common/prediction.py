@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssd_common.atomic import write_atomically
 from ssd_common.backends import Backend
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
-from ssd_common.runs import check_output_folder
+from ssd_common.output.atomic import write_atomically
+from ssd_common.output.folders import check_output_folder
 from ssd_common.weights import Checkpoint
 
 Detections = NDArray[np.floating]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ssd_common.atomic import write_atomically
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
+from ssd_common.output.folders import check_output_folder
 from ssd_common.weights import Checkpoint, save_checkpoint
 
 Row = dict[str, Any]
@@ -92,13 +92,6 @@ def new_folder(out: Path | None, name: str) -> Path:
     return out
 
 
-def check_output_folder(path: Path) -> None:
-    """Raise InputError if `path`, or a folder above it, is a file."""
-    for part in (path, *path.parents):
-        if part.exists() and not part.is_dir():
-            raise InputError(f"--out {path}: {part} is a file; name a folder")
-
-
 def format_rows(rows: Sequence[Row]) -> str:
     """Return rows of epochs as CSV with `COLUMNS`; a value that is missing is empty."""
     buffer = io.StringIO()
@@ -125,17 +118,3 @@ def read_rows(path: Path) -> list[Row]:
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: not a row of results ({error})") from None
     return rows
-
-
-def progress_bar(console: Console, label: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
-    """Return a function that passes items on, with a bar on a terminal and without one elsewhere.
-
-    The items have a length; they are asked for one by one.
-    """
-
-    def show(items: Iterable[Any]) -> Iterator[Any]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            yield from progress.track(items, description=label)
-
-    return show

@@ -21,10 +21,10 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 
-from ssd_common.atomic import write_atomically
 from ssd_common.config import BASE_CHANNELS, BLOCK_CHANNELS, NUM_BLOCKS, ModelConfig, PredictConfig, TrainConfig
 from ssd_common.config_tables import from_dict, to_dict
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 Weights = dict[str, NDArray[np.floating]]
 

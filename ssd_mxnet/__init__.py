@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ssd_common.memory import keep_freed_memory
+from ssd_common.machine import keep_freed_memory
 
 
 def _use_every_core():

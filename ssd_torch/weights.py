@@ -7,8 +7,8 @@ import zipfile
 
 import torch
 
-from ssd_common.atomic import write_atomically
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 from ssd_common.weights import check_weights
 
 from .data import to_device, to_numpy

@@ -9,7 +9,7 @@ import pytest
 
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.errors import InputError
-from ssd_common.parity import add_up_in_one_order
+from ssd_common.parity.ladder import add_up_in_one_order
 
 ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # also `benchmarks`

@@ -6,7 +6,7 @@ import pytest
 
 from ssd_common.backends import load_backend
 from ssd_common.cli import main
-from ssd_common.parity import LADDER
+from ssd_common.parity.ladder import LADDER
 
 pytestmark = pytest.mark.backend("torch", "mxnet")
 

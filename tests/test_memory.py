@@ -71,7 +71,7 @@ def test_importing_a_backend_keeps_freed_memory(backend):
 
 
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
-    from ssd_common import memory
+    from ssd_common import machine as memory
 
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     assert memory.keep_freed_memory() is False

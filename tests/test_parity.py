@@ -11,7 +11,8 @@ from ssd_common.convert import load_weights
 from ssd_common.data import load_dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.errors import InputError
-from ssd_common.parity import LADDER, NUM_RUNGS, Subject, climb, count_mismatches, max_difference, parse_rungs
+from ssd_common.parity.ladder import LADDER, NUM_RUNGS, climb, parse_rungs
+from ssd_common.parity.rungs import Subject, count_mismatches, max_difference
 from ssd_common.weights import initial_weights
 
 pytestmark = pytest.mark.backend("torch", "mxnet")

@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ssd_common import report, report_html
 from ssd_common.errors import InputError
+from ssd_common.output import format_number, write_json
+from ssd_common.parity import report, report_html
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -25,7 +26,7 @@ PNG = base64.b64decode(
 
 @dataclass(frozen=True)
 class Row:
-    """A rung of the ladder, with the fields of ssd_common.parity."""
+    """A rung of the ladder, with the fields of ssd_common.parity.ladder."""
 
     rung: int = 1
     name: str = "anchors"
@@ -131,7 +132,7 @@ def page(tmp_path: Path, content: dict[str, Any], pictures: dict[str, Path] | No
     ],
 )
 def test_a_number_is_printed_with_two_digits_or_as_the_whole_number_it_is(value: float | str | None, text: str) -> None:
-    assert report.format_number(value) == text
+    assert format_number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_the_training_table_puts_the_backends_beside_the_trivial_baseline() -> N
 
 
 def test_json_comes_back_as_it_went(tmp_path: Path) -> None:
-    report.write_json(tmp_path / "report.json", full_report(FAILED))
+    write_json(tmp_path / "report.json", full_report(FAILED))
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == full_report(FAILED)
     assert list(tmp_path.iterdir()) == [tmp_path / "report.json"]
 
@@ -287,7 +288,7 @@ def test_json_holds_only_what_the_standard_allows(tmp_path: Path) -> None:
         "flag": np.bool_(True),
         "sizes": ((0.2, 0.272),),
     }
-    report.write_json(tmp_path / "report.json", values)
+    write_json(tmp_path / "report.json", values)
     read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert read == {
         "nan": "NaN",
@@ -303,21 +304,21 @@ def test_json_holds_only_what_the_standard_allows(tmp_path: Path) -> None:
 
 def test_json_does_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
     content = full_report()
-    report.write_json(tmp_path / "one.json", content)
-    report.write_json(tmp_path / "two.json", dict(reversed(content.items())))
+    write_json(tmp_path / "one.json", content)
+    write_json(tmp_path / "two.json", dict(reversed(content.items())))
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
 def test_what_json_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> None:
-    report.write_json(tmp_path / "report.json", {"a": 1})
+    write_json(tmp_path / "report.json", {"a": 1})
     with pytest.raises(TypeError):
-        report.write_json(tmp_path / "report.json", {"a": object()})
+        write_json(tmp_path / "report.json", {"a": object()})
     assert json.loads((tmp_path / "report.json").read_text()) == {"a": 1}
 
 
 def test_a_command_line_with_a_byte_that_is_no_utf8_can_be_reported(tmp_path: Path) -> None:
     content = full_report(command=b"tinyssd compare \xff.png".decode("utf-8", "surrogateescape"))
-    report.write_json(tmp_path / "report.json", content)
+    write_json(tmp_path / "report.json", content)
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["command"] == content["command"]
     assert "tinyssd compare \\udcff.png" in page(tmp_path, content).texts
 
@@ -431,7 +432,7 @@ def test_in_float32_the_page_says_which_framework_is_farther_off(
 
 def test_the_page_can_be_made_from_the_json(tmp_path: Path) -> None:
     rows = [Row(errors={"numpy": None, "torch": float("nan"), "mxnet": float("inf")}, dtype="float32", passed=False)]
-    report.write_json(tmp_path / "report.json", full_report(rows))
+    write_json(tmp_path / "report.json", full_report(rows))
     texts = page(tmp_path, json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))).texts
     assert {"ref", "nan", "inf"} <= set(texts)
 

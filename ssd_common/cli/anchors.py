@@ -7,7 +7,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset, check_file, new_console, print_lines
+from ssd_common.cli.flags import OptionalInt, OptionalPath, OptionalPreset
+from ssd_common.output.console import new_console, print_lines
+from ssd_common.output.folders import check_file
 
 
 def anchors(
@@ -34,11 +36,11 @@ def anchors(
     import tomli_w
 
     from ssd_common.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
-    from ssd_common.atomic import write_atomically
     from ssd_common.config import NUM_BLOCKS, get_preset
     from ssd_common.data import load_dataset, parse_spec, split_names
     from ssd_common.experiment import change_training
-    from ssd_common.runs import progress_bar
+    from ssd_common.output.atomic import write_atomically
+    from ssd_common.output.console import progress_bar
     from ssd_common.settings import Settings, settings_table
 
     check_file("--out", out)

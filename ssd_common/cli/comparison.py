@@ -18,11 +18,11 @@ from ssd_common.cli.flags import (
     OptionalPath,
     OptionalPreset,
     OptionalSpec,
-    check_file,
-    new_console,
     splits,
 )
 from ssd_common.errors import InputError
+from ssd_common.output.console import new_console
+from ssd_common.output.folders import check_file
 
 DEMO_PICTURES, DEMO_EPOCHS, DEMO_BATCH = 320, 3, 8  # small batches: more steps in the same time
 
@@ -79,7 +79,7 @@ def compare(
     from ssd_common.compare import compare as compare_backends
     from ssd_common.config import get_preset
     from ssd_common.experiment import change_training, first_checkpoint
-    from ssd_common.parity import NUM_RUNGS, add_up_in_one_order, parse_rungs
+    from ssd_common.parity.ladder import NUM_RUNGS, add_up_in_one_order, parse_rungs
     from ssd_common.runs import RunFolder, new_folder
 
     for name, number in (("steps", steps), ("pictures", pictures)):

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalPath, check_file, new_console, print_lines
+from ssd_common.cli.flags import OptionalPath
 from ssd_common.errors import InputError
+from ssd_common.output.console import new_console, print_lines
+from ssd_common.output.folders import check_file
 
 Spec = Annotated[Positional[str], arg(metavar="SPEC")]
 
@@ -30,15 +32,15 @@ def check(spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None) 
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         json: File to write the report to.
     """
-    from ssd_common import report
     from ssd_common.data.check import check_data
-    from ssd_common.runs import progress_bar
+    from ssd_common.output import write_json
+    from ssd_common.output.console import progress_bar
 
     check_file("--json", json)
     result = check_data(spec, data_dir, progress_bar(new_console(), "checking"))
     print_lines([*map(str, result.problems), *result.summary()])
     if json is not None:
-        report.write_json(json, result.as_dict())
+        write_json(json, result.as_dict())
         print_lines([f"wrote {json}"])
     return 1 if result.problems else 0
 
@@ -60,7 +62,7 @@ def show(
     from ssd_common.data import parse_spec, read_annotations
     from ssd_common.data.annotated import require_usable
     from ssd_common.data_sheet import save_data_sheet
-    from ssd_common.runs import progress_bar
+    from ssd_common.output.console import progress_bar
 
     check_file("--out", out)
     if count < 1:
@@ -86,7 +88,7 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
     """
     from ssd_common.data.convert import convert_data
     from ssd_common.data.dataset import counted
-    from ssd_common.runs import progress_bar
+    from ssd_common.output.console import progress_bar
 
     done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"))
     if done.bad:

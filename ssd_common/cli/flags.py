@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,6 @@ from tyro.conf import arg
 from ssd_common.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rich.console import Console
-
     from ssd_common.data.dataset import Dataset
 
 # Everything else is imported by the verb that needs it: `tinyssd --help` must not wait for numpy, or for a framework.
@@ -67,27 +62,3 @@ def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | 
             f"{validation.name} has {', '.join(validation.class_names)}; classes.txt or data.yaml can name them alike"
         )
     return training, validation
-
-
-def check_file(flag: str, path: Path | None) -> None:
-    """Raise InputError, before any work is done, if the file to be written is a folder, or inside of a file."""
-    if path is not None and path.is_dir():
-        raise InputError(f"{flag} {path}: a folder; name a file")
-    for part in path.parents if path is not None else ():
-        if part.exists() and not part.is_dir():
-            raise InputError(f"{flag} {path}: {part} is a file, not a folder")
-
-
-def new_console() -> Console:
-    """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
-    from rich.console import Console
-
-    # Without emoji=False, the middle of voc:v:train is a hand.
-    return Console(emoji=False, width=None if sys.stdout.isatty() else 110)
-
-
-def print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are: no markup, no colours, not broken at the console's width."""
-    console = new_console()
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)

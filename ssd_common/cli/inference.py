@@ -7,17 +7,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import (
-    BackendName,
-    Device,
-    OptionalInt,
-    OptionalPath,
-    OptionalPreset,
-    OptionalSpec,
-    check_file,
-    new_console,
-)
+from ssd_common.cli.flags import BackendName, Device, OptionalInt, OptionalPath, OptionalPreset, OptionalSpec
 from ssd_common.errors import InputError
+from ssd_common.output.console import new_console
+from ssd_common.output.folders import check_file
 
 
 def evaluate(
@@ -52,8 +45,8 @@ def evaluate(
     from ssd_common.data.specs import validation_spec
     from ssd_common.error_analysis import find_mistakes
     from ssd_common.evaluation import FILES, evaluation_tables, summarise, write_evaluation
-    from ssd_common.report import write_json
-    from ssd_common.runs import check_output_folder
+    from ssd_common.output.folders import check_output_folder
+    from ssd_common.output.json_file import write_json
 
     check_file("--json", json)
     if out is not None:
@@ -121,8 +114,8 @@ def predict(
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
     from ssd_common.convert import load_weights
+    from ssd_common.output.folders import check_output_folder
     from ssd_common.prediction import find_pictures, predict_files
-    from ssd_common.runs import check_output_folder
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalPreset, check_file, print_lines
+from ssd_common.cli.flags import OptionalPreset
 from ssd_common.errors import InputError
+from ssd_common.output.console import print_lines
+from ssd_common.output.folders import check_file
 
 
 def convert(
@@ -44,8 +46,9 @@ def convert(
 
 def info() -> int:
     """Show versions, devices, and the size of the book's model."""
-    from ssd_common.backends import BACKENDS, load_backend, machine, versions
+    from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import BOOK
+    from ssd_common.machine import machine, versions
     from ssd_common.weights import count_parameters
 
     lines = [f"{name:<14}{version}" for name, version in {**versions(), **machine()}.items()]

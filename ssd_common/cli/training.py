@@ -17,10 +17,10 @@ from ssd_common.cli.flags import (
     OptionalPath,
     OptionalPreset,
     OptionalSpec,
-    new_console,
     splits,
 )
 from ssd_common.errors import InputError
+from ssd_common.output.console import new_console
 
 
 def train(

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from ssd_common.atomic import write_atomically
 from ssd_common.data.annotations import (
     AnnotatedSet,
     BadObjectError,
@@ -26,6 +25,7 @@ from ssd_common.data.annotations import (
 )
 from ssd_common.data.class_names import checked_class_names, clean_name
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 BBOX = ("x", "y", "width", "height")
 DECIMALS = 9  # of a pixel: what adding and subtracting changes is beyond them

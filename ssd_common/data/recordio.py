@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ssd_common.atomic import write_atomically
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 WHOLE, FIRST, MIDDLE, LAST = range(4)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.atomic import write_atomically
 from ssd_common.data.annotations import (
     AnnotatedSet,
     Annotation,
@@ -33,6 +32,7 @@ from ssd_common.data.annotations import (
 from ssd_common.data.class_names import FILE_NAME, numbered_classes, read_class_names
 from ssd_common.data.recordio import IndexedRecordReader, RecordWriter
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 IMAGE_HEADER = struct.Struct("<IfQQ")  # number of label values, the label if that is 0, id, id2
 MAX_CLASSES = 10_000  # a higher class id, in a file without class names, is a mistake

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd_common.atomic import write_atomically
 from ssd_common.data.annotations import (
     SIDES,
     AnnotatedSet,
@@ -30,6 +29,7 @@ from ssd_common.data.annotations import (
 from ssd_common.data.class_names import FILE_NAME, clean_name, read_class_names
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 KNOWN_TAGS = ("name", "bndbox", "difficult")
 SAYS_NOTHING = ("", "0", "Unspecified")  # what tools write into the fields of an object that nobody filled in

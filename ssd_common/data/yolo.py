@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_common.atomic import write_atomically
 from ssd_common.data.annotations import (
     AnnotatedSet,
     BadObjectError,
@@ -34,6 +33,7 @@ from ssd_common.data.annotations import (
 from ssd_common.data.class_names import checked_class_names, clean_name, numbered_classes
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
+from ssd_common.output.atomic import write_atomically
 
 YAML = "data.yaml"
 

@@ -9,16 +9,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ssd_common.atomic import write_atomically
 from ssd_common.errors import InputError
-from ssd_common.report import (
+from ssd_common.output.atomic import write_atomically
+from ssd_common.output.console import MISSING, format_number
+from ssd_common.output.json_file import encoded
+from ssd_common.parity.report import (
     COLUMNS,
-    MISSING,
     TRAINING_QUANTITIES,
     WORDS,
-    encoded,
     farther_off,
-    format_number,
     ladder_cells,
     shared_notes,
     training_cells,

@@ -17,8 +17,8 @@ from ssd_common.boxes import offset_inverse
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
-from ssd_common.parity import Array, Measured, Subject, max_difference, worst
-from ssd_common.parity_networks import as_mxnet_stores_it, config_of_steps, run_steps
+from ssd_common.parity.networks import as_mxnet_stores_it, config_of_steps, run_steps
+from ssd_common.parity.rungs import Array, Measured, Subject, max_difference, worst
 from ssd_common.weights import Checkpoint, Weights, load_checkpoint, save_checkpoint
 
 RESUME_STEPS = 8

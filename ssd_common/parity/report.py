@@ -9,24 +9,20 @@ missing or empty.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ssd_common.atomic import write_atomically
+from ssd_common.output.console import MISSING, format_number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MISSING = "–"
 COLUMNS = (
     "rung",
     "what",
@@ -59,20 +55,6 @@ TRAINING_QUANTITIES = (
 )
 
 
-def format_number(value: float | str | None, spec: str = ".1e") -> str:
-    """Return a number as the tables print it: "2.3e-13", 0 as "0", None as "–", otherwise "nan", "inf" or "-inf".
-
-    With the default `spec` a whole number below 10,000 is printed whole: it is a count, or exactly zero. A string is
-    read as a number, because `write_json` writes one for what is not finite.
-    """
-    if value is None:
-        return MISSING
-    number = float(value)
-    if spec == ".1e" and number.is_integer() and abs(number) < 10_000:
-        return str(int(number))
-    return format(number, spec)
-
-
 def verdict_text(report: Mapping[str, Any]) -> str:
     """Return the verdict as one sentence: "All 13 rungs pass", "Rung 7 (logits) fails; rungs 8, 9 stand on it"."""
     rungs = report.get("ladder") or ()
@@ -102,7 +84,7 @@ def ladder_table(rows: Iterable[DataclassInstance | Mapping[str, Any]], width: i
     """Return the parity ladder as a table for the terminal, with the notes of failed rungs below it.
 
     Args:
-        rows: rungs, as the dataclass of `ssd_common.parity` or as dicts with its fields.
+        rows: rungs, as the dataclass of `ssd_common.parity.ladder` or as dicts with its fields.
         width: columns of the terminal, by default those that rich finds. Below 96 the quantity is left out, so that a
             rung stays on a line or two.
     """
@@ -143,37 +125,6 @@ def training_table(
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def write_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
-    """Write a report as JSON that every parser accepts, keys sorted, so that two reports can be compared by line.
-
-    None is null. A number that is not finite is the string "NaN", "Infinity" or "-Infinity": JSON has no such number,
-    and null would make a loss that diverged look like one that was not measured. `float()` reads all three.
-
-    Raises:
-        TypeError: a value has no plain JSON form.
-    """
-    text = json.dumps(_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, encoded(f"{text}\n"))
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8; a byte of the command line that was no UTF-8 is written as an escape, which JSON understands."""
-    return text.encode(errors="backslashreplace")
-
-
-def _plain(value: Any) -> Any:
-    """The value without numpy types and without floats that JSON cannot write."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def shared_notes(rungs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

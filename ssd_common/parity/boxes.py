@@ -9,7 +9,7 @@ import numpy as np
 
 from ssd_common import anchors, boxes, detection, targets
 from ssd_common.backends import Backend
-from ssd_common.parity import Array, Measured, Subject, count_mismatches, max_difference
+from ssd_common.parity.rungs import Array, Measured, Subject, count_mismatches, max_difference
 
 Results = dict[str, Callable[[], Any]]
 

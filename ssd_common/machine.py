@@ -1,9 +1,14 @@
-"""The memory of the process: what a training step frees, the next one asks for again."""
+"""The computer and this process: versions, processor, and the memory that a training step frees and asks for again."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.metadata
+import os
+import platform
 import sys
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 
@@ -53,3 +58,31 @@ def _set(libc: ctypes.CDLL, keep: bool) -> bool:
         else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
     )
     return all(libc.mallopt(option, value) for option, value in settings)
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each package that matters; "missing" where one is not installed."""
+    found = {"python": platform.python_version()}
+    for package in ("tinyssd", "torch", "torchvision", "mxnet", "numpy", "matplotlib", "d2l"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers were measured on: system, processor, cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -13,60 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ssd_common.backends import Backend
-from ssd_common.config import Preset
 from ssd_common.errors import InputError
-from ssd_common.weights import Weights
-
-Array = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One comparison: what is measured, and the largest value that passes in each dtype."""
-
-    number: int
-    name: str
-    quantity: str
-    float64: float
-    float32: float
-    stands_on: tuple[int, ...] = ()
-    """The rungs whose failure makes this one fail."""
-    note: str = ""
-    """Why the tolerance of float32 is as wide as it is."""
-
-    def tolerance(self, dtype: str) -> float:
-        """The largest value that passes."""
-        return self.float64 if dtype == "float64" else self.float32
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one rung measured."""
-
-    rung: int
-    name: str
-    quantity: str
-    dtype: str
-    errors: dict[str, float | None]
-    """Against the reference, by "numpy", "torch", "mxnet"; None for the reference itself, or where none applies."""
-    difference: float | None
-    """Torch against mxnet, if both were there."""
-    reference: str
-    tolerance: float
-    passed: bool
-    note: str
-    caused_by: tuple[int, ...] = ()
-    """Of a rung that failed: the failed rungs at the bottom of what it stands on; empty if it is the first to fail."""
-    series: dict[str, list[float]] = field(default_factory=dict)
-    """By backend, where the rung follows a quantity over time: the loss of every step."""
-
+from ssd_common.parity import boxes, networks, trained
+from ssd_common.parity.rungs import Measured, Row, Rung, Subject
 
 _ROUNDING = (
     "PyTorch against MXNet is judged, the error of each against float64 is shown. Rounding grows through twelve batch "
@@ -109,22 +60,6 @@ NETWORK_RUNGS = range(7, 12)
 """The rungs that compare networks: in float32 PyTorch against MXNet is judged."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What the ladder is climbed with."""
-
-    preset: Preset
-    weights: Weights
-    batches: list[tuple[Array, Array]]
-    """Pictures `(batch, 3, height, width)` and labels `(batch, max_objects, 5)` of each step."""
-    dtype: str = "float64"
-    seed: int = 0
-    trained: Weights | None = None
-    """Trained weights, for the last rung."""
-    pictures: Sequence[tuple[Array, Array]] = ()
-    """Batches like those above, of other pictures, in which the trained weights detect."""
-
-
 def add_up_in_one_order() -> None:
     """Let neither framework use more than AVX2 for convolutions and the like; to be called before they compute.
 
@@ -152,22 +87,20 @@ def climb(
         rungs: the numbers of the rungs to climb, ascending; the last one needs trained weights.
         progress: called with the rungs, returns an iterable of them; it may show a bar.
     """
-    from ssd_common import parity_boxes, parity_networks, parity_trained  # they import the types of this module
-
     measures: tuple[Callable[[Subject, Mapping[str, Backend]], Measured | tuple[Measured, ...]], ...] = (
-        parity_boxes.measure_anchors,
-        parity_boxes.measure_iou,
-        parity_boxes.measure_assignment,
-        parity_boxes.measure_offsets,
-        parity_boxes.measure_nms,
-        parity_boxes.measure_detections,
-        parity_networks.measure_logits,
-        parity_networks.measure_loss,
-        parity_networks.measure_gradients,
-        parity_networks.measure_one_step,
-        parity_networks.measure_steps,
-        parity_trained.measure_resume,
-        parity_trained.measure_trained,
+        boxes.measure_anchors,
+        boxes.measure_iou,
+        boxes.measure_assignment,
+        boxes.measure_offsets,
+        boxes.measure_nms,
+        boxes.measure_detections,
+        networks.measure_logits,
+        networks.measure_loss,
+        networks.measure_gradients,
+        networks.measure_one_step,
+        networks.measure_steps,
+        trained.measure_resume,
+        trained.measure_trained,
     )
     causes: dict[int, set[int]] = {}  # of each rung that failed
     for number in progress(rungs):
@@ -211,16 +144,6 @@ def _judge(rung: Rung, measured: Measured, dtype: str, caused_by: tuple[int, ...
     )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The numbers of a row, before they are judged."""
-
-    errors: dict[str, float | None]
-    difference: float | None
-    reference: str
-    series: dict[str, list[float]] = field(default_factory=dict)
-
-
 def parse_rungs(text: str) -> range:
     """Return the rungs that "7-11" or "3" means.
 
@@ -234,27 +157,3 @@ def parse_rungs(text: str) -> range:
     if not rungs or rungs.start < 1 or rungs.stop > NUM_RUNGS + 1:
         raise InputError(f"--rungs {text}: the ladder has the rungs 1 to {NUM_RUNGS}, from the lower to the higher")
     return rungs
-
-
-def worst(values: Iterable[float]) -> float:
-    """Return the largest of some distances, 0 if there is none; NaN if one is NaN, which `max` may swallow."""
-    return float(np.max([*values], initial=0.0))
-
-
-def max_difference(first: Any, second: Any) -> float:
-    """Return the largest absolute difference of two arrays, or of two lists of arrays; infinite if shapes differ."""
-    if isinstance(first, (list, tuple)):
-        return worst(max_difference(a, b) for a, b in zip(first, second, strict=True))
-    first, second = np.asarray(first), np.asarray(second)
-    if first.shape != second.shape:
-        return float("inf")
-    return float(np.abs(first.astype(np.float64) - second.astype(np.float64)).max(initial=0.0))
-
-
-def count_mismatches(first: Any, second: Any) -> float:
-    """Return the number of elements that differ between two integer arrays, or lists of them."""
-    if isinstance(first, (list, tuple)):
-        return sum(count_mismatches(a, b) for a, b in zip(first, second, strict=True))
-    if len(first) != len(second):
-        return float(max(len(first), len(second)))
-    return float((np.asarray(first) != np.asarray(second)).sum())

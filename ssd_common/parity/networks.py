@@ -11,7 +11,7 @@ import numpy as np
 from ssd_common import losses
 from ssd_common.backends import Backend
 from ssd_common.config import TrainConfig
-from ssd_common.parity import Array, Measured, Subject, max_difference, worst
+from ssd_common.parity.rungs import Array, Measured, Subject, max_difference, worst
 from ssd_common.schedule import learning_rate
 from ssd_common.weights import Weights
 
