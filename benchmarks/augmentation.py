@@ -8,8 +8,8 @@ The time is the processor's, so that other work on the machine does not count.
 import argparse
 import time
 
-from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.config import ModelConfig
+from ssd_common.config.augment import AUGMENTATIONS
 from ssd_common.data import load_dataset
 from ssd_common.data.augmentation import augment, picture_rng
 

@@ -17,10 +17,11 @@ from benchmarks.instrument import Case, Result, measure
 from benchmarks.ours import our_train_step
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import load_backend
+from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.config import BOOK
 from ssd_common.errors import InputError
 from ssd_common.machine import keep_freed_memory
-from ssd_common.weights import Checkpoint, initial_weights, save_checkpoint
+from ssd_common.weights import initial_weights
 
 MEMORY_STEPS = 3
 _TINYSSD = "from ssd_common.cli import main; main()"

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from ssd_common.config import PRESETS
+from ssd_common.config.settings import read_settings
 from ssd_common.data.specs import coco_paths, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
-from ssd_common.settings import read_settings
 
 INTRODUCTION = """# What trained detectors reach
 

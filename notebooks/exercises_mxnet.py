@@ -466,8 +466,8 @@ assert results["the book"]["baseline_class_error"] < 0.01
 # fitted ones here.
 
 # %%
-from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.config import IMPROVED
+from ssd_common.config.augment import AUGMENTATIONS
 
 one_cycle = {"momentum": 0.9, "lr": BOOK.train.lr / 10, "schedule": "one-cycle"}
 train_and_score("momentum, one cycle", change_training(book, one_cycle))
@@ -526,7 +526,8 @@ show_figure(save_precision_recall, [curves[name] for name in shown], shown, capt
 #
 # ## Where to look
 #
-# - `ssd_common/config.py`: every switch, with its source; `ssd_common/losses.py`: the formulas in numpy.
+# - `ssd_common/config/hyperparameters.py`: every switch, with its source; `ssd_common/losses.py`: the formulas in
+#   numpy.
 # - `ssd_mxnet/losses.py`: the same in this framework; `tests/test_losses.py`: both against the frameworks' own losses,
 #   torchvision's SSD, and finite differences.
 # - `ssd_common/anchor_fit.py`, `ssd_common/schedule.py`, `ssd_common/data/augmentation.py`,

@@ -142,7 +142,8 @@ assert concat_preds([Y1, Y2]).shape == (2, 25300)
 
 # %% [markdown]
 # Between the two chapters the detector changed its settings, not its layers. The preset `STRAIGHT_DOPE` has the older
-# ones, `BOOK` those of *Dive into Deep Learning*; `ssd_common/config.py` says of each where it comes from.
+# ones, `BOOK` those of *Dive into Deep Learning*; `ssd_common/config/hyperparameters.py` says of each where it comes
+# from.
 
 # %%
 from ssd_common.config import BOOK, STRAIGHT_DOPE
@@ -161,7 +162,7 @@ for part in ("model", "train"):
 # the tensors ours. It parses the format itself, in numpy, so that either framework can have the weights.
 
 # %%
-from ssd_common.params_file import read_params
+from ssd_common.checkpoints.params_file import read_params
 
 if PUBLISHED:
     arrays = read_params(weights_file)
@@ -171,7 +172,7 @@ else:
     print("here stands the list of 92 arrays with 1,012,360 values of", weights_file.name)
 
 # %%
-from ssd_common.convert import load_weights
+from ssd_common.checkpoints.convert import load_weights
 from ssd_common.weights import initial_weights
 from ssd_torch.predict import forward
 from ssd_torch.weights import make_net
@@ -454,7 +455,7 @@ show_figure(save_precision_recall, [curve], names, caption=caption)
 #
 # - `ssd_common/data/recordio.py` and `records.py`: the format, read and written; `convert.py` beside them writes it
 #   from any other data set (`tinyssd data convert`).
-# - `ssd_common/params_file.py` and `ssd_common/convert.py`: weights files of others.
+# - `ssd_common/checkpoints/params_file.py` and `ssd_common/checkpoints/convert.py`: weights files of others.
 # - `tests/test_chapters.py`: every number that the chapter prints and that does not depend on weights;
 #   `tests/test_convert.py`: the published weights against the chapter's own network.
 # - On the command line: `tinyssd predict --weights ssd_pikachu-fbb7d872.params pikachu.jpg`, and `tinyssd train

@@ -12,8 +12,10 @@ from typing import Any
 
 from ssd_common import curves, parity
 from ssd_common.backends import Backend
+from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import Preset
-from ssd_common.config_tables import to_dict
+from ssd_common.config.settings import Settings, write_settings
+from ssd_common.config.tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.experiment import PICTURES_SHOWN, Trained, format_baselines, save_pictures, train_run, trivial_baselines
@@ -23,8 +25,7 @@ from ssd_common.output.console import progress_bar
 from ssd_common.parity import report
 from ssd_common.parity.report_html import write_html
 from ssd_common.runs import RunFolder
-from ssd_common.settings import Settings, write_settings
-from ssd_common.weights import Checkpoint, Weights
+from ssd_common.weights import Weights
 
 LADDER_BATCH = 2
 """Pictures a batch on the ladder: float64 is slow, and what is proved does not depend on it."""

@@ -118,3 +118,6 @@ def _detect(
     class_ids = np.where(positive, class_ids, -1)
     scores = np.where(scores < pos_threshold, 1 - scores, scores)
     return np.concatenate((class_ids[:, None].astype(boxes.dtype), scores[:, None], boxes), axis=-1)[order]
+
+
+Detections = NDArray[np.floating]

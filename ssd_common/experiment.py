@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssd_common import plotting
 from ssd_common.agreement import differing
 from ssd_common.backends import Backend
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ssd_common.checkpoints.convert import load_weights
 from ssd_common.config import ModelConfig, Preset
-from ssd_common.convert import load_weights
+from ssd_common.config.settings import Settings, read_settings
 from ssd_common.data.dataset import Dataset, describe_skipped
+from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.output.console import progress_bar
 from ssd_common.runs import Row, RunFolder, read_rows
 from ssd_common.schedule import learning_rate
-from ssd_common.settings import Settings, read_settings
-from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
+from ssd_common.weights import initial_weights
 
-Detections = NDArray[np.floating]
 EVALUATED = ("class_error", "bbox_mae", "baseline_class_error", "baseline_bbox_mae", "ap50", "ap")
 PICTURES_SHOWN = 5  # of the validation split
 

@@ -11,10 +11,10 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
+from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.folders import check_output_folder
-from ssd_common.weights import Checkpoint, save_checkpoint
 
 Row = dict[str, Any]
 

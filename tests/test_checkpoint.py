@@ -10,9 +10,10 @@ from safetensors.numpy import save_file
 
 import ssd_common.weights
 from ssd_common.backends import load_backend
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ssd_common.config import STRAIGHT_DOPE, ModelConfig, PredictConfig, TrainConfig
 from ssd_common.errors import InputError
-from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint, parameter_shapes, save_checkpoint
+from ssd_common.weights import initial_weights, parameter_shapes
 
 TINY = ModelConfig(image_size=64)
 STATISTICS = ("running_mean", "running_var")
@@ -88,7 +89,7 @@ def test_how_predictions_become_detections_comes_back(top_k, tmp_path):
 def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path, monkeypatch):
     path, weights = tmp_path / "w.safetensors", initial_weights(TINY, TrainConfig())
     write = ssd_common.weights.to_safetensors
-    digest = ssd_common.weights._digest
+    digest = ssd_common.checkpoints.checkpoint._digest
 
     def without_predict(metadata):
         return {name: value for name, value in metadata.items() if name != "predict"}

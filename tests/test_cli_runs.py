@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from ssd_common import compare, experiment
-from ssd_common.augment_config import AUGMENTATIONS
 from ssd_common.backends import BACKENDS
+from ssd_common.checkpoints.checkpoint import load_checkpoint
 from ssd_common.cli import main
 from ssd_common.config import LossConfig, PredictConfig, TrainConfig
+from ssd_common.config.augment import AUGMENTATIONS
+from ssd_common.config.settings import read_settings
 from ssd_common.data import load_dataset, synthetic
 from ssd_common.data.transforms import read_image
 from ssd_common.runs import COLUMNS, read_rows
-from ssd_common.settings import read_settings
-from ssd_common.weights import load_checkpoint
 
 CONFIG = """
 [model]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
+from ssd_common.checkpoints.convert import FORMATS, load_weights, not_kept, save_weights
+from ssd_common.checkpoints.params_file import read_params, write_params
 from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
-from ssd_common.convert import FORMATS, load_weights, not_kept, save_weights
 from ssd_common.errors import InputError
-from ssd_common.params_file import read_params, write_params
-from ssd_common.weights import Checkpoint, parameter_shapes, save_checkpoint
+from ssd_common.weights import parameter_shapes
 
 NAMES = list(parameter_shapes(BOOK.model))
 STATISTICS = ("running_mean", "running_var")

@@ -11,7 +11,7 @@ FAULTS = f"""
 import ctypes
 import resource
 import numpy as np
-from ssd_common.memory import keep_freed_memory
+from ssd_common.machine import keep_freed_memory
 
 assert ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0) == 0
 
@@ -41,7 +41,10 @@ def test_an_array_as_large_as_one_that_was_freed_touches_no_new_page():
 def test_a_process_that_keeps_freed_memory_can_do_some_work_without():
     code = FAULTS.replace("for keep in (False, True):\n    assert keep_freed_memory(keep)", "for work in (0, 1):")
     code = code.replace("    counts.append(faults())", "    counts.append(faults() if work else apart(faults))")
-    code = code.replace("import keep_freed_memory", "import keep_freed_memory, own_settings_of_the_c_library").replace(
+    code = code.replace(
+        "import keep_freed_memory",
+        "import keep_freed_memory\nfrom benchmarks.instrument import own_settings_of_the_c_library",
+    ).replace(
         "counts = []",
         """
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +74,8 @@ def test_importing_a_backend_keeps_freed_memory(backend):
 
 
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
-    from ssd_common import machine as memory
 
-    monkeypatch.setattr(memory.sys, "platform", "darwin")
-    assert memory.keep_freed_memory() is False
+    from ssd_common import machine
+
+    monkeypatch.setattr(machine.sys, "platform", "darwin")
+    assert machine.keep_freed_memory() is False

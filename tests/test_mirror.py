@@ -80,7 +80,7 @@ KNOWN = {
         "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum, "
         "read_state_dict, write_state_dict",
         "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum",
-    ): "only PyTorch can read its own file; MXNet's is read in pure Python, by ssd_common.params_file",
+    ): "only PyTorch can read its own file; MXNet's is read in pure Python, by ssd_common.checkpoints.params_file",
 }
 """Every difference that is meant, and why it is."""
 

@@ -10,8 +10,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from ssd_common.checkpoints.params_file import TYPES, read_params, write_params
 from ssd_common.errors import InputError
-from ssd_common.params_file import TYPES, read_params, write_params
 
 # mx.nd.array looks for scipy's sparse arrays at their old place.
 pytestmark = pytest.mark.filterwarnings("ignore:Please use `csr_matrix`:DeprecationWarning")

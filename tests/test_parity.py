@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssd_common.backends import load_backend
+from ssd_common.checkpoints.convert import load_weights
 from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig
-from ssd_common.convert import load_weights
 from ssd_common.data import load_dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.errors import InputError

@@ -17,7 +17,9 @@ import pytest
 from rich.console import Console
 
 from ssd_common import plotting
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
+from ssd_common.config.settings import Settings, read_settings, write_settings
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.errors import InputError
 from ssd_common.experiment import EVALUATED, resumed_checkpoint, save_pictures, train_run
@@ -25,8 +27,7 @@ from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs import COLUMNS, RunFolder, format_rows, new_folder, read_rows
-from ssd_common.settings import Settings, read_settings, write_settings
-from ssd_common.weights import Checkpoint, initial_weights, load_checkpoint
+from ssd_common.weights import initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {name: 0.1 + i for i, name in enumerate(COLUMNS)} | {"epoch": 1}

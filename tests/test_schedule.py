@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, Preset, TrainConfig
-from ssd_common.config_tables import from_dict
+from ssd_common.config.tables import from_dict
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
 from ssd_common.experiment import train_run
 from ssd_common.runs import RunFolder
 from ssd_common.schedule import FIRST, LAST, WARM_UP, learning_rate
-from ssd_common.weights import Checkpoint, initial_weights
+from ssd_common.weights import initial_weights
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
 TINY = ModelConfig(image_size=64)

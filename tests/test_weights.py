@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 
 import ssd_common.weights
+from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
 from ssd_common.errors import InputError
-from ssd_common.weights import (
-    Checkpoint,
-    count_parameters,
-    initial_weights,
-    parameter_shapes,
-    save_checkpoint,
-)
+from ssd_common.weights import count_parameters, initial_weights, parameter_shapes
 
 ANCHORS = AnchorConfig(sizes=((0.1,), (0.2, 0.3, 0.4), (0.5,), (0.6, 0.7), (0.8,)), ratios=((1.0, 3.0),) * 5)
 MODELS = {

@@ -38,8 +38,8 @@ def evaluate(
         json: File to write the metrics to.
     """
     from ssd_common.backends import load_backend
+    from ssd_common.checkpoints.convert import load_weights
     from ssd_common.config import get_preset
-    from ssd_common.convert import load_weights
     from ssd_common.data import load_dataset
     from ssd_common.data.dataset import describe_skipped
     from ssd_common.data.specs import validation_spec
@@ -112,8 +112,8 @@ def predict(
         out: Folder to write to.
     """
     from ssd_common.backends import load_backend
+    from ssd_common.checkpoints.convert import load_weights
     from ssd_common.config import get_preset
-    from ssd_common.convert import load_weights
     from ssd_common.output.folders import check_output_folder
     from ssd_common.prediction import find_pictures, predict_files
 

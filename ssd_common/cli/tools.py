@@ -29,8 +29,8 @@ def convert(
         class_names: Names of the classes of a file that carries none.
         names: Names in a .params file: those of Gluon's save_parameters, or the flat ones of The Straight Dope.
     """
+    from ssd_common.checkpoints.convert import load_weights, not_kept, save_weights
     from ssd_common.config import get_preset
-    from ssd_common.convert import load_weights, not_kept, save_weights
     from ssd_common.data.class_names import checked_class_names, clean_name
 
     check_file("OUT", target)

@@ -98,9 +98,10 @@ def train(
         resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
     from ssd_common import curves
-    from ssd_common.augment_config import get_augmentation
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
+    from ssd_common.config.augment import get_augmentation
+    from ssd_common.config.settings import Settings, read_settings, write_settings
     from ssd_common.experiment import (
         change_training,
         check_classes,
@@ -112,7 +113,6 @@ def train(
         trivial_baselines,
     )
     from ssd_common.runs import RunFolder, new_folder
-    from ssd_common.settings import Settings, read_settings, write_settings
     from ssd_common.weights import count_parameters
 
     changes: dict[str, object] = {

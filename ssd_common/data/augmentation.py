@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssd_common.augment_config import AugmentConfig
+from ssd_common.config.augment import AugmentConfig
 from ssd_common.data.geometry import (
     OBJECT_CROP_KEPT,
     Mapping,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.augment_config import AugmentConfig
 from ssd_common.config import ModelConfig
+from ssd_common.config.augment import AugmentConfig
 from ssd_common.data.augmentation import augment as augment_picture
 from ssd_common.data.augmentation import picture_rng
 from ssd_common.data.dataset import Dataset, Example

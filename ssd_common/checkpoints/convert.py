@@ -23,19 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.backends import load_backend
+from ssd_common.checkpoints.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
+from ssd_common.checkpoints.params_file import LIST_MAGIC, read_params, write_params
 from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
 from ssd_common.errors import InputError
-from ssd_common.params_file import LIST_MAGIC, read_params, write_params
-from ssd_common.weights import (
-    FORMAT,
-    Checkpoint,
-    Weights,
-    check_weights,
-    load_checkpoint,
-    parameter_shapes,
-    read_safetensors,
-    save_checkpoint,
-)
+from ssd_common.weights import Weights, check_weights, parameter_shapes
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ssd_common.backends import BACKENDS
 from ssd_common.config import PRESETS, ModelConfig, PredictConfig, Preset, TrainConfig
-from ssd_common.config_tables import from_dict, to_dict
+from ssd_common.config.tables import from_dict, to_dict
 from ssd_common.errors import InputError
 from ssd_common.runs import RunFolder
 

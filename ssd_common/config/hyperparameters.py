@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ssd_common.augment_config import AUGMENTATIONS, AugmentConfig
+from ssd_common.config.augment import AUGMENTATIONS, AugmentConfig
 from ssd_common.errors import InputError
 
 BASE_CHANNELS = (16, 32, 64)
