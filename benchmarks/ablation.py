@@ -22,12 +22,12 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.book_gap import Cached
-from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
 from ssd_common.config.augment import AUGMENTATIONS
 from ssd_common.config.tables import to_dict
 from ssd_common.data import load_dataset
+from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.errors import InputError
 from ssd_common.experiment import change_training
 from ssd_common.output.atomic import write_atomically

@@ -11,7 +11,7 @@ import time
 from ssd_common.config import ModelConfig
 from ssd_common.config.augment import AUGMENTATIONS
 from ssd_common.data import load_dataset
-from ssd_common.data.augmentation import augment, picture_rng
+from ssd_common.data.augment.augmentation import augment, picture_rng
 
 
 def pictures_per_second(examples, config, size, seconds):

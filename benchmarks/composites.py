@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ssd_common.data.annotations import Picture
-from ssd_common.data.coco import write_coco
-from ssd_common.data.synthetic import OPAQUE, Options, free_place, fruit, paste
+from ssd_common.data.formats.annotations import Picture
+from ssd_common.data.formats.coco import write_coco
+from ssd_common.data.synthetic.scenes import OPAQUE, Options, free_place, fruit, paste
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 from ssd_common.prediction import find_pictures

@@ -18,7 +18,7 @@ from ssd_common.backends import Backend
 from ssd_common.config import BOOK, ModelConfig
 from ssd_common.data.dataset import Example
 from ssd_common.data.sampling import in_order, pad_labels, to_batch
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.data.transforms import read_image, resize_image
 from ssd_common.weights import Weights, initial_weights
 

@@ -518,8 +518,8 @@ for found, expected in zip(multibox_target(anchors[None], with_inverted), (offse
 #    (`scipy.optimize.linear_sum_assignment` finds the best; DETR trains with it.)
 # 5. Replace the hard rule of `nms` by *Soft-NMS* (Bodla et al., 2017): do not drop a box, but lower its score by
 #    $\exp(-\mathrm{IoU}^2/\sigma)$. What becomes of the cat in the dog's lap?
-# 6. A small project: `tinyssd data anchors` fits sizes and ratios to a data set. Use `ssd_common.anchor_fit` on the
-#    synthetic set, and count how many anchors each object has before and after.
+# 6. A small project: `tinyssd data anchors` fits sizes and ratios to a data set. Use `ssd_common.data.anchor_fit` on
+#    the synthetic set, and count how many anchors each object has before and after.
 
 # %% [markdown]
 # ## Where to look

@@ -52,7 +52,7 @@ np.set_printoptions(precision=3, suppress=True)
 
 # %%
 from ssd_common.config import BOOK
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.experiment import change_training
 
 size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the picture
@@ -300,7 +300,7 @@ assert outputs[0].shape == (1, large.num_anchors, 4)
 # one that it claims.
 
 # %%
-from ssd_common.anchor_fit import best_overlaps, box_shapes, fit_anchors
+from ssd_common.data.anchor_fit import best_overlaps, box_shapes, fit_anchors
 
 tiny = SyntheticDataset("val", image_size=128, size_range=(0.05, 0.08), num_images=32)
 tiny_boxes = [tiny[i][1] for i in range(len(tiny))]
@@ -525,7 +525,7 @@ show_figure(save_precision_recall, [curves[name] for name in shown], shown, capt
 #   numpy.
 # - `ssd_torch/losses.py`: the same in this framework; `tests/test_losses.py`: both against the frameworks' own losses,
 #   torchvision's SSD, and finite differences.
-# - `ssd_common/anchor_fit.py`, `ssd_common/schedule.py`, `ssd_common/data/augmentation.py`,
+# - `ssd_common/data/anchor_fit.py`, `ssd_common/schedule.py`, `ssd_common/data/augment/augmentation.py`,
 #   `ssd_common/average_precision.py`.
 # - `benchmarks/ablation.py` and `docs/ablation.md`: the same for every switch, in both frameworks. `docs/book_gap.md`:
 #   what initial weights alone can do.

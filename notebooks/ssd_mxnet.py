@@ -60,7 +60,7 @@ np.set_printoptions(precision=3, suppress=True)
 
 # %%
 from ssd_common.box_figures import Boxes, save_box_panels
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 
 image, labels = SyntheticDataset("train")[51]
 print(image.shape, labels)

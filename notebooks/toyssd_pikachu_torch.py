@@ -208,7 +208,7 @@ np.testing.assert_allclose(ours, printed_anchors, rtol=0, atol=2e-7)
 # *record* after the other. A record begins with four bytes that say "here begins a record" and four with its length:
 
 # %%
-from ssd_common.data.recordio import MAGIC, read_records
+from ssd_common.data.formats.recordio import MAGIC, read_records
 
 start = records["val"].read_bytes()[:64]
 length = int.from_bytes(start[4:8], "little")
@@ -225,7 +225,7 @@ assert start[8:] == payload[:56]
 # its box as fractions of the picture.
 
 # %%
-from ssd_common.data.records import read_detection_label, unpack_image_record
+from ssd_common.data.formats.records import read_detection_label, unpack_image_record
 
 record = unpack_image_record(payload)
 header_width, object_width, *size = record.label[: int(record.label[0])]
@@ -453,8 +453,8 @@ show_figure(save_precision_recall, [curve], names, caption=caption)
 #
 # ## Where to look
 #
-# - `ssd_common/data/recordio.py` and `records.py`: the format, read and written; `convert.py` beside them writes it
-#   from any other data set (`tinyssd data convert`).
+# - `ssd_common/data/formats/recordio.py` and `records.py`: the format, read and written; `ssd_common/data/convert.py`
+#   writes it from any other data set (`tinyssd data convert`).
 # - `ssd_common/checkpoints/params_file.py` and `ssd_common/checkpoints/convert.py`: weights files of others.
 # - `tests/test_chapters.py`: every number that the chapter prints and that does not depend on weights;
 #   `tests/test_convert.py`: the published weights against the chapter's own network.

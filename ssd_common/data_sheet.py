@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from ssd_common.data.annotations import AnnotatedSet
-from ssd_common.data.objects import check_objects, normalised_corners
+from ssd_common.data.formats.annotations import AnnotatedSet
+from ssd_common.data.formats.objects import check_objects, normalised_corners
 from ssd_common.data.transforms import image_size, read_image
 from ssd_common.drawing import BOX_COLORS, class_color
 from ssd_common.plotting import CROWDED, STYLE, show_bboxes, write_figure

@@ -6,11 +6,19 @@ import itertools
 import numpy as np
 import pytest
 
-from ssd_common.anchor_fit import best_overlaps, block_of, box_shapes, fit_anchors, kmeans, shape_iou, smallest_size
 from ssd_common.anchors import anchor_grid
 from ssd_common.boxes import box_iou
 from ssd_common.config import BOOK, IMPROVED, AnchorConfig, ModelConfig
 from ssd_common.data import load_dataset
+from ssd_common.data.anchor_fit import (
+    best_overlaps,
+    block_of,
+    box_shapes,
+    fit_anchors,
+    kmeans,
+    shape_iou,
+    smallest_size,
+)
 from ssd_common.errors import InputError
 
 

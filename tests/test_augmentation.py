@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ssd_common.config import BOOK, STRAIGHT_DOPE, ModelConfig, TrainConfig
 from ssd_common.config.augment import AUGMENTATIONS, AugmentConfig, get_augmentation
 from ssd_common.config.tables import from_dict, to_dict
-from ssd_common.data.augmentation import augment, picture_rng
+from ssd_common.data.augment.augmentation import augment, picture_rng
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.transforms import resize_image
 from ssd_common.errors import InputError

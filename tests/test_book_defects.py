@@ -17,8 +17,8 @@ from ssd_common import boxes, detection, metrics, targets
 from ssd_common.backends import load_backend
 from ssd_common.config import ModelConfig, PredictConfig, TrainConfig
 from ssd_common.data.annotated import AnnotatedDataset
-from ssd_common.data.recordio import RecordWriter
-from ssd_common.data.records import ImageRecord, pack_image_record, read_record_set
+from ssd_common.data.formats.recordio import RecordWriter
+from ssd_common.data.formats.records import ImageRecord, pack_image_record, read_record_set
 from ssd_common.weights import initial_weights
 
 BATCH_SIZE = 4

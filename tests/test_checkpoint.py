@@ -8,7 +8,7 @@ import pytest
 import safetensors
 from safetensors.numpy import save_file
 
-import ssd_common.weights
+import ssd_common.checkpoints.checkpoint
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ssd_common.config import STRAIGHT_DOPE, ModelConfig, PredictConfig, TrainConfig
@@ -88,14 +88,14 @@ def test_how_predictions_become_detections_comes_back(top_k, tmp_path):
 
 def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path, monkeypatch):
     path, weights = tmp_path / "w.safetensors", initial_weights(TINY, TrainConfig())
-    write = ssd_common.weights.to_safetensors
+    write = ssd_common.checkpoints.checkpoint.to_safetensors
     digest = ssd_common.checkpoints.checkpoint._digest
 
     def without_predict(metadata):
         return {name: value for name, value in metadata.items() if name != "predict"}
 
-    monkeypatch.setattr(ssd_common.weights, "_digest", lambda t, m: digest(t, without_predict(m)))
-    monkeypatch.setattr(ssd_common.weights, "to_safetensors", lambda t, m: write(t, without_predict(m)))
+    monkeypatch.setattr(ssd_common.checkpoints.checkpoint, "_digest", lambda t, m: digest(t, without_predict(m)))
+    monkeypatch.setattr(ssd_common.checkpoints.checkpoint, "to_safetensors", lambda t, m: write(t, without_predict(m)))
     save_checkpoint(path, Checkpoint(weights, TINY, predict=STRAIGHT_DOPE.predict))
     monkeypatch.undo()
     with safetensors.safe_open(str(path), framework="np") as reader:

@@ -14,13 +14,13 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 from ssd_common import backends
-from ssd_common.anchor_fit import box_shapes, fit_anchors
 from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.cli import main
 from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
 from ssd_common.config.settings import Settings, read_settings, write_settings
 from ssd_common.data import load_dataset
+from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.data.specs import DATASETS
 from ssd_common.errors import InputError
 from ssd_common.runs import COLUMNS, RunFolder

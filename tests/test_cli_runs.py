@@ -17,7 +17,8 @@ from ssd_common.cli import main
 from ssd_common.config import LossConfig, PredictConfig, TrainConfig
 from ssd_common.config.augment import AUGMENTATIONS
 from ssd_common.config.settings import read_settings
-from ssd_common.data import load_dataset, synthetic
+from ssd_common.data import load_dataset
+from ssd_common.data.synthetic import scenes as synthetic
 from ssd_common.data.transforms import read_image
 from ssd_common.runs import COLUMNS, read_rows
 

@@ -15,8 +15,9 @@ import pytest
 from data_cases import png
 
 from ssd_common.cli import main
-from ssd_common.data import bananas, download, load_dataset
+from ssd_common.data import load_dataset
 from ssd_common.data.dataset import describe_skipped
+from ssd_common.data.formats import bananas, download
 from ssd_common.errors import InputError
 
 NAME = "banana-detection"

@@ -11,8 +11,8 @@ from data_cases import png, voc_object, voc_xml, write_coco, write_voc, write_yo
 
 from ssd_common.cli import main
 from ssd_common.data.check import check_data
-from ssd_common.data.recordio import RecordWriter
-from ssd_common.data.records import ImageRecord, pack_image_record
+from ssd_common.data.formats.recordio import RecordWriter
+from ssd_common.data.formats.records import ImageRecord, pack_image_record
 from ssd_common.errors import InputError
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)

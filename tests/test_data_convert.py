@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 
 from ssd_common.cli import main
 from ssd_common.data import parse_spec, read_annotations, separate_splits
-from ssd_common.data.annotations import Picture
-from ssd_common.data.coco import read_coco
-from ssd_common.data.coco import write_coco as write_coco_set
 from ssd_common.data.convert import convert_data
-from ssd_common.data.objects import check_objects, pixel_boxes
-from ssd_common.data.records import read_record_set, write_record_set
+from ssd_common.data.formats.annotations import Picture
+from ssd_common.data.formats.coco import read_coco
+from ssd_common.data.formats.coco import write_coco as write_coco_set
+from ssd_common.data.formats.objects import check_objects, pixel_boxes
+from ssd_common.data.formats.records import read_record_set, write_record_set
+from ssd_common.data.formats.voc import read_voc
+from ssd_common.data.formats.voc import write_voc as write_voc_set
+from ssd_common.data.formats.yolo import read_yolo, write_yolo
 from ssd_common.data.transforms import image_size
-from ssd_common.data.voc import read_voc
-from ssd_common.data.voc import write_voc as write_voc_set
-from ssd_common.data.yolo import read_yolo, write_yolo
 from ssd_common.errors import InputError
 
 FORMATS = ("voc", "coco", "yolo", "rec")
@@ -232,7 +232,7 @@ def test_pictures_of_one_name_get_names_of_their_own_and_none_leaves_the_folder(
 
 def test_a_drawn_set_can_be_written_to_files(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ssd_common.data.synthetic.SPLITS", {"train": 2, "val": 1})
+        patch.setattr("ssd_common.data.synthetic.scenes.SPLITS", {"train": 2, "val": 1})
         convert_data("synthetic", target("yolo", tmp_path))
         before, after = content("synthetic", "val"), content(target("yolo", tmp_path), "val")
     assert before == after

@@ -19,7 +19,7 @@ from ssd_common.data import read_annotations
 from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
 from ssd_common.data.specs import parse_spec
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 64

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ssd_common.boxes import box_iou
-from ssd_common.data import geometry
-from ssd_common.data.geometry import (
+from ssd_common.data.augment import geometry
+from ssd_common.data.augment.geometry import (
     FILL,
     Mapping,
     Window,

@@ -7,7 +7,7 @@ from ssd_common.config import ModelConfig
 from ssd_common.data.dataset import Subset, ignored_objects
 from ssd_common.data.ground_truth import batches_with_truth
 from ssd_common.data.sampling import batches, in_order
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 
 MODEL = ModelConfig(image_size=64)
 CROWD = np.array([[0, 0.5, 0.5, 1, 1]], np.float32)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common.data import photometry
-from ssd_common.data.photometry import add_noise, adjust_hue, distort_colours
+from ssd_common.data.augment import photometry
+from ssd_common.data.augment.photometry import add_noise, adjust_hue, distort_colours
 
 FACTORS = [0.5, 0.8, 1.0, 1.3, 1.5]
 HUE_LEVELS = 10

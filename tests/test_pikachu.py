@@ -16,8 +16,8 @@ from ssd_common.data import load_dataset
 from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.cache import CACHE_BYTES
 from ssd_common.data.dataset import describe_skipped
-from ssd_common.data.recordio import RecordWriter, read_records
-from ssd_common.data.records import (
+from ssd_common.data.formats.recordio import RecordWriter, read_records
+from ssd_common.data.formats.records import (
     ImageRecord,
     RecordAnnotations,
     pack_image_record,

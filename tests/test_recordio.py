@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_common.data.recordio import MAGIC, IndexedRecordReader, RecordWriter, read_records
+from ssd_common.data.formats.recordio import MAGIC, IndexedRecordReader, RecordWriter, read_records
 from ssd_common.errors import InputError
 
 

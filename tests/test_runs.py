@@ -20,7 +20,7 @@ from ssd_common import plotting
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
 from ssd_common.config.settings import Settings, read_settings, write_settings
-from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
 from ssd_common.experiment import EVALUATED, resumed_checkpoint, save_pictures, train_run
 from ssd_common.output.atomic import write_atomically

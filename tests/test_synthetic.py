@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssd_common.data import synthetic
 from ssd_common.data.dataset import Dataset, Example
-from ssd_common.data.synthetic import Options, Picture, SyntheticDataset, free_place, make_picture, tight_boxes
-from ssd_common.data.synthetic_background import SURFACES, fractal, region
-from ssd_common.data.synthetic_fruit import BYSTANDERS, FRUITS
-from ssd_common.data.synthetic_solids import Mesh, draw, light, pose, visible
+from ssd_common.data.synthetic import scenes as synthetic
+from ssd_common.data.synthetic.background import SURFACES, fractal, region
+from ssd_common.data.synthetic.fruit import BYSTANDERS, FRUITS
+from ssd_common.data.synthetic.scenes import Options, Picture, SyntheticDataset, free_place, make_picture, tight_boxes
+from ssd_common.data.synthetic.solids import Mesh, draw, light, pose, visible
 from ssd_common.errors import InputError
 
 THREE_CLASSES = ("banana", "apple", "orange")

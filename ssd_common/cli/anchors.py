@@ -35,10 +35,10 @@ def anchors(
     import numpy as np
     import tomli_w
 
-    from ssd_common.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.config import NUM_BLOCKS, get_preset
     from ssd_common.config.settings import Settings, settings_table
     from ssd_common.data import load_dataset, parse_spec, split_names
+    from ssd_common.data.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.experiment import change_training
     from ssd_common.output.atomic import write_atomically
     from ssd_common.output.console import progress_bar

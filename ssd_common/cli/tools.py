@@ -31,7 +31,7 @@ def convert(
     """
     from ssd_common.checkpoints.convert import load_weights, not_kept, save_weights
     from ssd_common.config import get_preset
-    from ssd_common.data.class_names import checked_class_names, clean_name
+    from ssd_common.data.formats.class_names import checked_class_names, clean_name
 
     check_file("OUT", target)
     classes = None

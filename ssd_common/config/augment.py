@@ -14,7 +14,7 @@ from ssd_common.errors import InputError
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training pictures are changed at random: by default not at all. See `ssd_common.data.augmentation`."""
+    """How training pictures are changed at random: by default not at all. See `ssd_common.data.augment`."""
 
     crop: Literal["none", "iou", "object"] = "none"
     """Random crop: `iou` overlaps an object enough (SSD); `object` has each object nearly whole or not at all

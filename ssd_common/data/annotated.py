@@ -7,10 +7,10 @@ import shlex
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.data.annotations import AnnotatedSet, Annotation
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
 from ssd_common.data.dataset import Example
-from ssd_common.data.objects import check_objects, normalised_corners
+from ssd_common.data.formats.annotations import AnnotatedSet, Annotation
+from ssd_common.data.formats.objects import check_objects, normalised_corners
 from ssd_common.data.transforms import image_size, read_image
 from ssd_common.errors import InputError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ssd_common.data import parse_spec, read_annotations, separate_splits
-from ssd_common.data.annotations import AnnotatedSet, Annotation, Problem
 from ssd_common.data.dataset import counted
-from ssd_common.data.objects import check_objects
+from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Problem
+from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.specs import UNDIVIDED, coco_paths
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError

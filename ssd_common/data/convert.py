@@ -9,15 +9,15 @@ from pathlib import Path, PurePath
 
 from ssd_common.data import parse_spec, read_annotations, separate_splits, split_names
 from ssd_common.data.annotated import require_usable
-from ssd_common.data.annotations import AnnotatedSet, Picture
-from ssd_common.data.class_names import FILE_NAME, read_class_names
-from ssd_common.data.coco import write_coco
-from ssd_common.data.objects import check_objects, pixel_boxes
-from ssd_common.data.records import write_record_set
+from ssd_common.data.formats.annotations import AnnotatedSet, Picture
+from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
+from ssd_common.data.formats.coco import write_coco
+from ssd_common.data.formats.objects import check_objects, pixel_boxes
+from ssd_common.data.formats.records import write_record_set
+from ssd_common.data.formats.voc import write_voc
+from ssd_common.data.formats.yolo import YAML, read_names, write_yolo
 from ssd_common.data.specs import FORMATS, UNDIVIDED, Spec, coco_paths
 from ssd_common.data.transforms import SUFFIXES, image_size, image_suffix
-from ssd_common.data.voc import write_voc
-from ssd_common.data.yolo import YAML, read_names, write_yolo
 from ssd_common.errors import InputError
 
 Progress = Callable[[Iterable[int]], Iterable[int]]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ssd_common.config import ModelConfig
 from ssd_common.config.augment import AugmentConfig
-from ssd_common.data.augmentation import augment as augment_picture
-from ssd_common.data.augmentation import picture_rng
+from ssd_common.data.augment.augmentation import augment as augment_picture
+from ssd_common.data.augment.augmentation import picture_rng
 from ssd_common.data.dataset import Dataset, Example
 from ssd_common.data.transforms import normalise, resize_image
 

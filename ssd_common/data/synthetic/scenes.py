@@ -17,9 +17,9 @@ from PIL import Image, ImageFilter
 
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
 from ssd_common.data.dataset import Example
-from ssd_common.data.synthetic_background import flat_thing, photograph, scene
-from ssd_common.data.synthetic_fruit import BYSTANDERS, FRUITS
-from ssd_common.data.synthetic_solids import draw, light, pose, visible
+from ssd_common.data.synthetic.background import flat_thing, photograph, scene
+from ssd_common.data.synthetic.fruit import BYSTANDERS, FRUITS
+from ssd_common.data.synthetic.solids import draw, light, pose, visible
 from ssd_common.errors import InputError
 
 SPLITS = {"train": 1000, "val": 100}

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ssd_common.data.annotations import (
+from ssd_common.data.formats.annotations import (
     SIDES,
     AnnotatedSet,
     BadObjectError,
@@ -26,7 +26,7 @@ from ssd_common.data.annotations import (
     read_box,
     read_rows,
 )
-from ssd_common.data.class_names import FILE_NAME, clean_name, read_class_names
+from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically

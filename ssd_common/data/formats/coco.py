@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from ssd_common.data.annotations import (
+from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
     Box,
@@ -23,7 +23,7 @@ from ssd_common.data.annotations import (
     read_box,
     read_rows,
 )
-from ssd_common.data.class_names import checked_class_names, clean_name
+from ssd_common.data.formats.class_names import checked_class_names, clean_name
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssd_common.config.augment import AugmentConfig
-from ssd_common.data.geometry import (
+from ssd_common.data.augment.geometry import (
     OBJECT_CROP_KEPT,
     Mapping,
     Window,
@@ -25,7 +25,7 @@ from ssd_common.data.geometry import (
     shift_window,
     view,
 )
-from ssd_common.data.photometry import add_noise, distort_colours
+from ssd_common.data.augment.photometry import add_noise, distort_colours
 
 EXPANDED = 0.5
 """Share of the pictures that are expanded (SSD's code)."""

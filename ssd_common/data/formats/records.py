@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.data.annotations import (
+from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     Annotation,
     BadObjectError,
@@ -29,8 +29,8 @@ from ssd_common.data.annotations import (
     read_box,
     read_rows,
 )
-from ssd_common.data.class_names import FILE_NAME, numbered_classes, read_class_names
-from ssd_common.data.recordio import IndexedRecordReader, RecordWriter
+from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes, read_class_names
+from ssd_common.data.formats.recordio import IndexedRecordReader, RecordWriter
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 

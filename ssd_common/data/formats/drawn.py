@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from ssd_common.data.annotations import AnnotatedSet, Annotation, Row, annotate
 from ssd_common.data.dataset import Dataset
+from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Row, annotate
 
 
 class DrawnAnnotations:

@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssd_common.data.annotations import SIDES, AnnotatedSet, BadObjectError, Box, annotate, read_box, read_rows
-from ssd_common.data.download import fetch, unpack
+from ssd_common.data.formats.annotations import SIDES, AnnotatedSet, BadObjectError, Box, annotate, read_box, read_rows
+from ssd_common.data.formats.download import fetch, unpack
 from ssd_common.errors import InputError
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/banana-detection.zip"

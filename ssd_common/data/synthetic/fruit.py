@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from ssd_common.data.synthetic_solids import Array, Mesh, Tube, bend, tube
+from ssd_common.data.synthetic.solids import Array, Mesh, Tube, bend, tube
 
 
 def rgb(*values: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.data.annotations import Annotation, Box, Problem
+from ssd_common.data.formats.annotations import Annotation, Box, Problem
 
 MAX_OVERHANG = 1.0
 """A corner at most so many pixels outside the picture is rounding, or counting from 1, and is cut off; a corner further

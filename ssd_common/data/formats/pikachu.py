@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ssd_common.data.annotations import AnnotatedSet
-from ssd_common.data.records import read_record_set
+from ssd_common.data.formats.annotations import AnnotatedSet
+from ssd_common.data.formats.records import read_record_set
 from ssd_common.errors import InputError
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_common.data.annotations import (
+from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
     Box,
@@ -30,7 +30,7 @@ from ssd_common.data.annotations import (
     read_numbers,
     read_rows,
 )
-from ssd_common.data.class_names import checked_class_names, clean_name, numbered_classes
+from ssd_common.data.formats.class_names import checked_class_names, clean_name, numbered_classes
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically

@@ -1,0 +1,5 @@
+"""Bananas drawn on the spot, on photographs that are drawn, too."""
+
+from ssd_common.data.synthetic.scenes import SPLITS, Options, Picture, SyntheticDataset
+
+__all__ = ["SPLITS", "Options", "Picture", "SyntheticDataset"]
