@@ -29,8 +29,8 @@ from ssd_common.config.tables import to_dict
 from ssd_common.data import load_dataset
 from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.errors import InputError
-from ssd_common.experiment import change_training
 from ssd_common.output.atomic import write_atomically
+from ssd_common.runs.start import change_training
 from ssd_common.weights import initial_weights
 
 MOMENTUM = 0.9

@@ -21,7 +21,7 @@ from ssd_common.data.formats.coco import write_coco
 from ssd_common.data.synthetic.scenes import OPAQUE, Options, free_place, fruit, paste
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
-from ssd_common.prediction import find_pictures
+from ssd_common.runs.predict import find_pictures
 
 
 def random_square(rng, photograph, size):

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, in_order, tabs, toctree
 
-from ssd_common.side_by_side import STYLE, aligned_rows, docstring, framework_words, parts, to_html, without_docstring
+from ssd_common.teaching.side_by_side import (
+    STYLE,
+    aligned_rows,
+    docstring,
+    framework_words,
+    parts,
+    to_html,
+    without_docstring,
+)
 
 ROOT = Path(__file__).parent.parent
 READING_ORDER = (

@@ -34,14 +34,14 @@ sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a
 import numpy as np
 
 from ssd_common.anchors import anchor_grid, multibox_prior
-from ssd_common.box_figures import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
 from ssd_common.boxes import box_center_to_corner, box_corner_to_center, box_iou, offset_boxes, offset_inverse
 from ssd_common.config import BOOK
-from ssd_common.data.dog_and_cat import BOXES, draw_dog_and_cat
 from ssd_common.data.transforms import read_image
 from ssd_common.detection import multibox_detection, nms
-from ssd_common.notebook import show_figure, show_source
+from ssd_common.figures.boxes import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
 from ssd_common.targets import assign_anchor_to_bbox, multibox_target
+from ssd_common.teaching.dog_and_cat import BOXES, draw_dog_and_cat
+from ssd_common.teaching.notebook import show_figure, show_source
 
 np.set_printoptions(precision=3, suppress=True)
 GREY, DOG, CAT = "#808080", "#D55E00", "#0072B2"  # which the colour-blind can tell apart

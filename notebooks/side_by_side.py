@@ -39,13 +39,13 @@ import numpy as np
 from ssd_common import detection, parity
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
-from ssd_common.curves import save_curves_by_start, save_step_losses
 from ssd_common.data.sampling import batches, epoch_order, in_order
 from ssd_common.data.synthetic.scenes import SyntheticDataset
+from ssd_common.figures.curves import save_curves_by_start, save_step_losses
 from ssd_common.machine import machine, versions
-from ssd_common.notebook import show_figure, show_side_by_side, show_table
 from ssd_common.parity.report import COLUMNS, farther_off, ladder_cells
-from ssd_common.side_by_side import aligned_rows
+from ssd_common.teaching.notebook import show_figure, show_side_by_side, show_table
+from ssd_common.teaching.side_by_side import aligned_rows
 from ssd_common.weights import initial_weights
 
 # %%

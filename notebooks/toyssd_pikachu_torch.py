@@ -105,8 +105,8 @@ print(boxes[20, 20, 0])
 np.testing.assert_allclose(boxes[20, 20, 0], [0.2625, 0.2625, 0.7625, 0.7625], atol=1e-7)
 
 # %%
-from ssd_common.notebook import show_figure, show_source
-from ssd_common.plotting import save_anchor_plot
+from ssd_common.figures.detections import save_anchor_plot
+from ssd_common.teaching.notebook import show_figure, show_source
 
 white = np.full((400, 400, 3), 255, np.uint8)
 caption = (
@@ -245,7 +245,7 @@ show_source(unpack_image_record, read_detection_label)
 
 # %%
 from ssd_common.data import load_dataset
-from ssd_common.plotting import save_detection_grid
+from ssd_common.figures.detections import save_detection_grid
 
 train_data, val = (load_dataset(f"rec:{records[s]}", limit=32 if QUICK else None) for s in ("train", "val"))
 image, labels = val[0]
@@ -388,7 +388,7 @@ printed_first = [0, 0.6118, 0.5181, 0.5042, 0.6733, 0.7012]
 check_printed("first detection", printed_first, detections[0] if len(detections) else np.zeros(6), within=0.03)
 
 # %%
-from ssd_common.box_figures import Boxes, save_box_panels
+from ssd_common.figures.boxes import Boxes, save_box_panels
 
 panels = {}
 for threshold in (0.45, 0.3):
@@ -431,8 +431,8 @@ best = [found[i][:1] for i in shown]
 show_figure(save_detection_grid, images, best, names, [val[i][1] for i in shown], threshold=0, caption=caption)
 
 # %%
-from ssd_common.average_precision import precision_recall
-from ssd_common.evaluation_plots import save_precision_recall
+from ssd_common.evaluation.average_precision import precision_recall
+from ssd_common.figures.evaluation import save_precision_recall
 
 curve = precision_recall(found, truths, class_id=0)
 caption = "Precision and recall on the validation pictures at IoU 0.5. The dot is where the score falls below 0.5."

@@ -2,11 +2,11 @@
 
 import torch
 
-from ssd_common.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.config import LossConfig, PredictConfig
 from ssd_common.data.ground_truth import batches_with_truth
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import in_order
+from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.metrics import EpochMeter
 
 from .data import to_device

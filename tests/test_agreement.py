@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssd_common.agreement import differing
 from ssd_common.errors import InputError
+from ssd_common.evaluation.agreement import differing
 
 CAT = [0, 0.9, 0.2, 0.2, 0.6, 0.6]
 DOG = [1, 0.8, 0.1, 0.5, 0.3, 0.9]

@@ -5,10 +5,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from ssd_common import box_figures
-from ssd_common.box_figures import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
-from ssd_common.data.dog_and_cat import BOXES, draw_dog_and_cat
 from ssd_common.errors import InputError
+from ssd_common.figures import boxes as box_figures
+from ssd_common.figures.boxes import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
+from ssd_common.teaching.dog_and_cat import BOXES, draw_dog_and_cat
 
 GREY = np.full((100, 200, 3), 128, np.uint8)
 

@@ -18,12 +18,12 @@ from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.cli import main
 from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings, write_settings
+from ssd_common.config.settings import Settings, read_settings
 from ssd_common.data import load_dataset
 from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.data.specs import DATASETS
 from ssd_common.errors import InputError
-from ssd_common.runs import COLUMNS, RunFolder
+from ssd_common.runs.folder import COLUMNS, RunFolder, write_settings
 from ssd_common.weights import initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent

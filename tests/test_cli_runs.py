@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common import compare, experiment
 from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import load_checkpoint
 from ssd_common.cli import main
@@ -20,7 +19,9 @@ from ssd_common.config.settings import read_settings
 from ssd_common.data import load_dataset
 from ssd_common.data.synthetic import scenes as synthetic
 from ssd_common.data.transforms import read_image
-from ssd_common.runs import COLUMNS, read_rows
+from ssd_common.runs import compare
+from ssd_common.runs import train as experiment
+from ssd_common.runs.folder import COLUMNS, read_rows
 
 CONFIG = """
 [model]

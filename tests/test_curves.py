@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssd_common import curves
 from ssd_common.errors import InputError
+from ssd_common.figures import curves
 
 QUANTITIES = ("loss", "class_error", "val_class_error", "bbox_mae", "val_bbox_mae", "val_ap50", "val_ap")
 PANELS = [1, 2, 2, 2]  # of the quantities above, how many each panel shows

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from ssd_common.cli import main
 from ssd_common.config import ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings, write_settings
+from ssd_common.config.settings import Settings, read_settings
 from ssd_common.data import load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
-from ssd_common.runs import RunFolder
+from ssd_common.runs.folder import RunFolder, write_settings
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 BAD = voc_object("dog", 3, 3, 3, 9)

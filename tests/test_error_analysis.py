@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_average_precision import RANDOM_SETS, random_set
 
-from ssd_common.average_precision import precision_recall
 from ssd_common.data.ground_truth import GroundTruth
-from ssd_common.error_analysis import KINDS, Mistake, count_mistakes, find_mistakes, worst_mistakes
+from ssd_common.evaluation.average_precision import precision_recall
+from ssd_common.evaluation.mistakes import KINDS, Mistake, count_mistakes, find_mistakes, worst_mistakes
 
 CAT, DOG = 0, 1
 BOX, ELSEWHERE = [0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]

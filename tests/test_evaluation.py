@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from ssd_common import evaluation_plots, plotting
-from ssd_common.average_precision import PrecisionRecall, coco_average_precision
 from ssd_common.data.ground_truth import GroundTruth
-from ssd_common.error_analysis import Mistake, find_mistakes
-from ssd_common.evaluation import COLUMNS, FILES, evaluation_tables, summarise, write_evaluation
-from ssd_common.evaluation_plots import save_precision_recall, save_worst_mistakes
+from ssd_common.evaluation.average_precision import PrecisionRecall, coco_average_precision
+from ssd_common.evaluation.mistakes import Mistake, find_mistakes
+from ssd_common.figures import detections as plotting
+from ssd_common.figures import evaluation as evaluation_plots
+from ssd_common.figures.evaluation import save_precision_recall, save_worst_mistakes
+from ssd_common.runs.evaluate import COLUMNS, FILES, evaluation_tables, summarise, write_evaluation
 
 METRICS = {"class_error": 0.0012, "bbox_mae": 0.0034, "baseline_class_error": 0.0056, "baseline_bbox_mae": 0.0078}
 NO_DETECTION, NO_OBJECT = np.zeros((0, 6)), np.zeros((0, 5))

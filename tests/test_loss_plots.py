@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common import loss_plots
+from ssd_common.figures import losses as loss_plots
 
 X = np.linspace(-2, 2, 9)
 LOSSES = {"L1": np.abs(X), "square": X**2, "cube": X**3, "one": X**0}

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("IPython", reason="needs the extra: notebooks")
 
-from ssd_common import notebook
 from ssd_common.errors import InputError
-from ssd_common.notebook import LiveTraining, show_figure, show_side_by_side, show_source, show_table
+from ssd_common.teaching import notebook
+from ssd_common.teaching.notebook import LiveTraining, show_figure, show_side_by_side, show_source, show_table
 
 ROW = {"epoch": 1, "loss": 0.5, "class_error": 0.25, "bbox_mae": 0.125, "baseline_class_error": 0.5}
 PNG = b"\x89PNG\r\n\x1a\n"

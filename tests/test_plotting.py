@@ -14,8 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssd_common import curves, drawing, plotting
 from ssd_common.errors import InputError
+from ssd_common.figures import curves, drawing
+from ssd_common.figures import detections as plotting
 
 GREY = 128
 ORANGE = (230, 159, 0)  # the colour of class 0
@@ -454,5 +455,5 @@ def test_a_figure_is_the_same_bytes_whatever_the_callers_settings(tmp_path: Path
 
 
 def test_plotting_never_imports_pyplot() -> None:
-    code = "import sys, ssd_common.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, ssd_common.figures.detections; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

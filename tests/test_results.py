@@ -10,9 +10,9 @@ from rich.console import Console
 
 from benchmarks.results import short
 from ssd_common.config import BOOK
-from ssd_common.config.settings import Settings, write_settings
-from ssd_common.experiment import change_training
-from ssd_common.runs import RunFolder
+from ssd_common.config.settings import Settings
+from ssd_common.runs.folder import RunFolder, write_settings
+from ssd_common.runs.start import change_training
 
 CLASSES = ("cat", "dog")
 

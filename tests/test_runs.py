@@ -16,17 +16,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ssd_common import plotting
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings, write_settings
+from ssd_common.config.settings import Settings, read_settings
 from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
-from ssd_common.experiment import EVALUATED, resumed_checkpoint, save_pictures, train_run
+from ssd_common.figures import detections as plotting
+from ssd_common.figures.detections import save_pictures
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
 from ssd_common.output.folders import check_output_folder
-from ssd_common.runs import COLUMNS, RunFolder, format_rows, new_folder, read_rows
+from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows, write_settings
+from ssd_common.runs.start import resumed_checkpoint
+from ssd_common.runs.train import EVALUATED, train_run
 from ssd_common.weights import initial_weights
 
 ROOT = Path(__file__).resolve().parent.parent

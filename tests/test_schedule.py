@@ -12,8 +12,8 @@ from ssd_common.config import ModelConfig, Preset, TrainConfig
 from ssd_common.config.tables import from_dict
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
-from ssd_common.experiment import train_run
-from ssd_common.runs import RunFolder
+from ssd_common.runs.folder import RunFolder
+from ssd_common.runs.train import train_run
 from ssd_common.schedule import FIRST, LAST, WARM_UP, learning_rate
 from ssd_common.weights import initial_weights
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssd_common.side_by_side import (
+from ssd_common.teaching.side_by_side import (
     STYLE,
     Row,
     aligned_rows,

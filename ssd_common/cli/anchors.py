@@ -39,9 +39,9 @@ def anchors(
     from ssd_common.config.settings import Settings, settings_table
     from ssd_common.data import load_dataset, parse_spec, split_names
     from ssd_common.data.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
-    from ssd_common.experiment import change_training
     from ssd_common.output.atomic import write_atomically
     from ssd_common.output.console import progress_bar
+    from ssd_common.runs.start import change_training
 
     check_file("--out", out)
     chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})

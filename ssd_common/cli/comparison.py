@@ -76,11 +76,11 @@ def compare(
     import shutil
 
     from ssd_common.backends import BACKENDS, load_backend
-    from ssd_common.compare import compare as compare_backends
     from ssd_common.config import get_preset
-    from ssd_common.experiment import change_training, first_checkpoint
     from ssd_common.parity.ladder import NUM_RUNGS, add_up_in_one_order, parse_rungs
-    from ssd_common.runs import RunFolder, new_folder
+    from ssd_common.runs.compare import compare as compare_backends
+    from ssd_common.runs.folder import RunFolder, new_folder
+    from ssd_common.runs.start import change_training, first_checkpoint
 
     for name, number in (("steps", steps), ("pictures", pictures)):
         if number < 1:

@@ -61,7 +61,7 @@ def show(
     """
     from ssd_common.data import parse_spec, read_annotations
     from ssd_common.data.annotated import require_usable
-    from ssd_common.data_sheet import save_data_sheet
+    from ssd_common.figures.data_sheet import save_data_sheet
     from ssd_common.output.console import progress_bar
 
     check_file("--out", out)

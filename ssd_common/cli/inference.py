@@ -43,10 +43,10 @@ def evaluate(
     from ssd_common.data import load_dataset
     from ssd_common.data.dataset import describe_skipped
     from ssd_common.data.specs import validation_spec
-    from ssd_common.error_analysis import find_mistakes
-    from ssd_common.evaluation import FILES, evaluation_tables, summarise, write_evaluation
+    from ssd_common.evaluation.mistakes import find_mistakes
     from ssd_common.output.folders import check_output_folder
     from ssd_common.output.json_file import write_json
+    from ssd_common.runs.evaluate import FILES, evaluation_tables, summarise, write_evaluation
 
     check_file("--json", json)
     if out is not None:
@@ -115,7 +115,7 @@ def predict(
     from ssd_common.checkpoints.convert import load_weights
     from ssd_common.config import get_preset
     from ssd_common.output.folders import check_output_folder
-    from ssd_common.prediction import find_pictures, predict_files
+    from ssd_common.runs.predict import find_pictures, predict_files
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")

@@ -97,22 +97,15 @@ def train(
         weights: Weights file to start from, as eval and predict take it.
         resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
-    from ssd_common import curves
     from ssd_common.backends import load_backend
     from ssd_common.config import get_preset
     from ssd_common.config.augment import get_augmentation
-    from ssd_common.config.settings import Settings, read_settings, write_settings
-    from ssd_common.experiment import (
-        change_training,
-        check_classes,
-        first_checkpoint,
-        format_baselines,
-        resumed_checkpoint,
-        save_pictures,
-        train_run,
-        trivial_baselines,
-    )
-    from ssd_common.runs import RunFolder, new_folder
+    from ssd_common.config.settings import Settings, read_settings
+    from ssd_common.figures import curves
+    from ssd_common.figures.detections import save_pictures
+    from ssd_common.runs.folder import RunFolder, format_baselines, new_folder, trivial_baselines, write_settings
+    from ssd_common.runs.start import change_training, check_classes, first_checkpoint, resumed_checkpoint
+    from ssd_common.runs.train import train_run
     from ssd_common.weights import count_parameters
 
     changes: dict[str, object] = {

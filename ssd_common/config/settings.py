@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssd_common.backends import BACKENDS
 from ssd_common.config import PRESETS, ModelConfig, PredictConfig, Preset, TrainConfig
 from ssd_common.config.tables import from_dict, to_dict
 from ssd_common.errors import InputError
-from ssd_common.runs import RunFolder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,8 +62,8 @@ def read_settings(path: Path) -> Settings:
         found = f"{data!r}, {val_data!r} and {limit!r}"
         raise InputError(f"{path}: data and val_data must be texts and limit a whole number, got {found}")
     backend = content.get("backend")
-    if backend not in (None, *BACKENDS):
-        raise InputError(f"{path}: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if not isinstance(backend, str | None):
+        raise InputError(f"{path}: backend must be a text, got {backend!r}")
     name = content.get("preset", "custom")
     tables = {"model": ModelConfig, "train": TrainConfig, "predict": PredictConfig}
     if not isinstance(name, str) or (name not in PRESETS and name != "custom" and not tables.keys() <= content.keys()):
@@ -75,11 +73,6 @@ def read_settings(path: Path) -> Settings:
         # A table that is there has the optional values it names and no others: a None is not written.
         parts[part] = from_dict(cls, content[part], f"{path}: {part}") if part in content else getattr(base, part)
     return Settings(data, limit, Preset(name, **parts), val_data, backend)
-
-
-def write_settings(run: RunFolder, settings: Settings) -> None:
-    """Write `config.toml` into a run folder."""
-    run.write_config(settings_table(settings))
 
 
 def settings_table(settings: Settings) -> dict[str, Any]:

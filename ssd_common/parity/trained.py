@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ssd_common import detection
-from ssd_common.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.backends import Backend
 from ssd_common.boxes import offset_inverse
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
+from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.parity.networks import as_mxnet_stores_it, config_of_steps, run_steps
 from ssd_common.parity.rungs import Array, Measured, Subject, max_difference, worst
 from ssd_common.weights import Weights

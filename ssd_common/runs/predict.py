@@ -14,8 +14,8 @@ from PIL import Image
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.data.transforms import FORMATS, read_image
-from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
+from ssd_common.figures.drawing import draw_detections
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.folders import check_output_folder
 

@@ -10,21 +10,23 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ssd_common import curves, parity
+from ssd_common import parity
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import Preset
-from ssd_common.config.settings import Settings, write_settings
+from ssd_common.config.settings import Settings
 from ssd_common.config.tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches, epoch_order, in_order
-from ssd_common.experiment import PICTURES_SHOWN, Trained, format_baselines, save_pictures, train_run, trivial_baselines
+from ssd_common.figures import curves
+from ssd_common.figures.detections import PICTURES_SHOWN, save_pictures
 from ssd_common.machine import machine, versions
 from ssd_common.output import write_json
 from ssd_common.output.console import progress_bar
 from ssd_common.parity import report
 from ssd_common.parity.report_html import write_html
-from ssd_common.runs import RunFolder
+from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines, write_settings
+from ssd_common.runs.train import Trained, train_run
 from ssd_common.weights import Weights
 
 LADDER_BATCH = 2

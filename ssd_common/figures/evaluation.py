@@ -13,16 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from ssd_common.average_precision import PrecisionRecall, best_precision, voc12_average_precision
 from ssd_common.data.dataset import Dataset
-from ssd_common.drawing import BOX_COLORS, class_color
-from ssd_common.error_analysis import SCORE_THRESHOLD, Mistake, count_mistakes, worst_mistakes
-from ssd_common.plotting import STYLE, save_detection_grid, write_figure
+from ssd_common.evaluation.average_precision import PrecisionRecall, best_precision, voc12_average_precision
+from ssd_common.evaluation.mistakes import SCORE_THRESHOLD, Mistake, count_mistakes, worst_mistakes
+from ssd_common.figures.canvas import LARGE_TEXT, write_figure
+from ssd_common.figures.detections import save_detection_grid
+from ssd_common.figures.drawing import BOX_COLORS, class_color
 
-LARGE_TEXT: list[str | dict[str, Any]] = [
-    *STYLE,
-    {"font.size": 18, "axes.titlesize": 18, "legend.fontsize": 15, "lines.markersize": 12},
-]
 # One for each time that the colours repeat.
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1)))
 NAMED = len(BOX_COLORS) * len(DASHES)  # classes that have a line of their own look

@@ -12,6 +12,7 @@ import tomli_w
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
+from ssd_common.config.settings import Settings, settings_table
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.folders import check_output_folder
@@ -118,3 +119,40 @@ def read_rows(path: Path) -> list[Row]:
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: not a row of results ({error})") from None
     return rows
+
+
+def write_settings(run: RunFolder, settings: Settings) -> None:
+    """Write `config.toml` into a run folder."""
+    run.write_config(settings_table(settings))
+
+
+def format_row(row: Row, epochs: int) -> str:
+    """Return the line that is printed at the end of an epoch."""
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}"
+        f"  class error {row['class_error']:.2e}  bbox MAE {row['bbox_mae']:.2e}"
+        f"  |  val: class error {row['val_class_error']:.2e}  bbox MAE {row['val_bbox_mae']:.2e}"
+        f"  AP50 {row['val_ap50']:.3f}  AP {row['val_ap']:.3f}"
+        f"  |  {row['examples_per_second']:.1f} examples/s + {row['data_seconds']:.1f} s data"
+    )
+
+
+def trivial_baselines(row: Row) -> dict[str, float]:
+    """Return what all background and zero offsets score, by name of each quantity whose baseline the row has."""
+    names = {
+        "class_error": "baseline_class_error",
+        "bbox_mae": "baseline_bbox_mae",
+        "val_class_error": "val_baseline_class_error",
+        "val_bbox_mae": "val_baseline_bbox_mae",
+    }
+    return {quantity: row[name] for quantity, name in names.items() if name in row}
+
+
+def format_baselines(row: Row) -> str:
+    """Return the line that says what predicting nothing would score."""
+    scores = trivial_baselines(row)
+    return (
+        f"trivial baselines: all background and zero offsets score class error {scores['class_error']:.2e}, "
+        f"bbox MAE {scores['bbox_mae']:.2e} in training, "
+        f"{scores['val_class_error']:.2e}, {scores['val_bbox_mae']:.2e} in validation"
+    )

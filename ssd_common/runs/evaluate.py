@@ -12,7 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ssd_common.average_precision import (
+from ssd_common.data.dataset import Dataset
+from ssd_common.data.ground_truth import GroundTruth
+from ssd_common.evaluation.average_precision import (
     Detections,
     coco_average_precision,
     mean_over_classes,
@@ -20,10 +22,8 @@ from ssd_common.average_precision import (
     precision_recall,
     voc_average_precision,
 )
-from ssd_common.data.dataset import Dataset
-from ssd_common.data.ground_truth import GroundTruth
-from ssd_common.error_analysis import KINDS, SCORE_THRESHOLD, Mistake, count_mistakes
-from ssd_common.evaluation_plots import save_precision_recall, save_worst_mistakes
+from ssd_common.evaluation.mistakes import KINDS, SCORE_THRESHOLD, Mistake, count_mistakes
+from ssd_common.figures.evaluation import save_precision_recall, save_worst_mistakes
 from ssd_common.output.console import MISSING, format_number
 from ssd_common.output.json_file import write_json
 

@@ -8,9 +8,9 @@ The colours are those of Okabe and Ito, "Color Universal Design" (2008), which t
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -21,14 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from ssd_common.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
+from ssd_common.data.dataset import Dataset
+from ssd_common.detection import Detections
 from ssd_common.errors import InputError
-from ssd_common.output.atomic import write_atomically
+from ssd_common.evaluation.agreement import differing
+from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
 
-STYLE: list[str | dict[str, Any]] = [
-    "default",
-    {"font.size": 13, "axes.titlesize": 15, "legend.fontsize": 12, "text.parse_math": False},
-]
 DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
 # The band around it, from below: colour, width in points, dashes.
 STRIPES: tuple[tuple[str, int, Any], ...] = (("black", 8, "-"), (DIFFERS, 6, "-"), ("white", 6, (0, (1, 1))))
@@ -92,7 +91,7 @@ def save_detection_grid(
         columns: pictures side by side.
         threshold: the lowest score that is drawn.
         differs: for each picture and each of its detections, in their order: whether the other backend lacks it, see
-            `ssd_common.agreement`.
+            `ssd_common.evaluation.agreement`.
 
     Raises:
         InputError: there is no picture, the sequences differ in length, or as `draw_detections`.
@@ -181,13 +180,6 @@ def save_anchor_plot(
         write_figure(figure, path)
 
 
-def write_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, 100 pixels an inch."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})  # matplotlib's version is not the input
-    write_atomically(path, buffer.getvalue())
-
-
 def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
     """Show a picture so that normalised corners times its size are the units of the axes."""
     axes.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
@@ -229,3 +221,39 @@ def _mark(axes: Axes, rows: NDArray[np.float64], class_names: Sequence[str]) -> 
         if len(rows) <= CROWDED:
             _label(axes, corners, f"≠ {label_text(row, class_names)}", color)
     _outline(axes, size * np.array([[0.0, 0.0, 1.0, 1.0]]), edgecolors=DIFFERS, linewidths=6)  # half of it is cut off
+
+
+PICTURES_SHOWN = 5  # of the validation split
+
+
+def save_pictures(
+    path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]], mark_differences: bool = False
+) -> None:
+    """Draw the first validation pictures with their true boxes and as many of the best detections, or else one.
+
+    There is a row of pictures for each backend.
+
+    Args:
+        path: of the PNG.
+        val: the validation pictures.
+        detections: of each picture, by backend.
+        mark_differences: of two backends, mark a detection that the other does not have (see `differing`).
+    """
+    count = min(PICTURES_SHOWN, len(val))
+    examples = [val[i] for i in range(count)]
+    best = [max(1, len(labels)) for _, labels in examples]
+    marks = None
+    if mark_differences:
+        pairs = [differing(*pair) for pair in zip(*(found[:count] for found in detections.values()), strict=True)]
+        marks = [pair[side][:k].tolist() for side in (0, 1) for pair, k in zip(pairs, best, strict=True)]
+    save_detection_grid(
+        path,
+        [image for _ in detections for image, _ in examples],
+        [found[:k] for of_backend in detections.values() for found, k in zip(of_backend, best, strict=False)],
+        val.class_names,
+        truths=[labels for _ in detections for _, labels in examples],
+        titles=[name for name in detections for _ in examples],
+        columns=count,
+        threshold=0.0,
+        differs=marks,
+    )

@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, Code, Image, Markdown, display
 
-from ssd_common import side_by_side
-from ssd_common.curves import save_training_curves
-from ssd_common.experiment import trivial_baselines
-from ssd_common.runs import Row
+from ssd_common.figures.curves import save_training_curves
+from ssd_common.runs.folder import Row, trivial_baselines
+from ssd_common.teaching import side_by_side
 
 T = TypeVar("T")
 
@@ -71,7 +70,7 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: st
 
 
 def show_figure(save: Callable[..., None], *args: Any, caption: str, **kwargs: Any) -> None:
-    """Show the picture that a function of `ssd_common.plotting` writes, with a caption under it.
+    """Show the picture that a function of `ssd_common.figures.detections` writes, with a caption under it.
 
     Args:
         save: such a function; its first parameter is the path of the PNG.

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.average_precision import FALSE, IGNORED, Detections, match_objects, of_class
 from ssd_common.boxes import box_iou
 from ssd_common.data.ground_truth import GroundTruth
+from ssd_common.evaluation.average_precision import FALSE, IGNORED, Detections, match_objects, of_class
 
 KINDS = ("false positive", "wrong class", "badly placed", "duplicate", "missed")
 SCORE_THRESHOLD = 0.5

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from ssd_common.drawing import class_color
-from ssd_common.evaluation_plots import LARGE_TEXT
-from ssd_common.plotting import write_figure
+from ssd_common.figures.canvas import LARGE_TEXT, write_figure
+from ssd_common.figures.drawing import class_color
 
 DASHES = ("-", (0, (4, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5)))
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ssd_common.errors import InputError
-from ssd_common.plotting import STYLE, write_figure
+from ssd_common.figures.canvas import STYLE, write_figure
 
 # Two backends that agree draw the same curve twice: the first is wide, so that it shows around the second.
 LINE_STYLES: tuple[dict[str, Any], ...] = (

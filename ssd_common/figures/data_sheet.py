@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ssd_common.data.formats.annotations import AnnotatedSet
 from ssd_common.data.formats.objects import check_objects, normalised_corners
 from ssd_common.data.transforms import image_size, read_image
-from ssd_common.drawing import BOX_COLORS, class_color
-from ssd_common.plotting import CROWDED, STYLE, show_bboxes, write_figure
+from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.detections import CROWDED, show_bboxes
+from ssd_common.figures.drawing import BOX_COLORS, class_color
 
 COLUMNS = 4
 WIDTH = 14.0  # inches
