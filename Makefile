@@ -90,10 +90,11 @@ book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch tha
 ablation: $(STAMP) ## train each exercise of the chapter by itself and all together, in both frameworks (days)
 	@$(BIN)/python -W ignore -m benchmarks.ablation --out docs/ablation.md $(BENCH_FLAGS)
 
-lint: $(STAMP) ## check lint, format and types
+lint: $(STAMP) ## check lint, format, types, and that no room imports upwards
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy ssd_common
+	$(BIN)/lint-imports --no-cache
 
 clean: ## remove caches and built files
 	@rm -rf build dist docs/{api,notebooks,reports,side_by_side} .pytest_cache .ruff_cache .mypy_cache .hypothesis

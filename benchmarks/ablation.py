@@ -29,6 +29,7 @@ from ssd_common.config.tables import to_dict
 from ssd_common.data import load_dataset
 from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.errors import InputError
+from ssd_common.evaluation import mean_average_precision
 from ssd_common.output.atomic import write_atomically
 from ssd_common.runs.start import change_training
 from ssd_common.weights import initial_weights
@@ -112,7 +113,8 @@ def run(backend, data, val, preset):
     for _ in backend.train.train(net, trainer, data, model, config, device=device):
         pass
     minutes = (time.perf_counter() - start) / 60
-    metrics, *_ = backend.evaluate.evaluate(net, val, model, preset.predict, config.loss, device=device)
+    metrics, detections, truths = backend.evaluate.evaluate(net, val, model, preset.predict, config.loss, device=device)
+    metrics |= mean_average_precision(detections, truths, model.num_classes)
     return {name: metrics[name] for name in COLUMNS} | {"minutes": minutes}
 
 

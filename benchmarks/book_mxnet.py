@@ -11,9 +11,8 @@ from mxnet import autograd, gluon, image, np, npx
 from mxnet.gluon import nn
 
 from ssd_common.config import BOOK, NUM_BLOCKS
-
-from .model import bbox_predictor, cls_predictor, get_blk
-from .weights import set_weights
+from ssd_mxnet.model import bbox_predictor, cls_predictor, get_blk
+from ssd_mxnet.weights import set_weights
 
 
 class _Network(nn.Block):

@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssd_common.config import BASE_CHANNELS, BLOCK_CHANNELS, BOOK, NUM_BLOCKS
-
-from .model import bbox_predictor, cls_predictor, get_blk
-from .weights import set_weights
+from ssd_torch.model import bbox_predictor, cls_predictor, get_blk
+from ssd_torch.weights import set_weights
 
 
 class _Network(nn.Module):

@@ -27,7 +27,7 @@ MEMORY_STEPS = 3
 _TINYSSD = "from ssd_common.cli import main; main()"
 _BOOK_SCRIPT = """
 import importlib, pathlib, sys
-from ssd_common.weights import load_checkpoint
+from ssd_common.checkpoints import load_checkpoint
 
 package, weights, picture = sys.argv[1:]
 book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))

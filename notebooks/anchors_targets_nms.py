@@ -38,10 +38,11 @@ from ssd_common.boxes import box_center_to_corner, box_corner_to_center, box_iou
 from ssd_common.config import BOOK
 from ssd_common.data.transforms import read_image
 from ssd_common.detection import multibox_detection, nms
-from ssd_common.figures.boxes import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
+from ssd_common.figures import save_box_panels, save_overlap_matrices, save_overlaps
+from ssd_common.figures.boxes import Boxes, Matrix
 from ssd_common.targets import assign_anchor_to_bbox, multibox_target
-from ssd_common.teaching.dog_and_cat import BOXES, draw_dog_and_cat
-from ssd_common.teaching.notebook import show_figure, show_source
+from ssd_common.teaching import draw_dog_and_cat, show_figure, show_source
+from ssd_common.teaching.dog_and_cat import BOXES
 
 np.set_printoptions(precision=3, suppress=True)
 GREY, DOG, CAT = "#808080", "#D55E00", "#0072B2"  # which the colour-blind can tell apart

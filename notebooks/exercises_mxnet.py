@@ -52,7 +52,7 @@ np.set_printoptions(precision=3, suppress=True)
 
 # %%
 from ssd_common.config import BOOK
-from ssd_common.data.synthetic.scenes import SyntheticDataset
+from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.runs.start import change_training
 
 size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the picture
@@ -71,7 +71,7 @@ book.train
 # %%
 import time
 
-from ssd_common.evaluation.average_precision import precision_recall
+from ssd_common.evaluation import mean_average_precision, precision_recall
 from ssd_common.weights import initial_weights
 from ssd_mxnet.data import get_device, to_device, to_numpy
 from ssd_mxnet.evaluate import evaluate
@@ -92,7 +92,8 @@ def train_and_score(name, preset):
         pass
     seconds = time.perf_counter() - start
     metrics, detections, truths = evaluate(net, val, model, preset.predict, config.loss, device=device)
-    results[name] = metrics | {"seconds": seconds}
+    precision = mean_average_precision(detections, truths, model.num_classes)
+    results[name] = metrics | precision | {"seconds": seconds}
     curves[name] = precision_recall(detections, truths, class_id=0)
     return net
 
@@ -144,7 +145,7 @@ for name in ("baseline_class_error", "baseline_bbox_mae"):
 # line $|x| - 0.5/\sigma^2$, so that one bad box cannot dominate a batch as it would with squares everywhere.
 
 # %%
-from ssd_common.teaching.notebook import show_figure, show_source
+from ssd_common.teaching import show_figure, show_source
 from ssd_mxnet.losses import l1_loss, smooth_l1
 
 show_source(smooth_l1)
@@ -191,7 +192,7 @@ for sigma in (10, 1, 0.5):
 losses["L1"], gradients["L1"] = with_gradient(l1_loss, errors)
 
 # %%
-from ssd_common.figures.losses import save_loss_curves
+from ssd_common.figures import save_loss_curves
 
 caption = (
     "Smooth L1 for three values of σ, and L1. With σ = 10 the two can hardly be told apart; the gradient of L1 jumps."
@@ -363,7 +364,8 @@ print(f"of {kept.shape[1]} anchors, {positives.mean():.1f} are positive and {kep
 # hard.
 
 # %%
-from ssd_common.figures.boxes import Boxes, save_box_panels
+from ssd_common.figures import save_box_panels
+from ssd_common.figures.boxes import Boxes
 
 corners, image = to_numpy(anchors)[0], val[0][0]
 panels = {
@@ -443,7 +445,7 @@ np.testing.assert_allclose(curve.recall, [1 / 2, 1 / 2, 1])
 # exact one since 2010 and the mean over 11 recalls before; COCO takes the mean over 101 recalls. All three by hand:
 
 # %%
-from ssd_common.evaluation.average_precision import coco_average_precision, voc_average_precision
+from ssd_common.evaluation import coco_average_precision, voc_average_precision
 
 scores = voc_average_precision(detections, truths, 1) | coco_average_precision(detections, truths, 1)
 np.testing.assert_allclose(scores["voc12"], 1 / 2 * 1 + 1 / 2 * 2 / 3)
@@ -466,8 +468,7 @@ assert results["the book"]["baseline_class_error"] < 0.01
 # fitted ones here.
 
 # %%
-from ssd_common.config import IMPROVED
-from ssd_common.config.augment import AUGMENTATIONS
+from ssd_common.config import AUGMENTATIONS, IMPROVED
 
 one_cycle = {"momentum": 0.9, "lr": BOOK.train.lr / 10, "schedule": "one-cycle"}
 train_and_score("momentum, one cycle", change_training(book, one_cycle))
@@ -497,7 +498,7 @@ show_results(*results)
 assert all(0 <= row["ap"] <= row["ap50"] <= 1 for row in results.values())
 
 # %%
-from ssd_common.figures.evaluation import save_precision_recall
+from ssd_common.figures import save_precision_recall
 
 shown = ("the book", "another seed", "fitted anchors", "improved")
 caption = "Precision and recall of the same validation pictures at IoU 0.5, after four of the trainings."
@@ -528,8 +529,8 @@ show_figure(save_precision_recall, [curves[name] for name in shown], shown, capt
 #
 # - `ssd_common/config/hyperparameters.py`: every switch, with its source; `ssd_common/losses.py`: the formulas in
 #   numpy.
-# - `ssd_mxnet/losses.py`: the same in this framework; `tests/test_losses.py`: both against the frameworks' own losses,
-#   torchvision's SSD, and finite differences.
+# - `ssd_mxnet/losses.py`: the same in this framework; `tests/reference/test_losses.py`: both against the frameworks'
+#   own losses, torchvision's SSD, and finite differences.
 # - `ssd_common/data/anchor_fit.py`, `ssd_common/schedule.py`, `ssd_common/data/augment/augmentation.py`,
 #   `ssd_common/evaluation/average_precision.py`.
 # - `benchmarks/ablation.py` and `docs/ablation.md`: the same for every switch, in both frameworks. `docs/book_gap.md`:

@@ -32,7 +32,6 @@ sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a
 
 # %%
 import dataclasses
-import timeit
 
 import numpy as np
 
@@ -40,11 +39,11 @@ from ssd_common import detection, parity
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
 from ssd_common.data.sampling import batches, epoch_order, in_order
-from ssd_common.data.synthetic.scenes import SyntheticDataset
-from ssd_common.figures.curves import save_curves_by_start, save_step_losses
+from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.figures import save_curves_by_start, save_step_losses
 from ssd_common.machine import machine, versions
 from ssd_common.parity.report import COLUMNS, farther_off, ladder_cells
-from ssd_common.teaching.notebook import show_figure, show_side_by_side, show_table
+from ssd_common.teaching import show_figure, show_side_by_side, show_table
 from ssd_common.teaching.side_by_side import aligned_rows
 from ssd_common.weights import initial_weights
 
@@ -350,6 +349,8 @@ def works(backend):
 
 
 # %%
+import timeit
+
 rows, repeats = [], 3 if QUICK else 7
 for what, in_torch, in_mxnet in zip(("training step", "inference"), *map(works, backends.values()), strict=True):
     in_torch(), in_mxnet()  # the first call of each also allocates and compiles

@@ -34,7 +34,7 @@ sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a
 import numpy as np
 
 from ssd_common.backends import load_backend
-from ssd_common.teaching.notebook import LiveTraining, show_figure, show_source
+from ssd_common.teaching import LiveTraining, show_figure, show_source
 
 load_backend("mxnet")  # where the framework is missing, this line says so, and what to do
 np.set_printoptions(precision=3, suppress=True)
@@ -59,8 +59,9 @@ np.set_printoptions(precision=3, suppress=True)
 # from a seed, and the other yellow or bent things in them are there to make it harder.
 
 # %%
-from ssd_common.data.synthetic.scenes import SyntheticDataset
-from ssd_common.figures.boxes import Boxes, save_box_panels
+from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.figures import save_box_panels
+from ssd_common.figures.boxes import Boxes
 
 image, labels = SyntheticDataset("train")[51]
 print(image.shape, labels)
@@ -317,7 +318,7 @@ model = dataclasses.replace(BOOK.model, image_size=image_size, anchors=anchor_co
 print(f"{len(data)} training pictures, {len(val)} for validation; {model.num_anchors} anchors on each")
 
 # %%
-from ssd_common.figures.detections import save_detection_grid
+from ssd_common.figures import save_detection_grid
 
 images, labels = zip(*[data[i] for i in range(8)], strict=True)
 show_figure(
@@ -468,11 +469,13 @@ show_source(forward_backward, train_step)
 # 0.95.
 
 # %%
+from ssd_common.evaluation import mean_average_precision
 from ssd_mxnet.evaluate import evaluate
 
 live = LiveTraining("MXNet", config.epochs)
 for row in live(train(net, trainer, data, model, config, device=device, progress=live.progress)):
-    metrics, detections, _ = evaluate(net, val, model, loss=config.loss, device=device)
+    metrics, detections, truths = evaluate(net, val, model, loss=config.loss, device=device)
+    metrics |= mean_average_precision(detections, truths, model.num_classes)
     row |= {f"val_{name}": metrics[name] for name in ("class_error", "bbox_mae", "ap50", "ap")}
 
 # %% [markdown]

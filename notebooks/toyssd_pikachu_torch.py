@@ -105,8 +105,8 @@ print(boxes[20, 20, 0])
 np.testing.assert_allclose(boxes[20, 20, 0], [0.2625, 0.2625, 0.7625, 0.7625], atol=1e-7)
 
 # %%
-from ssd_common.figures.detections import save_anchor_plot
-from ssd_common.teaching.notebook import show_figure, show_source
+from ssd_common.figures import save_anchor_plot
+from ssd_common.teaching import show_figure, show_source
 
 white = np.full((400, 400, 3), 255, np.uint8)
 caption = (
@@ -162,7 +162,7 @@ for part in ("model", "train"):
 # the tensors ours. It parses the format itself, in numpy, so that either framework can have the weights.
 
 # %%
-from ssd_common.checkpoints.params_file import read_params
+from ssd_common.checkpoints import read_params
 
 if PUBLISHED:
     arrays = read_params(weights_file)
@@ -172,7 +172,7 @@ else:
     print("here stands the list of 92 arrays with 1,012,360 values of", weights_file.name)
 
 # %%
-from ssd_common.checkpoints.convert import load_weights
+from ssd_common.checkpoints import load_weights
 from ssd_common.weights import initial_weights
 from ssd_torch.predict import forward
 from ssd_torch.weights import make_net
@@ -240,12 +240,12 @@ assert record.image[:3] in (b"\xff\xd8\xff", b"\x89PN")  # JPEG or PNG
 show_source(unpack_image_record, read_detection_label)
 
 # %% [markdown]
-# That is all there is to the format, and so our reader needs no framework; `tests/test_pikachu.py` holds it against
-# MXNet's own, picture for picture. Wrapped as a data set, with pictures decoded and labels as arrays:
+# That is all there is to the format, and so our reader needs no framework; `tests/data/test_pikachu.py` holds it
+# against MXNet's own, picture for picture. Wrapped as a data set, with pictures decoded and labels as arrays:
 
 # %%
 from ssd_common.data import load_dataset
-from ssd_common.figures.detections import save_detection_grid
+from ssd_common.figures import save_detection_grid
 
 train_data, val = (load_dataset(f"rec:{records[s]}", limit=32 if QUICK else None) for s in ("train", "val"))
 image, labels = val[0]
@@ -388,7 +388,8 @@ printed_first = [0, 0.6118, 0.5181, 0.5042, 0.6733, 0.7012]
 check_printed("first detection", printed_first, detections[0] if len(detections) else np.zeros(6), within=0.03)
 
 # %%
-from ssd_common.figures.boxes import Boxes, save_box_panels
+from ssd_common.figures import save_box_panels
+from ssd_common.figures.boxes import Boxes
 
 panels = {}
 for threshold in (0.45, 0.3):
@@ -407,9 +408,11 @@ show_figure(save_box_panels, picture, panels, caption=caption)
 # thresholds up to 0.95 (`ap`).
 
 # %%
+from ssd_common.evaluation import mean_average_precision
 from ssd_torch.evaluate import evaluate
 
 metrics, found, truths = evaluate(net, val, model, STRAIGHT_DOPE.predict, config.loss, device=device)
+metrics |= mean_average_precision(found, truths, model.num_classes)
 print(f"{len(val)} pictures: AP50 {metrics['ap50']:.3f}, AP {metrics['ap']:.3f}")
 for name in ("class_error", "bbox_mae"):
     print(f"{name}: {metrics[name]:.5f}, predicting nothing: {metrics[f'baseline_{name}']:.5f}")
@@ -431,8 +434,8 @@ best = [found[i][:1] for i in shown]
 show_figure(save_detection_grid, images, best, names, [val[i][1] for i in shown], threshold=0, caption=caption)
 
 # %%
-from ssd_common.evaluation.average_precision import precision_recall
-from ssd_common.figures.evaluation import save_precision_recall
+from ssd_common.evaluation import precision_recall
+from ssd_common.figures import save_precision_recall
 
 curve = precision_recall(found, truths, class_id=0)
 caption = "Precision and recall on the validation pictures at IoU 0.5. The dot is where the score falls below 0.5."
@@ -457,7 +460,7 @@ show_figure(save_precision_recall, [curve], names, caption=caption)
 #   writes it from any other data set (`tinyssd data convert`).
 # - `ssd_common/checkpoints/params_file.py` and `ssd_common/checkpoints/convert.py`: weights files of others.
 # - `tests/test_chapters.py`: every number that the chapter prints and that does not depend on weights;
-#   `tests/test_convert.py`: the published weights against the chapter's own network.
+#   `tests/checkpoints/test_convert.py`: the published weights against the chapter's own network.
 # - On the command line: `tinyssd predict --weights ssd_pikachu-fbb7d872.params pikachu.jpg`, and `tinyssd train
 #   --preset straight-dope --data pikachu`.
 # - The notebook `ssd_torch` builds the network, `exercises_torch` measures focal and smooth L1 loss.

@@ -6,7 +6,6 @@ from ssd_common.config import LossConfig, PredictConfig
 from ssd_common.data.ground_truth import batches_with_truth
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import in_order
-from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.metrics import EpochMeter
 
 from .data import to_device
@@ -50,7 +49,7 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
         device: where the network is.
 
     Returns:
-        metrics of `EpochMeter.summary` and `coco_average_precision` by name;
+        metrics of `EpochMeter.summary` by name;
         a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`; a list of `GroundTruth`.
     """
     meter, detections, truths = EpochMeter(), [], []
@@ -64,5 +63,4 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
         meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
         detections += detect(anchors, cls_preds, bbox_preds, config)
         truths += true
-    precision = mean_over_classes(coco_average_precision(detections, truths, model.num_classes))
-    return meter.summary() | precision, detections, truths
+    return meter.summary(), detections, truths

@@ -11,7 +11,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from book_defects import DEFECTS, page
 
 from ssd_common import boxes, detection, metrics, targets
 from ssd_common.backends import load_backend
@@ -20,6 +19,7 @@ from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.formats.recordio import RecordWriter
 from ssd_common.data.formats.records import ImageRecord, pack_image_record, read_record_set
 from ssd_common.weights import initial_weights
+from tests.book_defects import DEFECTS, page
 
 BATCH_SIZE = 4
 SMALL = ModelConfig(image_size=64)

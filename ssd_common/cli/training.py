@@ -97,7 +97,7 @@ def train(
         weights: Weights file to start from, as eval and predict take it.
         resume: Run folder to go on with, in either framework; what and how it trains stays, but for --epochs.
     """
-    from ssd_common.backends import load_backend
+    from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import get_preset
     from ssd_common.config.augment import get_augmentation
     from ssd_common.config.settings import Settings, read_settings
@@ -151,6 +151,8 @@ def train(
         if weights and init:
             raise InputError("--init draws the initial weights, which --weights reads from a file; leave one out")
         settings = read_settings(config) if config else Settings("synthetic", None, get_preset(preset or "book"))
+        if settings.backend not in (None, *BACKENDS):
+            raise InputError(f"{config}: unknown backend {settings.backend!r}; the backends are {', '.join(BACKENDS)}")
         backend = backend or settings.backend
         changed = change_training(settings.preset, {**changes, "epochs": epochs})
         loss = changed.train.loss

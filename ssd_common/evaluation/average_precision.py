@@ -232,6 +232,11 @@ def coco_average_precision(
     return {"ap": ap, "ap50": precision[0, :, 0], "ap75": precision[5, :, 0]} | of_size
 
 
+def mean_average_precision(detections: Detections, truths: Sequence[GroundTruth], num_classes: int) -> dict[str, float]:
+    """Return COCO's average precisions, each a mean over the classes; the arguments of `coco_average_precision`."""
+    return mean_over_classes(coco_average_precision(detections, truths, num_classes))
+
+
 def mean_over_classes(per_class: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
     """Return the mean of each average precision over the classes that have it; NaN if none has."""
     means = {}

@@ -14,6 +14,7 @@ from ssd_common.config import Preset
 from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
+from ssd_common.evaluation.average_precision import mean_average_precision
 from ssd_common.output.console import progress_bar
 from ssd_common.runs.folder import Row, RunFolder, format_row
 from ssd_common.schedule import learning_rate
@@ -74,9 +75,10 @@ def train_run(
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
         if row.get("baseline_class_error") == 0:  # every anchor of every picture is background
             raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
-        metrics, trained.detections, _ = backend.evaluate.evaluate(
+        metrics, trained.detections, truths = backend.evaluate.evaluate(
             net, val, model, preset.predict, config.loss, config.batch_size, device
         )
+        metrics |= mean_average_precision(trained.detections, truths, model.num_classes)
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}
         weights = backend.weights.get_weights(net)
         if not all(np.isfinite(value).all() for value in weights.values()):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from box_cases import WITHOUT_AREA, random_boxes
 
 from ssd_common import boxes
+from tests.reference.box_cases import WITHOUT_AREA, random_boxes
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
 SQUARE = [0.0, 0.0, 0.5, 0.5]

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 from rich.console import Console
 
 from ssd_common.cli import main
@@ -16,6 +15,7 @@ from ssd_common.data import load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
 from ssd_common.runs.folder import RunFolder, write_settings
+from tests.data.data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 BAD = voc_object("dog", 3, 3, 3, 9)

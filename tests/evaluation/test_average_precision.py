@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from box_cases import random_boxes
 
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.evaluation.average_precision import (
@@ -22,6 +21,7 @@ from ssd_common.evaluation.average_precision import (
     voc12_average_precision,
     voc_average_precision,
 )
+from tests.reference.box_cases import random_boxes
 
 COCO_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 NO_DETECTION, NO_OBJECT = np.zeros((0, 6)), np.zeros((0, 5))

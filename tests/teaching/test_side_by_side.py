@@ -19,7 +19,7 @@ from ssd_common.teaching.side_by_side import (
     without_docstring,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted(path.name for path in (ROOT / "ssd_torch").glob("*.py"))
 
 TORCH = """def area(boxes):

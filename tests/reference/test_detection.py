@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from box_cases import WITHOUT_AREA, random_boxes
 
 from ssd_common.anchors import multibox_prior
 from ssd_common.boxes import offset_inverse
 from ssd_common.detection import multibox_detection, nms
+from tests.reference.box_cases import WITHOUT_AREA, random_boxes
 
 GRID = multibox_prior(np.zeros((4, 4)), [0.2, 0.37], [1, 2, 0.5])  # 64 anchors
 WIDE = multibox_prior(np.zeros((3, 8)), [0.3], [1, 2])

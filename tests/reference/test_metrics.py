@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from box_cases import random_labels
 
 from ssd_common.anchors import multibox_prior
 from ssd_common.metrics import EpochMeter
 from ssd_common.targets import multibox_target
+from tests.reference.box_cases import random_labels
 
 FIRST = {"examples": 4, "cls_loss": 8.0, "bbox_loss": 2.0, "correct": 30, "anchors": 40, "positives": 6}
 FIRST |= {"abs_error": 12.0, "abs_offsets": 24.0, "offsets": 160}

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_average_precision import RANDOM_SETS, random_set
 
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.evaluation.average_precision import precision_recall
 from ssd_common.evaluation.mistakes import KINDS, Mistake, count_mistakes, find_mistakes, worst_mistakes
+from tests.evaluation.test_average_precision import RANDOM_SETS, random_set
 
 CAT, DOG = 0, 1
 BOX, ELSEWHERE = [0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]

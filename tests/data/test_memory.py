@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_cases import noise
 
 from ssd_common.data import read_annotations
 from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
 from ssd_common.data.specs import parse_spec
 from ssd_common.data.synthetic.scenes import SyntheticDataset
+from tests.data.data_cases import noise
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
 PICTURE = SIDE * SIDE * 3
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from data_cases import CLASSES, PICTURES, noise, png, voc_object, voc_xml, write_coco, write_voc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +30,7 @@ from ssd_common.data.formats.voc import write_voc as write_voc_set
 from ssd_common.data.formats.yolo import read_yolo, write_yolo
 from ssd_common.data.transforms import image_size
 from ssd_common.errors import InputError
+from tests.data.data_cases import CLASSES, PICTURES, noise, png, voc_object, voc_xml, write_coco, write_voc
 
 FORMATS = ("voc", "coco", "yolo", "rec")
 """Of each split: the digest of each picture, and the class, the corners in pixels and the mark of each object."""

@@ -19,8 +19,8 @@ from ssd_common.config.settings import read_settings
 from ssd_common.data import load_dataset
 from ssd_common.data.synthetic import scenes as synthetic
 from ssd_common.data.transforms import read_image
+from ssd_common.figures import detections
 from ssd_common.runs import compare
-from ssd_common.runs import train as experiment
 from ssd_common.runs.folder import COLUMNS, read_rows
 
 CONFIG = """
@@ -50,7 +50,7 @@ def tinyssd(*arguments):
 def _few_validation_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.SPLITS, "val", 6)
-        for module in (compare, experiment):  # imported before, lest it keeps what is patched
+        for module in (compare, detections):  # imported before, lest it keeps what is patched
             patch.setattr(module, "PICTURES_SHOWN", 2)
         yield
 

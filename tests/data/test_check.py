@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_cases import png, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
 from ssd_common.cli import main
 from ssd_common.data.check import check_data
 from ssd_common.data.formats.recordio import RecordWriter
 from ssd_common.data.formats.records import ImageRecord, pack_image_record
 from ssd_common.errors import InputError
+from tests.data.data_cases import png, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 

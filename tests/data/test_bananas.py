@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_cases import png
 
 from ssd_common.cli import main
 from ssd_common.data import load_dataset
 from ssd_common.data.dataset import describe_skipped
 from ssd_common.data.formats import bananas, download
 from ssd_common.errors import InputError
+from tests.data.data_cases import png
 
 NAME = "banana-detection"
 HEADER = "img_name,label,xmin,ymin,xmax,ymax\n"

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from box_cases import WITHOUT_AREA, random_boxes, random_labels
 
 from ssd_common.anchors import anchor_grid, multibox_prior
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK, OFFSET_EPS
 from ssd_common.targets import assign_anchor_to_bbox, multibox_target
+from tests.reference.box_cases import WITHOUT_AREA, random_boxes, random_labels
 
 PAD = [-1.0, -1.0, -1.0, -1.0, -1.0]
 GRID = multibox_prior(np.zeros((8, 8)), [0.2, 0.37], [1, 2, 0.5])

@@ -26,7 +26,7 @@ from ssd_common.errors import InputError
 from ssd_common.runs.folder import COLUMNS, RunFolder, write_settings
 from ssd_common.weights import initial_weights
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VERBS = ("train", "eval", "predict", "compare", "convert", "data", "info")
 
 
@@ -165,7 +165,7 @@ BAD_INPUT = [
     ("train --config flag.toml", ["flag.toml", "limit a whole number", "True"]),
     ("train --config preset.toml", ["preset.toml", "unknown preset 'improvd'", "book, straight-dope, improved"]),
     ("train --config magnitude.toml", ["magnitude.toml", "init-magnitude must be a positive number, got -1.0"]),
-    ("train --config backend.toml", ["backend.toml", "backend must be one of torch, mxnet, got 'jax'"]),
+    ("train --config backend.toml", ["backend.toml", "unknown backend 'jax'; the backends are torch, mxnet"]),
     ("convert good.safetensors new.params --class-names cat,cat", ["--class-names", "'cat' is given twice"]),
     ("train --config toml.toml", ["toml.toml: not a readable TOML file"]),
     ("train --config empty", ["empty: not a readable TOML file"]),

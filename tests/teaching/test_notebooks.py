@@ -12,7 +12,7 @@ import pytest
 
 jupytext = pytest.importorskip("jupytext", reason="needs the extra: notebooks")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
 PAIRS = [
     (file, file.with_stem(f"{file.stem.removesuffix('_torch')}_mxnet")) for file in SOURCES if "_torch" in file.stem

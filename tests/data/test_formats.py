@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 from PIL import Image
 
 from ssd_common.data import load_dataset, parse_spec, separate_splits
 from ssd_common.data.dataset import describe_skipped, ignored_objects, skipped_objects
 from ssd_common.errors import InputError
+from tests.data.data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 

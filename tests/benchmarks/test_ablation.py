@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from data_cases import write_coco
 
 from benchmarks.book_gap import Cached
 from ssd_common.data import load_dataset
 from ssd_common.data.dataset import ignored_objects
+from tests.data.data_cases import write_coco
 
 FLAGS = "--data synthetic --limit 2 --epochs 1 --image-size 64 --seeds 1 --rows jitter improved --cache cache"
 
