@@ -466,7 +466,7 @@ from ssd_torch.evaluate import evaluate
 
 live = LiveTraining("PyTorch", config.epochs)
 for row in live(train(net, trainer, data, model, config, device=device, progress=live.progress)):
-    metrics, detections, truths = evaluate(net, val, model, loss=config.loss, device=device)
+    metrics, detections, truths = evaluate(net, val, model, loss_config=config.loss, device=device)
     metrics |= mean_average_precision(detections, truths, model.num_classes)
     row |= {f"val_{name}": metrics[name] for name in ("class_error", "bbox_mae", "ap50", "ap")}
 

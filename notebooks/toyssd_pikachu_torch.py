@@ -266,7 +266,7 @@ show_figure(save_detection_grid, images, [[]] * 8, names, truths, caption=captio
 from ssd_common.data.sampling import batches, epoch_order
 
 order = epoch_order(len(train_data), 32, seed=0, epoch=0)
-X, Y = next(batches(train_data, order, model, augment=config.augment))
+X, Y = next(batches(train_data, order, model, augment_config=config.augment))
 print("data shapes:", X.shape, "label shapes:", Y.shape)
 assert (X.shape, Y.shape) == ((32, 3, 256, 256), (32, 1, 5))
 mean = np.array(model.mean, np.float32)[:, None, None]

@@ -41,16 +41,16 @@ def multibox_prior(data: Array, sizes: Sequence[float], ratios: Sequence[float])
     return (centers + shapes).reshape(1, -1, 4)
 
 
-def anchor_grid(config: ModelConfig, dtype: str = "float32") -> Array:
+def anchor_grid(model_config: ModelConfig, dtype: str = "float32") -> Array:
     """Return the anchors of all feature maps of a model, in the order of its predictions.
 
     Args:
-        config: the model; its image size gives the feature maps.
+        model_config: the model; its image size gives the feature maps.
         dtype: "float32" or "float64".
 
     Returns:
         `(1, num_anchors, 4)` corners: 5444 anchors for the book's model.
     """
-    blocks = zip(config.feature_map_sizes, config.anchors.sizes, config.anchors.ratios, strict=True)
+    blocks = zip(model_config.feature_map_sizes, model_config.anchors.sizes, model_config.anchors.ratios, strict=True)
     grids = [multibox_prior(np.empty((size, size), dtype), sizes, ratios) for size, sizes, ratios in blocks]
     return np.concatenate(grids, axis=1)

@@ -22,7 +22,7 @@ Weights = dict[str, NDArray[np.floating]]
 _STATISTICS = ("running_mean", "running_var")
 
 
-def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(model_config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter and running statistic of a model by canonical name, in forward order."""
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -46,45 +46,45 @@ def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         elif i < NUM_BLOCKS - 1:
             down_sample(f"blk_{i}", BLOCK_CHANNELS, channels)
             channels = BLOCK_CHANNELS
-        per_unit = config.anchors.per_unit(i)
-        convolution(f"cls_{i}", per_unit * (config.num_classes + 1), channels)
+        per_unit = model_config.anchors.per_unit(i)
+        convolution(f"cls_{i}", per_unit * (model_config.num_classes + 1), channels)
         convolution(f"bbox_{i}", per_unit * 4, channels)
     return shapes
 
 
-def count_parameters(config: ModelConfig) -> int:
+def count_parameters(model_config: ModelConfig) -> int:
     """Return the number of trained values of a model, running statistics not counted."""
-    return sum(math.prod(s) for name, s in parameter_shapes(config).items() if not name.endswith(_STATISTICS))
+    return sum(math.prod(s) for name, s in parameter_shapes(model_config).items() if not name.endswith(_STATISTICS))
 
 
-def initial_weights(config: ModelConfig, train: TrainConfig, dtype: str = "float32") -> Weights:
+def initial_weights(model_config: ModelConfig, train_config: TrainConfig, dtype: str = "float32") -> Weights:
     """Return the initial value of every parameter, the same for both backends.
 
     Each tensor has its own random stream, from the seed and its name. Biases of Xavier are 0; batch normalisation
     starts as the identity.
 
     Args:
-        config: the model.
-        train: `init`, `init_magnitude` and `seed` are used. "xavier" draws weights from ±sqrt(magnitude / mean(fan_in,
-            fan_out)), "torch" draws weights and biases from ±1 / sqrt(fan_in).
+        model_config: the model.
+        train_config: `init`, `init_magnitude` and `seed` are used. "xavier" draws weights from ±sqrt(magnitude /
+            mean(fan_in, fan_out)), "torch" draws weights and biases from ±1 / sqrt(fan_in).
         dtype: of the result; the values are drawn in float64 and rounded to float32 in any case.
 
     Source: Gluon's `init.Xavier` and the default of PyTorch's `nn.Conv2d`.
     """
     weights = {}
-    shapes = parameter_shapes(config)
+    shapes = parameter_shapes(model_config)
     for name, shape in shapes.items():
         layer, part = name.rsplit(".", 1)
         kernel = shapes[f"{layer}.weight"]
-        rng = np.random.default_rng([train.seed, zlib.crc32(name.encode())])
+        rng = np.random.default_rng([train_config.seed, zlib.crc32(name.encode())])
         if len(kernel) == 1:  # batch normalisation
             value = np.full(shape, 1.0 if part in ("weight", "running_var") else 0.0)
         else:
             fan_out, fan_in = kernel[0] * 9, kernel[1] * 9
-            if train.init == "torch":
+            if train_config.init == "torch":
                 value = rng.uniform(-1, 1, shape) / math.sqrt(fan_in)
             elif part == "weight":
-                value = rng.uniform(-1, 1, shape) * math.sqrt(train.init_magnitude * 2 / (fan_in + fan_out))
+                value = rng.uniform(-1, 1, shape) * math.sqrt(train_config.init_magnitude * 2 / (fan_in + fan_out))
             else:
                 value = np.zeros(shape)
         weights[name] = value.astype(np.float32).astype(dtype)
@@ -92,21 +92,21 @@ def initial_weights(config: ModelConfig, train: TrainConfig, dtype: str = "float
 
 
 def check_weights(
-    weights: Weights, config: ModelConfig, source: str, source_names: Mapping[str, str] | None = None
+    weights: Weights, model_config: ModelConfig, source: str, source_names: Mapping[str, str] | None = None
 ) -> None:
     """Raise InputError, naming the tensor, unless `weights` are those of the model and finite.
 
     Args:
         weights: numpy arrays by canonical name.
-        config: the model.
+        model_config: the model.
         source: the file they come from, for messages.
         source_names: what the file itself calls each tensor, by canonical name; by default the same.
     """
-    shapes = parameter_shapes(config)
+    shapes = parameter_shapes(model_config)
     for name, shape in shapes.items():
         tensor = f"{source}: tensor {(source_names or {}).get(name, name)}"
         if name not in weights:
-            raise InputError(f"{tensor} is missing; is it a TinySSD of {config.num_classes} classes?")
+            raise InputError(f"{tensor} is missing; is it a TinySSD of {model_config.num_classes} classes?")
         if weights[name].shape != shape:
             raise InputError(f"{tensor} should be {shape}, found {weights[name].shape}")
         if not np.isfinite(weights[name]).all():

@@ -21,14 +21,14 @@ def forward(net, X, training=False):
         return net(X)
 
 
-def detect(anchors, cls_preds, bbox_preds, config=PredictConfig()):
+def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
     """Return the detections in each picture from what the network returned, best score first.
 
     Args:
         anchors: `(1, num_anchors, 4)`.
         cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
         bbox_preds: `(batch, num_anchors * 4)` offsets.
-        config: thresholds of non-maximum suppression.
+        predict_config: thresholds of non-maximum suppression.
 
     Returns:
         A list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`, corners 0…1.
@@ -40,24 +40,24 @@ def detect(anchors, cls_preds, bbox_preds, config=PredictConfig()):
         cls_probs,
         bbox_preds,
         anchors,
-        config.nms_threshold,
-        config.pos_threshold,
-        class_aware=config.class_aware,
-        clip=config.clip,
-        top_k=config.top_k,
+        predict_config.nms_threshold,
+        predict_config.pos_threshold,
+        class_aware=predict_config.class_aware,
+        clip=predict_config.clip,
+        top_k=predict_config.top_k,
         foreground_only=True,
     )
     return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]
 
 
-def predict(net, images, model, config=PredictConfig(), batch_size=32, device=None):
+def predict(net, images, model_config, predict_config=PredictConfig(), batch_size=32, device=None):
     """Return the detections in each picture, best score first.
 
     Args:
         net: the network.
         images: list of uint8 RGB numpy arrays `(height, width, 3)`, of any size.
-        model: its `ModelConfig`.
-        config: thresholds of non-maximum suppression.
+        model_config: its `ModelConfig`.
+        predict_config: thresholds of non-maximum suppression.
         batch_size: pictures at a time.
         device: where the network is.
 
@@ -66,6 +66,6 @@ def predict(net, images, model, config=PredictConfig(), batch_size=32, device=No
     """
     detections = []
     for start in range(0, len(images), batch_size):
-        X = to_device(to_batch(images[start : start + batch_size], model), device)
-        detections += detect(*forward(net, X), config)
+        X = to_device(to_batch(images[start : start + batch_size], model_config), device)
+        detections += detect(*forward(net, X), predict_config)
     return detections

@@ -14,16 +14,16 @@ from .losses import loss_terms
 from .targets import multibox_target
 
 
-def make_trainer(net, config):
+def make_trainer(net, train_config):
     """Return the optimiser: stochastic gradient descent with weight decay on every parameter.
 
     Args:
         net: the network.
-        config: a `TrainConfig`.
+        train_config: a `TrainConfig`.
 
     Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
     """
-    settings = {"learning_rate": config.lr, "momentum": config.momentum, "wd": config.weight_decay}
+    settings = {"learning_rate": train_config.lr, "momentum": train_config.momentum, "wd": train_config.weight_decay}
     return gluon.Trainer(net.collect_params(), "sgd", settings)
 
 
@@ -41,14 +41,14 @@ def set_learning_rate(trainer, lr):
         trainer.set_learning_rate(lr)
 
 
-def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
+def forward_backward(net, X, Y, loss_config=LossConfig(), precision="fp32"):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
         net: the network.
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
-        loss: which losses.
+        loss_config: which losses.
         precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
@@ -57,13 +57,13 @@ def forward_backward(net, X, Y, loss=LossConfig(), precision="fp32"):
     with autograd.record():
         anchors, cls_preds, bbox_preds = net(X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
-        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
+        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
         mean_loss = (cls + bbox).mean()
     mean_loss.backward()
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss=LossConfig(), precision="fp32"):
+def train_step(net, trainer, X, Y, loss_config=LossConfig(), precision="fp32"):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
@@ -71,25 +71,25 @@ def train_step(net, trainer, X, Y, loss=LossConfig(), precision="fp32"):
         trainer: as returned by `make_trainer`.
         X: pictures `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
-        loss: which losses.
+        loss_config: which losses.
         precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss, precision)
+    metrics = forward_backward(net, X, Y, loss_config, precision)
     trainer.step(1)  # the loss is a mean already, over as many pictures as the last batch has
     return metrics
 
 
-def train(net, trainer, data, model, config, first_epoch=0, device=None, progress=iter):
+def train(net, trainer, data, model_config, train_config, first_epoch=0, device=None, progress=iter):
     """Train the network, yielding the metrics of each epoch when it ends.
 
     Args:
         net: the network.
         trainer: as returned by `make_trainer`.
         data: the training data set.
-        model: the `ModelConfig` of the network.
-        config: a `TrainConfig`.
+        model_config: the `ModelConfig` of the network.
+        train_config: a `TrainConfig`.
         first_epoch: how many epochs were trained before.
         device: where the network is.
         progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
@@ -99,12 +99,16 @@ def train(net, trainer, data, model, config, first_epoch=0, device=None, progres
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    for epoch in range(first_epoch, config.epochs):
+    for epoch in range(first_epoch, train_config.epochs):
         meter = EpochMeter()
-        order = epoch_order(len(data), config.batch_size, config.seed, epoch)
-        made = batches(data, order, model, augment=config.augment, seed=config.seed, epoch=epoch)
+        order = epoch_order(len(data), train_config.batch_size, train_config.seed, epoch)
+        made = batches(
+            data, order, model_config, augment_config=train_config.augment, seed=train_config.seed, epoch=epoch
+        )
         for i, (images, labels) in enumerate(meter.time_data(progress(Prefetched(made, len(order))))):
-            set_learning_rate(trainer, learning_rate(config, epoch * len(order) + i, config.epochs * len(order)))
+            set_learning_rate(
+                trainer, learning_rate(train_config, epoch * len(order) + i, train_config.epochs * len(order))
+            )
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, config.loss, config.precision))
+            meter.add(train_step(net, trainer, X, Y, train_config.loss, train_config.precision))
         yield {"epoch": epoch + 1, **meter.summary()}

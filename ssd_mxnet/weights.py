@@ -10,11 +10,11 @@ from .model import TinySSD
 _CANONICAL = {"gamma": "weight", "beta": "bias"}  # batch normalisation's names in Gluon
 
 
-def make_net(config, weights, device=None, dtype="float32", compile=None):
+def make_net(model_config, weights, device=None, dtype="float32", compile=None):
     """Return the network of a model configuration, on the device, with the given weights.
 
     Args:
-        config: a `ModelConfig`.
+        model_config: a `ModelConfig`.
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
@@ -23,8 +23,8 @@ def make_net(config, weights, device=None, dtype="float32", compile=None):
     Raises:
         InputError: the weights are not those of the model; the message names the tensor.
     """
-    check_weights(weights, config, "weights")
-    net = TinySSD(config.num_classes, config.anchors)
+    check_weights(weights, model_config, "weights")
+    net = TinySSD(model_config.num_classes, model_config.anchors)
     net.cast(dtype)
     for name, parameter in _parameters(net).items():
         parameter.shape = weights[name].shape  # otherwise known only after the first batch
@@ -51,28 +51,28 @@ def get_gradients(net):
     return {name: to_numpy(p.grad()) for name, p in _parameters(net).items() if p.grad_req != "null"}
 
 
-def get_momentum(net, trainer):
+def get_velocity(net, trainer):
     """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
 
     The convention is PyTorch's: `v = momentum * v + gradient`, and `lr * v` is subtracted from the parameter. MXNet
     keeps `-lr * v`.
     """
     states = trainer._updaters[0].states  # no public way but a pickle
-    momentum = {}
+    velocity = {}
     for index, name in _trainer_order(net, trainer).items():
         if states.get(index) is not None:
-            # In float64, so that `set_momentum` gets the same bits back.
-            momentum[name] = to_numpy(states[index]).astype("float64") / -trainer.learning_rate
-    return momentum
+            # In float64, so that `set_velocity` gets the same bits back.
+            velocity[name] = to_numpy(states[index]).astype("float64") / -trainer.learning_rate
+    return velocity
 
 
-def set_momentum(net, trainer, momentum):
-    """Give the optimiser the velocities that `get_momentum` returned, in either framework."""
+def set_velocity(net, trainer, velocity):
+    """Give the optimiser the velocities that `get_velocity` returned, in either framework."""
     updater, parameters = trainer._updaters[0], _parameters(net)
     for index, name in _trainer_order(net, trainer).items():
-        if name in momentum:
+        if name in velocity:
             data = parameters[name].data()
-            state = np.array(momentum[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
+            state = np.array(velocity[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
             updater.states[index] = state.as_nd_ndarray()  # the optimiser's operators take no other
             updater.states_synced[index] = True
 

@@ -36,15 +36,17 @@ def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbo
         }
 
 
-def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_size=32, device=None):
+def evaluate(
+    net, data, model_config, predict_config=PredictConfig(), loss_config=LossConfig(), batch_size=32, device=None
+):
     """Return the metrics of a data set, and what was detected and what is true in each of its pictures.
 
     Args:
         net: the network.
         data: the data set.
-        model: its `ModelConfig`.
-        config: how predictions become detections.
-        loss: which losses to report.
+        model_config: its `ModelConfig`.
+        predict_config: how predictions become detections.
+        loss_config: which losses to report.
         batch_size: pictures at a time.
         device: where the network is.
 
@@ -54,13 +56,13 @@ def evaluate(net, data, model, config=PredictConfig(), loss=LossConfig(), batch_
     """
     meter, detections, truths = EpochMeter(), [], []
     order = in_order(len(data), batch_size)
-    pictures = Prefetched(batches_with_truth(data, order, model), len(order))
+    pictures = Prefetched(batches_with_truth(data, order, model_config), len(order))
     for images, labels, true in meter.time_data(pictures):
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
-        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss)
+        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
         meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
-        detections += detect(anchors, cls_preds, bbox_preds, config)
+        detections += detect(anchors, cls_preds, bbox_preds, predict_config)
         truths += true
     return meter.summary(), detections, truths

@@ -97,7 +97,7 @@ def hard_negatives(cls_loss, cls_labels, negatives_per_positive):
     return positive | harder | (tied & (tied.cumsum(dim=1) <= room))
 
 
-def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):
+def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config=LossConfig()):
     """Return the class loss and the offset loss of every picture, each times its weight.
 
     Both are means over all anchors, as in the book. With hard negatives they are means over what counts: the class loss
@@ -110,7 +110,7 @@ def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, confi
         bbox_preds: `(batch, num_anchors * 4)` predicted offsets.
         bbox_labels: `(batch, num_anchors * 4)` target offsets.
         bbox_masks: `(batch, num_anchors * 4)`, 0 removes an offset from the loss (but not from the mean over all).
-        config: which losses; the default is the book's cross entropy and L1.
+        loss_config: which losses; the default is the book's cross entropy and L1.
 
     Returns:
         Two tensors `(batch,)`.
@@ -118,21 +118,21 @@ def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, confi
     Source: d2l, section "Single Shot Multibox Detection", `calc_loss`; SSD, section 2.2, with hard negatives.
     """
     errors = (bbox_preds - bbox_labels) * bbox_masks
-    if config.cls_loss == "focal":
-        cls = focal_loss(cls_preds, cls_labels, config.alpha, config.gamma)
+    if loss_config.cls_loss == "focal":
+        cls = focal_loss(cls_preds, cls_labels, loss_config.alpha, loss_config.gamma)
     else:
         cls = cross_entropy(cls_preds, cls_labels)
-    bbox = smooth_l1(errors, config.sigma) if config.bbox_loss == "smooth_l1" else l1_loss(errors)
-    if config.negatives_per_positive is None:
+    bbox = smooth_l1(errors, loss_config.sigma) if loss_config.bbox_loss == "smooth_l1" else l1_loss(errors)
+    if loss_config.negatives_per_positive is None:
         cls, bbox = cls.mean(dim=1), bbox.mean(dim=1)
     else:
-        kept = hard_negatives(cls, cls_labels, config.negatives_per_positive)
+        kept = hard_negatives(cls, cls_labels, loss_config.negatives_per_positive)
         cls = (cls * kept).sum(dim=1) / kept.sum(dim=1)
         bbox = bbox.sum(dim=1) / bbox_masks.sum(dim=1).clamp(min=1)
-    return config.cls_weight * cls, config.bbox_weight * bbox
+    return loss_config.cls_weight * cls, loss_config.bbox_weight * bbox
 
 
-def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config=LossConfig()):
+def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config=LossConfig()):
     """Return the loss of every picture: class loss plus offset loss.
 
     Args: those of `loss_terms`.
@@ -142,7 +142,7 @@ def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config
 
     Source: d2l, section "Single Shot Multibox Detection", `calc_loss`.
     """
-    cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config)
+    cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
     return cls + bbox
 
 

@@ -15,11 +15,11 @@ from .data import to_device, to_numpy
 from .model import TinySSD
 
 
-def make_net(config, weights, device=None, dtype="float32", compile=None):
+def make_net(model_config, weights, device=None, dtype="float32", compile=None):
     """Return the network of a model configuration, on the device, with the given weights.
 
     Args:
-        config: a `ModelConfig`.
+        model_config: a `ModelConfig`.
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
@@ -28,8 +28,8 @@ def make_net(config, weights, device=None, dtype="float32", compile=None):
     Raises:
         InputError: the weights are not those of the model; the message names the tensor. Or there is no compiler.
     """
-    check_weights(weights, config, "weights")
-    net = TinySSD(config.num_classes, config.anchors).to(device or "cpu", getattr(torch, dtype))
+    check_weights(weights, model_config, "weights")
+    net = TinySSD(model_config.num_classes, model_config.anchors).to(device or "cpu", getattr(torch, dtype))
     set_weights(net, weights)
     if compile:
         _check_compiler()
@@ -63,7 +63,7 @@ def get_gradients(net):
     return {name: to_numpy(parameter.grad).copy() for name, parameter in net.named_parameters()}
 
 
-def get_momentum(net, trainer):
+def get_velocity(net, trainer):
     """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
 
     The convention is PyTorch's: `v = momentum * v + gradient`, and `lr * v` is subtracted from the parameter.
@@ -72,11 +72,11 @@ def get_momentum(net, trainer):
     return {name: to_numpy(value).copy() for name, value in states.items() if value is not None}
 
 
-def set_momentum(net, trainer, momentum):
-    """Give the optimiser the velocities that `get_momentum` returned, in either framework."""
+def set_velocity(net, trainer, velocity):
+    """Give the optimiser the velocities that `get_velocity` returned, in either framework."""
     for name, parameter in net.named_parameters():
-        if name in momentum:
-            trainer.state[parameter]["momentum_buffer"] = torch.tensor(momentum[name]).to(parameter)  # a copy
+        if name in velocity:
+            trainer.state[parameter]["momentum_buffer"] = torch.tensor(velocity[name]).to(parameter)  # a copy
 
 
 def read_state_dict(path):

@@ -77,9 +77,9 @@ KNOWN = {
         "weights.py",
         "",
         "public names",
-        "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum, "
+        "make_net, get_weights, set_weights, get_gradients, get_velocity, set_velocity, "
         "read_state_dict, write_state_dict",
-        "make_net, get_weights, set_weights, get_gradients, get_momentum, set_momentum",
+        "make_net, get_weights, set_weights, get_gradients, get_velocity, set_velocity",
     ): "only PyTorch can read its own file; MXNet's is read in pure Python, by ssd_common.checkpoints.params_file",
 }
 """Every difference that is meant, and why it is."""

@@ -78,19 +78,19 @@ def smallest_size(units: int) -> float:
     return min(between_anchors, around_the_middle) if units % 2 else between_anchors
 
 
-def block_of(shapes: Shapes, model: ModelConfig) -> NDArray[np.int64]:
+def block_of(shapes: Shapes, model_config: ModelConfig) -> NDArray[np.int64]:
     """Return the block `(n,)` for each box: the coarsest map that is sure to have an anchor for it, at least the first.
 
     Args:
         shapes: `(n, 2)` width and height.
-        model: its image size gives the maps.
+        model_config: its image size gives the maps.
     """
-    smallest = np.array([smallest_size(units) for units in model.feature_map_sizes])
+    smallest = np.array([smallest_size(units) for units in model_config.feature_map_sizes])
     size = np.sqrt(shapes.prod(axis=1))
     return np.maximum(NUM_BLOCKS - 1 - (size[:, None] >= smallest[::-1]).argmax(axis=1), 0) * (size >= smallest[0])
 
 
-def fit_anchors(shapes: Shapes, model: ModelConfig) -> AnchorConfig:
+def fit_anchors(shapes: Shapes, model_config: ModelConfig) -> AnchorConfig:
     """Return sizes and ratios for each block, as many anchors a unit as the model's, fitted to the boxes of a data set.
 
     In each block the sizes and the ratios of its boxes are clustered, and combined as `multibox_prior` combines them:
@@ -102,20 +102,20 @@ def fit_anchors(shapes: Shapes, model: ModelConfig) -> AnchorConfig:
 
     Args:
         shapes: `(n, 2)` width and height as fractions of the picture, as `box_shapes` returns them.
-        model: its image size and anchors a unit are kept.
+        model_config: its image size and anchors a unit are kept.
 
     Raises:
         InputError: there is no box.
     """
     if not len(shapes):
         raise InputError("anchors cannot be fitted: the data set has no box with an area")
-    blocks = block_of(shapes, model)
+    blocks = block_of(shapes, model_config)
     mean_ratio = math.exp(float(np.log(shapes[:, 0] / shapes[:, 1]).mean()))
     sizes, ratios = [], []
-    for i, units in enumerate(model.feature_map_sizes):
+    for i, units in enumerate(model_config.feature_map_sizes):
         own = shapes[blocks == i]
         if len(own):
-            found = _sizes_and_ratios(own, model.anchors.per_unit(i))
+            found = _sizes_and_ratios(own, model_config.anchors.per_unit(i))
         else:
             found = (round(min(smallest_size(units), 1.0), DECIMALS),), (round(mean_ratio, DECIMALS),)
         sizes.append(found[0])
@@ -123,14 +123,14 @@ def fit_anchors(shapes: Shapes, model: ModelConfig) -> AnchorConfig:
     return AnchorConfig(tuple(sizes), tuple(ratios))
 
 
-def best_overlaps(labels: Iterable[NDArray[np.floating]], model: ModelConfig) -> NDArray[np.float64]:
+def best_overlaps(labels: Iterable[NDArray[np.floating]], model_config: ModelConfig) -> NDArray[np.float64]:
     """Return, for every box with an area, the IoU `(n,)` with the anchor of the model that fits it best.
 
     Args:
         labels: of each picture, `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`.
-        model: its anchors, each at its place.
+        model_config: its anchors, each at its place.
     """
-    anchors = anchor_grid(model, "float64")[0]
+    anchors = anchor_grid(model_config, "float64")[0]
     corners = (rows[(rows[:, 3:] > rows[:, 1:3]).all(axis=1), 1:].astype(np.float64) for rows in labels)
     return np.concatenate([np.zeros(0), *(box_iou(boxes, anchors).max(axis=1) for boxes in corners)])
 

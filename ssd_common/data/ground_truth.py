@@ -25,14 +25,14 @@ class GroundTruth(NamedTuple):
 
 
 def batches_with_truth(
-    data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model: ModelConfig
+    data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model_config: ModelConfig
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float32], list[GroundTruth]]]:
     """Yield the batches of a data set as the network takes them, see `batches`, with the ground truth of each picture.
 
     Args:
         data: the data set.
         order: picture indices of each batch.
-        model: its image size and mean are applied.
+        model_config: its image size and mean are applied.
 
     Yields:
         pictures `(batch, 3, height, width)`, labels `(batch, max_objects, 5)` padded with -1, and a list of `batch`.
@@ -43,4 +43,4 @@ def batches_with_truth(
             GroundTruth(rows, image.shape[:2], ignored_objects(data, int(i)))
             for i, image, rows in zip(indices, images, labels, strict=True)
         ]
-        yield to_batch(images, model), pad_labels(labels), truths
+        yield to_batch(images, model_config), pad_labels(labels), truths

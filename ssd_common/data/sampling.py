@@ -40,10 +40,10 @@ def in_order(num_images: int, batch_size: int) -> list[NDArray[np.int64]]:
 def batches(
     data: Dataset,
     order: Iterable[Sequence[int] | NDArray[np.integer]],
-    model: ModelConfig,
+    model_config: ModelConfig,
     dtype: str = "float32",
     *,
-    augment: AugmentConfig | None = None,
+    augment_config: AugmentConfig | None = None,
     seed: int = 0,
     epoch: int = 0,
 ) -> Iterator[Batch]:
@@ -52,9 +52,9 @@ def batches(
     Args:
         data: the data set.
         order: picture indices of each batch.
-        model: its image size and mean are applied.
+        model_config: its image size and mean are applied.
         dtype: of the pictures.
-        augment: how the pictures are changed at random; as they are, by default.
+        augment_config: how the pictures are changed at random; as they are, by default.
         seed: of the training; with the epoch and the index of a picture it decides how that is changed.
         epoch: from 0.
 
@@ -66,30 +66,34 @@ def batches(
 
     def example(index: int) -> Example:
         image, labels = data[index]
-        if augment is None:
+        if augment_config is None:
             return image, labels
-        changed = augment_picture(image, labels, augment, model.image_size, picture_rng(seed, epoch, index))
+        changed = augment_picture(
+            image, labels, augment_config, model_config.image_size, picture_rng(seed, epoch, index)
+        )
         return changed.image, changed.labels
 
     for indices in order:
         images, labels = zip(*(example(int(i)) for i in indices), strict=True)
-        yield to_batch(images, model, dtype), pad_labels(labels)
+        yield to_batch(images, model_config, dtype), pad_labels(labels)
 
 
-def to_batch(images: Sequence[NDArray[np.uint8]], model: ModelConfig, dtype: str = "float32") -> NDArray[np.floating]:
+def to_batch(
+    images: Sequence[NDArray[np.uint8]], model_config: ModelConfig, dtype: str = "float32"
+) -> NDArray[np.floating]:
     """Return pictures of any size as one batch for the network.
 
     Args:
         images: uint8 `(height, width, 3)` RGB.
-        model: its image size and mean are applied.
+        model_config: its image size and mean are applied.
         dtype: of the result.
 
     Returns:
         `(batch, 3, image_size, image_size)`.
     """
-    size = (model.image_size, model.image_size)
+    size = (model_config.image_size, model_config.image_size)
     fitting = [image if image.shape[:2] == size else resize_image(image, size) for image in images]
-    return normalise(np.stack(fitting), model.mean, np.dtype(dtype))
+    return normalise(np.stack(fitting), model_config.mean, np.dtype(dtype))
 
 
 def pad_labels(labels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

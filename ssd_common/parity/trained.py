@@ -46,9 +46,9 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measure
     def go_on(b: Backend, start: Checkpoint, steps: range) -> tuple[list[float], Checkpoint]:
         net = b.weights.make_net(start.model, start.weights, dtype=subject.dtype)
         trainer = b.train.make_trainer(net, config)
-        b.weights.set_momentum(net, trainer, start.momentum)
+        b.weights.set_velocity(net, trainer, start.momentum)
         losses = run_steps(b, net, trainer, subject, config, subject.dtype, steps)
-        momentum = b.weights.get_momentum(net, trainer)
+        momentum = b.weights.get_velocity(net, trainer)
         return losses, Checkpoint(b.weights.get_weights(net), start.model, config, momentum, step=steps.stop)
 
     start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, subject.preset.model, config)

@@ -64,7 +64,7 @@ def train_run(
     if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
         last = learning_rate(config, start.step - 1, config.epochs * steps_per_epoch)
         backend.train.set_learning_rate(trainer, last)
-    backend.weights.set_momentum(net, trainer, start.momentum)
+    backend.weights.set_velocity(net, trainer, start.momentum)
     trained = Trained(start, run.rows, [])
     if not run.rows:  # a run that is stopped in its first epoch can go on, too
         run.write_rows()
@@ -75,20 +75,20 @@ def train_run(
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
         if row.get("baseline_class_error") == 0:  # every anchor of every picture is background
             raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
+        weights = backend.weights.get_weights(net)
+        if not all(np.isfinite(value).all() for value in weights.values()):
+            raise InputError(f"{backend.name}: weights are no longer finite in epoch {row['epoch']}; lower --lr")
         metrics, trained.detections, truths = backend.evaluate.evaluate(
             net, val, model, preset.predict, config.loss, config.batch_size, device
         )
         metrics |= mean_average_precision(trained.detections, truths, model.num_classes)
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}
-        weights = backend.weights.get_weights(net)
-        if not all(np.isfinite(value).all() for value in weights.values()):
-            raise InputError(f"{backend.name}: weights are no longer finite in epoch {row['epoch']}; lower --lr")
         trained.checkpoint = Checkpoint(
             weights=weights,
             model=model,
             train=config,
             predict=preset.predict,
-            momentum=backend.weights.get_momentum(net, trainer),
+            momentum=backend.weights.get_velocity(net, trainer),
             epoch=row["epoch"],
             step=row["epoch"] * steps_per_epoch,
             data=data.name,

@@ -177,7 +177,7 @@ def start(backend, weights, momentum, train=TRAIN):
     """Return a network and its optimiser, in float64."""
     net = backend.weights.make_net(TINY, weights, dtype="float64")
     trainer = backend.train.make_trainer(net, train)
-    backend.weights.set_momentum(net, trainer, momentum)
+    backend.weights.set_velocity(net, trainer, momentum)
     return net, trainer
 
 
@@ -215,13 +215,13 @@ def test_the_next_step_is_the_same_in_the_framework_that_takes_over(first, secon
     net, trainer = start(giver, begin, {})
     for gradient in gradients[:2]:
         step(first, net, trainer, gradient)
-    handed = Checkpoint(giver.weights.get_weights(net), TINY, TRAIN, giver.weights.get_momentum(net, trainer))
+    handed = Checkpoint(giver.weights.get_weights(net), TINY, TRAIN, giver.weights.get_velocity(net, trainer))
     save_checkpoint(tmp_path / "w.safetensors", handed)
     loaded = load_checkpoint(tmp_path / "w.safetensors")
     taken = start(taker, loaded.weights, loaded.momentum)
     step(second, *taken, gradients[2])
 
-    for read in (lambda net, _: taker.weights.get_weights(net), taker.weights.get_momentum):
+    for read in (lambda net, _: taker.weights.get_weights(net), taker.weights.get_velocity):
         ours, theirs = read(*taken), read(*own)
         assert sorted(ours) == sorted(theirs)
         for name in theirs:
@@ -237,7 +237,7 @@ def test_a_step_is_the_formula_of_pytorchs_documentation(backend):
     expected = {name: 0.875 * momentum[name] + gradient[name] + 2**-11 * begin[name] for name in TRAINED}
     net, trainer = start(backend, begin, momentum)
     step(backend.name, net, trainer, gradient)
-    weights, velocity = backend.weights.get_weights(net), backend.weights.get_momentum(net, trainer)
+    weights, velocity = backend.weights.get_weights(net), backend.weights.get_velocity(net, trainer)
     for name in TRAINED:
         np.testing.assert_allclose(velocity[name], expected[name], rtol=0, atol=1e-13, err_msg=name)
         np.testing.assert_allclose(weights[name], begin[name] - 0.25 * expected[name], rtol=0, atol=1e-13, err_msg=name)
@@ -250,8 +250,8 @@ def test_training_leaves_the_checkpoint_it_started_from_alone(backend, dtype):
     )
     net = backend.weights.make_net(TINY, given.weights, dtype=dtype)
     trainer = backend.train.make_trainer(net, TRAIN)
-    backend.weights.set_momentum(net, trainer, given.momentum)
-    taken = backend.weights.get_momentum(net, trainer)
+    backend.weights.set_velocity(net, trainer, given.momentum)
+    taken = backend.weights.get_velocity(net, trainer)
     step(backend.name, net, trainer, random_tensors(TRAINED, dtype, seed=3))
     assert_equal_tensors(given.weights, begin)
     assert_equal_tensors(given.momentum, momentum)
@@ -265,14 +265,14 @@ def test_momentum_does_not_depend_on_the_learning_rate(backend):
     velocity = random_tensors(TRAINED, "float64", seed=2)
     for lr in (0.25, 0.1):
         net, trainer = start(backend, weights, velocity, dataclasses.replace(TRAIN, lr=lr))
-        read = backend.weights.get_momentum(net, trainer)
+        read = backend.weights.get_velocity(net, trainer)
         for name in TRAINED:
             np.testing.assert_allclose(read[name], velocity[name], rtol=1e-15, err_msg=name)
 
 
 def test_there_is_no_momentum_before_the_first_step_or_without(backend):
     weights = initial_weights(TINY, TRAIN)
-    assert backend.weights.get_momentum(*start(backend, weights, {})) == {}
+    assert backend.weights.get_velocity(*start(backend, weights, {})) == {}
     net, trainer = start(backend, weights, {}, dataclasses.replace(TRAIN, momentum=0.0))
     step(backend.name, net, trainer, random_tensors(TRAINED, "float64", seed=2))
-    assert backend.weights.get_momentum(net, trainer) == {}
+    assert backend.weights.get_velocity(net, trainer) == {}

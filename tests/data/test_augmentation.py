@@ -148,7 +148,7 @@ def test_flips_are_as_frequent_as_asked_for():
 def pictures_of_an_epoch(batch_size, seed=0, epoch=0):
     """Return the augmented picture and its labels by index."""
     order = epoch_order(10, batch_size, seed, epoch)
-    made = batches(Pictures(), order, MODEL, augment=ALL, seed=seed, epoch=epoch)
+    made = batches(Pictures(), order, MODEL, augment_config=ALL, seed=seed, epoch=epoch)
     found = {}
     for indices, (images, labels) in zip(order, made, strict=True):
         for index, image, rows in zip(indices, images, labels, strict=True):
@@ -194,7 +194,7 @@ def test_training_sees_the_augmented_pictures_and_so_does_a_resumed_one(backend,
     expected = [
         batch
         for epoch in range(2)
-        for batch in batches(Pictures(), epoch_order(10, 4, 3, epoch), MODEL, augment=ALL, seed=3, epoch=epoch)
+        for batch in batches(Pictures(), epoch_order(10, 4, 3, epoch), MODEL, augment_config=ALL, seed=3, epoch=epoch)
     ]
     whole = train_seeing(backend, monkeypatch, Pictures(), config)
     resumed = train_seeing(backend, monkeypatch, Pictures(), config, first_epoch=1)

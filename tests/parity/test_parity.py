@@ -211,7 +211,7 @@ def skipped_batch(monkeypatch, b):
 
 
 def momentum_lost_in_the_weights_file(monkeypatch, b):
-    wrap(monkeypatch, "set_momentum", [b.weights], lambda f: lambda *a: None)
+    wrap(monkeypatch, "set_velocity", [b.weights], lambda f: lambda *a: None)
 
 
 def velocity_not_rescaled(monkeypatch, b):

@@ -135,7 +135,7 @@ def test_every_step_of_a_training_has_its_rate_and_so_after_it_is_resumed(schedu
     def start(weights, momentum):
         net = backend.weights.make_net(TINY, weights)
         trainer = backend.train.make_trainer(net, config)
-        backend.weights.set_momentum(net, trainer, momentum)
+        backend.weights.set_velocity(net, trainer, momentum)
         return net, trainer
 
     straight = start(initial_weights(TINY, config), {})
@@ -144,7 +144,7 @@ def test_every_step_of_a_training_has_its_rate_and_so_after_it_is_resumed(schedu
 
     first = start(initial_weights(TINY, config), {})
     next(iter(backend.train.train(*first, data, TINY, config)))
-    second = start(backend.weights.get_weights(first[0]), backend.weights.get_momentum(*first))
+    second = start(backend.weights.get_weights(first[0]), backend.weights.get_velocity(*first))
     list(backend.train.train(*second, data, TINY, config, first_epoch=1))
     assert seen[6:] == seen[:6]
     ours, theirs = (backend.weights.get_weights(net) for net, _ in (second, straight))

@@ -240,8 +240,8 @@ def scripted_backend(weights, scores):
         weights=SimpleNamespace(
             make_net=lambda *_, **__: None,
             get_weights=lambda net: weights,
-            get_momentum=lambda *_: {},
-            set_momentum=lambda *_: None,
+            get_velocity=lambda *_: {},
+            set_velocity=lambda *_: None,
         ),
         train=SimpleNamespace(make_trainer=lambda *_: None, train=train),
         evaluate=SimpleNamespace(evaluate=evaluate),

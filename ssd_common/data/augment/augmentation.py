@@ -50,7 +50,7 @@ def picture_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 def augment(
     image: NDArray[np.uint8],
     labels: NDArray[np.float32],
-    config: AugmentConfig,
+    augment_config: AugmentConfig,
     size: int,
     rng: np.random.Generator,
 ) -> Augmented:
@@ -62,7 +62,7 @@ def augment(
     Args:
         image: uint8 RGB, `(height, width, 3)`.
         labels: `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`, corners as fractions of the picture.
-        config: what is changed, and how far.
+        augment_config: what is changed, and how far.
         size: height and width of the result, in pixels.
         rng: see `picture_rng`.
 
@@ -72,22 +72,24 @@ def augment(
     boxes = labels[:, 1:].astype(np.float64) * (2 * picture.size)  # in pixels
 
     window = Window(0, 0, *picture.size)
-    if config.shift:
-        window = shift_window(window, config.shift, rng)
-    if config.expand > 1 and rng.random() < EXPANDED:
-        window = expand_window(window, config.expand, rng)
-    if config.crop == "iou":
+    if augment_config.shift:
+        window = shift_window(window, augment_config.shift, rng)
+    if augment_config.expand > 1 and rng.random() < EXPANDED:
+        window = expand_window(window, augment_config.expand, rng)
+    if augment_config.crop == "iou":
         window = iou_crop(window, boxes, rng)
-    elif config.crop == "object":
-        window = object_crop(window, boxes, config.min_object_covered, config.max_attempts, rng)
+    elif augment_config.crop == "object":
+        window = object_crop(window, boxes, augment_config.min_object_covered, augment_config.max_attempts, rng)
     picture, mapping = view(picture, window, size)
-    if rng.random() < config.flip:
+    if rng.random() < augment_config.flip:
         picture, mirrored = flip(picture)
         mapping = mapping.then(mirrored)
-    labels = map_labels(labels, mapping, OBJECT_CROP_KEPT if config.crop == "object" else None)
+    labels = map_labels(labels, mapping, OBJECT_CROP_KEPT if augment_config.crop == "object" else None)
 
-    picture = distort_colours(picture, config.brightness, config.contrast, config.saturation, config.hue, rng)
+    picture = distort_colours(
+        picture, augment_config.brightness, augment_config.contrast, augment_config.saturation, augment_config.hue, rng
+    )
     image = np.array(picture)
-    if config.noise:
-        image = add_noise(image, config.noise, rng)
+    if augment_config.noise:
+        image = add_noise(image, augment_config.noise, rng)
     return Augmented(image, labels, mapping)
