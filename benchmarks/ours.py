@@ -18,7 +18,7 @@ from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights
 
-AS_THE_BOOK = PredictConfig(class_aware=False, clip=False, top_k=None)
+AS_THE_BOOK = PredictConfig(class_aware=False, clip=False, top_k=0)
 """The book's suppression: every box competes, whatever its class."""
 
 

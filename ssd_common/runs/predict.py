@@ -71,8 +71,8 @@ def predict_files(
     """
     check_output_folder(out)
     where = backend.data.get_device(device)
-    net = backend.weights.make_net(checkpoint.model, checkpoint.weights, where)
-    names = checkpoint.model.class_names
+    net = backend.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+    names = checkpoint.config.model.class_names
     everything: list[dict[str, Any]] = []
     unreadable: list[str] = []
     targets = _drawn_names(paths)
@@ -88,7 +88,9 @@ def predict_files(
         except InputError as error:
             unreadable.append(str(error))
             continue
-        (rows,) = backend.predict.predict(net, [image], checkpoint.model, checkpoint.predict, device=where)
+        (rows,) = backend.predict.predict(
+            net, [image], checkpoint.config.model, checkpoint.config.predict, device=where
+        )
         rows = rows[rows[:, 1] >= score_threshold]
         objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
         drawn = draw_detections(image, rows, names, threshold=score_threshold)
