@@ -17,8 +17,8 @@ from benchmarks.ours import our_train_step
 from benchmarks.processes import cold_start_help, cold_start_predict, run_peak_memory
 from benchmarks.sides import Sides
 from ssd_common.backends import Backend
-from ssd_common.config import BOOK, NUM_BLOCKS, ModelConfig
-from ssd_common.weights import initial_weights, parameter_shapes
+from ssd_common.config import BOOK, ModelConfig
+from ssd_common.weights import initial_weights, map_size, parameter_shapes
 
 HELP_GOAL = 0.3
 """Seconds until `tinyssd --help` is there."""
@@ -95,19 +95,9 @@ def network_flops(model: ModelConfig) -> tuple[int, int]:
     layers = {name: s for name, s in parameter_shapes(model).items() if len(s) == 4}
     flops = []
     for name, (out_channels, in_channels, height, width) in layers.items():
-        side = _map_size(name, model)
+        side = map_size(name, model)
         flops.append(2 * height * width * in_channels * out_channels * side * side)
     return sum(flops), 2 * sum(flops) - flops[0]
-
-
-def _map_size(name: str, model: ModelConfig) -> int:
-    """Return the height and width of what a convolution returns, by its canonical name."""
-    layer, place, *_ = name.split(".")
-    kind, block = layer.split("_")
-    if kind != "blk":
-        return model.feature_map_sizes[int(block)]
-    halved = int(place) if block == "0" else int(block) + NUM_BLOCKS - 3  # times, before it
-    return model.image_size // 2**halved
 
 
 def machine_peak(b: Backend, model: ModelConfig, dtype: str, repeats: int = REPEATS) -> dict[str, float]:
