@@ -20,8 +20,9 @@ from ssd_common import targets
 from ssd_common.backends import Backend
 from ssd_common.config import BOOK, ModelConfig, Precision, PredictConfig
 from ssd_common.data import load_dataset
-from ssd_common.data.transforms import read_image
+from ssd_common.data.transforms import image_size
 from ssd_common.errors import InputError
+from ssd_common.runs.predict import detect_in_files
 from ssd_common.weights import Weights
 
 GOALS = {
@@ -125,18 +126,30 @@ def detection(sides: Sides, pictures: int) -> Case:
 
 
 def predict_files(sides: Sides) -> Case:
-    """Return the case of picture files to detections, with weights after a short training and the book's settings."""
+    """Return the case of image files to detections, with weights after a short training and the book's settings.
+
+    Our side is what `tinyssd predict` runs, before it draws and writes.
+    """
     b, inputs = sides.b, sides.inputs
     weights, paths, size = inputs.trained_weights(b), inputs.files, inputs.model.image_size
     net, peer_net = b.weights.make_net(inputs.model, weights), sides.book.make_net(inputs.model, weights)
-    exact = [i for i, path in enumerate(paths) if read_image(path).shape[:2] == (size, size)]
+    exact = [i for i, path in enumerate(paths) if image_size(path) == (size, size)]
+
+    def ours() -> list[Any]:
+        found = detect_in_files(b, net, paths, inputs.model, AS_THE_BOOK, on_unreadable=_fail)
+        return [rows for _, _, rows in found]
+
     return Case(
         "predict_files",
         b.name,
-        lambda: b.predict.predict(net, [read_image(path) for path in paths], inputs.model, AS_THE_BOOK),
+        ours,
         lambda: sides.book.predict_files(peer_net, paths, inputs.model),
         partial(checks.same_predictions, exact=exact),
     )
+
+
+def _fail(error: InputError) -> None:
+    raise error
 
 
 def epoch(sides: Sides) -> Case:
