@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.cases import our_train_step
 from benchmarks.instrument import Case, Result, measure
-from benchmarks.ours import our_train_step
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
@@ -66,7 +66,7 @@ def peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | N
     Y = b.data.to_device(np.tile(np.array([[0, 0.2, 0.2, 0.5, 0.6]], np.float32), (batch, 1, 1)))
     if side == "ours":
         X = b.data.to_device(pictures)
-        step = our_train_step(b, model, weights, "fp32")
+        step = our_train_step(b, model, weights)
     else:
         book = load_book(backend)
         keep_freed_memory(False)  # as without this package

@@ -52,6 +52,22 @@ def parameter_shapes(model_config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def map_size(name: str, model_config: ModelConfig) -> int:
+    """Return the height and width of the maps that a convolution, or batch normalisation, takes and returns.
+
+    Args:
+        name: canonical name of one of its parameters.
+        model_config: the model.
+    """
+    layer, place, *_ = name.split(".")
+    kind, block = layer.split("_")
+    if kind != "blk":
+        return model_config.feature_map_sizes[int(block)]
+    if block == "0":  # each of its downsampling blocks halves an image at its end
+        return model_config.image_size // 2 ** int(place)
+    return model_config.feature_map_sizes[int(block) - 1]
+
+
 def count_parameters(model_config: ModelConfig) -> int:
     """Return the number of trained values of a model, running statistics not counted."""
     return sum(math.prod(s) for name, s in parameter_shapes(model_config).items() if not name.endswith(_STATISTICS))

@@ -102,7 +102,9 @@ def predict(
     device: Device = "auto",
     out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
 ) -> int:
-    """Draw the objects that a detector finds in pictures, and write detections.json.
+    """Draw the objects that a detector finds in images, and write detections.json.
+
+    What is found is added to detections.jsonl image by image. Stopped, the same command goes on where it was.
 
     Args:
         pictures: Picture files, or folders of them.
@@ -127,9 +129,13 @@ def predict(
     paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
     framework, console = load_backend(backend), new_console()
     found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
+    new = 0
     for path, objects in found:
+        new += 1
         text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
         console.print(f"{path}: {text}", highlight=False, markup=False, soft_wrap=True)
-    count = f"{len(paths)} picture" + "s" * (len(paths) != 1)
-    console.print(f"wrote {out}: {count} and detections.json", highlight=False, markup=False, soft_wrap=True)
+    count = f"{len(paths)} image" + "s" * (len(paths) != 1)
+    earlier = f" ({len(paths) - new} of them earlier)" if new < len(paths) else ""
+    text = f"wrote {out}: {count}{earlier}, detections.jsonl and detections.json"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     return 0

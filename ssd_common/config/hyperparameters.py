@@ -19,8 +19,8 @@ BLOCK_CHANNELS = 128
 """Output channels of the three downsampling blocks behind the base network (d2l, `get_blk`)."""
 NUM_BLOCKS = 5
 """Feature map blocks, each with its own predictors (d2l, `TinySSD`)."""
-INPUT_MULTIPLE = 64
-"""The base network halves a picture three times and the next blocks three times more."""
+INPUT_MULTIPLE = 2 ** (len(BASE_CHANNELS) + NUM_BLOCKS - 2)
+"""Every downsampling block halves an image: those of the base network, and all further blocks but the last."""
 OFFSET_EPS = 1e-6
 """Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
 
@@ -82,7 +82,7 @@ class ModelConfig:
     @property
     def feature_map_sizes(self) -> tuple[int, ...]:
         """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 picture."""
-        return (*(self.image_size // 2**i for i in range(3, 3 + NUM_BLOCKS - 1)), 1)
+        return (*(self.image_size // 2 ** (len(BASE_CHANNELS) + i) for i in range(NUM_BLOCKS - 1)), 1)
 
     @property
     def num_anchors(self) -> int:

@@ -265,6 +265,8 @@ def test_eval_counts_the_sizes_of_objects_in_pixels_of_the_original_picture(trai
 
 # predict
 
+WRITTEN = {"detections.json", "detections.jsonl", "tall.png", "wide.png"}
+
 
 def predict(backend, run, pictures, out, threshold):
     """Return the rows of `detections.json`."""
@@ -307,7 +309,7 @@ def test_detections_are_written_in_pixels_of_the_picture(backend, train, picture
 
 def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictures, tmp_path):
     rows = predict(backend.name, train(backend.name, 1), [pictures], tmp_path, 0.3)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["detections.json", "tall.png", "wide.png"]
+    assert {file.name for file in tmp_path.iterdir()} == WRITTEN
     for name, size in (("wide.png", (300, 200)), ("tall.png", (150, 250))):
         with Image.open(tmp_path / name) as drawn:
             assert drawn.size == size
@@ -324,10 +326,21 @@ def test_a_picture_that_cannot_be_read_keeps_no_other_from_being_written(train, 
     with pytest.raises(SystemExit) as done:
         main(["predict", str(tmp_path / "in"), "--weights", str(weights), "--out", str(out)])
     assert done.value.code == 2
-    assert sorted(file.name for file in out.iterdir()) == ["detections.json", "tall.png", "wide.png"]
+    assert {file.name for file in out.iterdir()} == WRITTEN
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tinyssd: {tmp_path / 'in' / 'bad.png'}: not a picture")
-    assert line.endswith(f"; 1 of 3 pictures could not be read, the others are in {out}")
+    assert line.endswith(f"; 1 of 3 images could not be read, the others are in {out}")
+
+
+@pytest.mark.backend("torch")
+def test_the_same_command_goes_on_where_it_was_stopped(train, pictures, tmp_path):
+    weights = train("torch", 1).path / "weights" / "last.safetensors"
+    flags = ["--weights", weights, "--out", tmp_path]
+    printed = tinyssd("predict", pictures / "tall.PNG", *flags)
+    assert printed.splitlines()[-1] == f"wrote {tmp_path}: 1 image, detections.jsonl and detections.json"
+    *found, last = tinyssd("predict", pictures, *flags).splitlines()
+    assert [line.partition(": ")[0] for line in found] == [str(pictures / "wide.png")]
+    assert last == f"wrote {tmp_path}: 2 images (1 of them earlier), detections.jsonl and detections.json"
 
 
 @pytest.mark.backend("torch")
