@@ -14,6 +14,7 @@ from benchmarks.inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_p
 from benchmarks.instrument import Case
 from benchmarks.sides import Sides, load_book
 from ssd_common.config import BOOK, ModelConfig
+from ssd_common.data import Example
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 from ssd_common.weights import initial_weights
@@ -112,11 +113,11 @@ def test_the_picture_folder_is_what_the_book_reads(backend, book, tmp_path, monk
     data = PictureFolder(inputs.picture_folder)
     images, labels = book.read_data_bananas()
     assert len(images) == len(data) == 2
-    for i, (image, label) in enumerate(data):
+    for i, (image, label, _) in enumerate(data):
         theirs = backend.data.to_numpy(images[i])
         np.testing.assert_array_equal(image, theirs.transpose(1, 2, 0) if backend.name == "torch" else theirs)
         np.testing.assert_array_equal(label, backend.data.to_numpy(labels[i]).astype(np.float32))
-        np.testing.assert_array_equal(label, inputs.pictures[i][1])
+        np.testing.assert_array_equal(label, inputs.pictures[i].labels)
 
 
 # What they work on
@@ -125,8 +126,8 @@ def test_the_picture_folder_is_what_the_book_reads(backend, book, tmp_path, monk
 def test_a_written_picture_folder_is_read_back(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     labels = np.array([[0, 0.25, 0.5, 0.75, 1]], np.float32)
-    write_picture_folder(tmp_path / "set", [(image, labels)])
-    ((read, rows),) = PictureFolder(tmp_path / "set")
+    write_picture_folder(tmp_path / "set", [Example(image, labels)])
+    ((read, rows, _),) = PictureFolder(tmp_path / "set")
     np.testing.assert_array_equal(read, image)
     np.testing.assert_array_equal(rows, labels)
 

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from ssd_common.cli import main
+from ssd_common.cli.flags import splits
 from ssd_common.config import ModelConfig, Preset, TrainConfig
 from ssd_common.config.settings import Settings, read_settings
-from ssd_common.data import load_dataset
+from ssd_common.data import formats, load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
 from ssd_common.runs.folder import RunFolder, write_settings
@@ -122,6 +123,14 @@ def test_the_validation_pictures_may_be_another_data_set(tiny: Path, tmp_path: P
     assert f"{validation} 1" in capsys.readouterr().out
     assert tinyssd("eval", "--weights", out / "weights" / "last.safetensors") == 2
     assert "which pictures it was not trained on: name a data set with --data" in capsys.readouterr().err
+
+
+def test_each_annotation_is_read_once_for_both_splits(voc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = formats.voc._read_document, []
+    monkeypatch.setattr(formats.voc, "_read_document", lambda path: asked.append(path.stem) or read(path))
+    training, validation = splits(voc, None, None)
+    assert (len(training), len(validation)) == (2, 1)
+    assert sorted(asked) == ["four", "one", "three", "two"]
 
 
 @pytest.mark.parametrize(
