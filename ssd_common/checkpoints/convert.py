@@ -7,8 +7,8 @@
 | `.params` | `save_parameters` of the book's MXNet edition | `blk_1.1.gamma` |
 | `.params` | the Straight Dope's chapter | `batchnorm0_gamma` |
 
-Only the first says which model it is: for the others a preset does. Only the first and the zip of PyTorch have
-checksums: in the others a changed value is read as it is.
+Only the first says which model it is: for the others a preset does. The first, the zip of PyTorch and what
+`write_params` wrote have checksums: in the others a changed value is read as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
-from ssd_common.checkpoints.params_file import LIST_MAGIC, read_params, write_params
+from ssd_common.checkpoints.params_file import read_params, write_params
+from ssd_common.checkpoints.params_list import LIST_MAGIC
 from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
