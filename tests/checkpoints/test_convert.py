@@ -562,7 +562,7 @@ def test_a_list_without_names_cannot_be_told_apart(tmp_path):
     [
         (["features.0.weight", "x"], "not the weights of a TinySSD: no tensor is called blk_0.0.0.weight"),
         (["resnetv10_conv0_weight"], "tensor resnetv10_conv0_weight is missing"),
-        (["module.blk_0.0.0.weight"], "the first is module.blk_0.0.0.weight"),
+        (["module.blk_0.0.0.weight"], "tensor module.cls_0.weight is missing; is it a TinySSD?"),
         ([], "holds no tensors"),
     ],
 )
