@@ -90,7 +90,7 @@ def detection(sides: Sides, pictures: int) -> Case:
     def read(multibox_detection: Callable[..., Any]) -> list[Any]:
         return [b.data.to_numpy(multibox_detection(*predictions, anchors)) for predictions in sets]
 
-    ours = partial(read, partial(b.detection.multibox_detection, foreground_only=True))  # as `predict` calls it
+    ours = partial(read, b.detection.multibox_detection)
     peer = partial(read, sides.book.d2l.multibox_detection)
     return Case(f"detection_{pictures}", b.name, ours, peer, checks.same_detections, settle=pictures == 1)
 

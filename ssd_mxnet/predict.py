@@ -36,6 +36,8 @@ def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
     Source: d2l, section "Single Shot Multibox Detection", prediction.
     """
     cls_probs = npx.softmax(cls_preds, axis=-1).transpose(0, 2, 1)
+    # A box below the threshold is background, and suppresses none above it: the fewer compete, the sooner it is done.
+    competing = int((cls_probs[:, 1:].max(axis=1) >= predict_config.pos_threshold).sum(axis=1).max())
     output = multibox_detection(
         cls_probs,
         bbox_preds,
@@ -44,8 +46,7 @@ def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
         predict_config.pos_threshold,
         class_aware=predict_config.class_aware,
         clip=predict_config.clip,
-        top_k=predict_config.top_k,
-        foreground_only=True,
+        top_k=min(competing, predict_config.top_k or competing),
     )
     return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]
 

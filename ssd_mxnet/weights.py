@@ -30,7 +30,7 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         parameter.shape = weights[name].shape  # otherwise known only after the first batch
     net.initialize(init="zeros", ctx=device)  # the default draws no float64
     set_weights(net, weights)
-    if dtype == "float32" if compile is None else compile:
+    if compile is not False:
         net.hybridize(static_alloc=True, static_shape=True)
     return net
 
