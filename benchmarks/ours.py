@@ -34,10 +34,11 @@ def our_train_step(b: Backend, model: ModelConfig, weights: Weights, precision: 
     """
     check_precision(b, precision)
     net = b.weights.make_net(model, weights)
+    b.precision.set_precision(net, precision)
     trainer = b.train.make_trainer(net, BOOK.train)
 
     def step(X: Any, Y: Any) -> Step:
-        sums = b.train.train_step(net, trainer, X, Y, BOOK.train.loss, precision)
+        sums = b.train.train_step(net, trainer, X, Y, BOOK.train.loss)
         numbers = tuple(float(sums[name]) for name in ("correct", "anchors", "abs_error", "offsets"))
         return numbers, b.weights.get_weights(net)
 
@@ -67,6 +68,6 @@ def our_predictions(b: Backend, net: Any, paths: Sequence[Path], model: ModelCon
 def check_precision(b: Backend, precision: Precision) -> None:
     """Raise SkippedCaseError, with the backend's reason, if the CPU does not train in this precision."""
     try:
-        b.data.check_precision(precision, b.data.get_device("cpu"))
+        b.precision.check_precision(precision, b.data.get_device("cpu"))
     except InputError as error:
         raise SkippedCaseError(str(error)) from None

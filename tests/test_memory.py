@@ -63,11 +63,11 @@ counts = []
     assert kept < 20
 
 
-def test_importing_a_backend_keeps_freed_memory(backend):
+def test_loading_a_backend_keeps_freed_memory(backend):
     if not sys.platform.startswith("linux"):
         pytest.skip("a setting of glibc")
     code = FAULTS.replace("    assert keep_freed_memory(keep)\n", "").replace(
-        "import resource", f"import ssd_{backend.name}, resource"
+        "counts = []", f"from ssd_common.backends import load_backend\nload_backend({backend.name!r})\ncounts = []"
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert max(map(int, run.stdout.split())) < 20
@@ -79,3 +79,13 @@ def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
 
     monkeypatch.setattr(machine.sys, "platform", "darwin")
     assert machine.keep_freed_memory() is False
+
+
+def test_importing_a_backend_changes_nothing_for_the_process(backend):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("a setting of glibc")
+    code = FAULTS.replace("    assert keep_freed_memory(keep)\n", "").replace(
+        "import resource", f"import ssd_{backend.name}, resource"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert min(map(int, run.stdout.split())) > 200

@@ -170,7 +170,7 @@ def train(
         check_classes(resume, start.model, training)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
-    framework.data.check_precision(settings.preset.train.precision, where)
+    framework.precision.check_precision(settings.preset.train.precision, where)
     if resume is None:
         start = first_checkpoint(settings.preset, training, weights, get_preset(preset) if preset else None)
         rows = []
