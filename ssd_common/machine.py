@@ -25,39 +25,25 @@ def keep_freed_memory(keep: bool = True) -> bool:
     as little time.)
 
     Args:
-        keep: False goes back to what glibc does by itself once it has seen large pieces.
+        keep: False goes back to what glibc does by itself once it has seen large pieces. What a thread has kept until
+            then stays with that thread.
 
     Returns:
         Whether the C library has the setting: glibc has, others (macOS, musl, Windows) have not.
     """
-    libc = _c_library()
-    if libc is None:
-        return False
-    done = _set(libc, keep)
-    if not keep:
-        libc.malloc_trim(0)
-    return done
-
-
-def _c_library() -> ctypes.CDLL | None:
-    """Return glibc, or None where the C library is another."""
     if not sys.platform.startswith("linux"):
-        return None
+        return False
     try:
-        libc = ctypes.CDLL(None)
-        return libc if libc.mallopt and libc.malloc_trim else None
+        mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
-        return None
-
-
-def _set(libc: ctypes.CDLL, keep: bool) -> bool:
+        return False
     mebibyte = 1024 * 1024
     settings = (
         ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
         if keep
         else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
     )
-    return all(libc.mallopt(option, value) for option, value in settings)
+    return all(mallopt(option, value) for option, value in settings)
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""PyTorch's own weights files, which `torch.save(net.state_dict(), path)` writes: reading without running them, writing."""
+"""PyTorch's own weights files, which `torch.save(net.state_dict(), path)` writes: to read (none is run), to write."""
 
 import io
 import os
