@@ -111,8 +111,8 @@ class Losses(Protocol):
     ) -> Tensor: ...
 
 
-class PrecisionOf(Protocol):
-    """`precision.py` of a backend."""
+class Options(Protocol):
+    """`options.py` of a backend."""
 
     def check_precision(self, precision: str, device: Device) -> None: ...
     def set_precision(self, net: Net, precision: str) -> None: ...
@@ -207,7 +207,7 @@ class Backend(Protocol):
     detection: Detection
     evaluate: Evaluate
     losses: Losses
-    precision: PrecisionOf
+    options: Options
     predict: Predict
     targets: Targets
     train: Train
