@@ -20,6 +20,4 @@ def _use_every_core():
 keep_freed_memory()
 _use_every_core()  # before MXNet is imported
 
-from mxnet import npx  # noqa: E402
-
-npx.set_np()  # numpy semantics for every array and every Gluon block, as in the book
+from . import compat  # noqa: E402, F401 - imports MXNet, with what numpy and Python have removed since its release

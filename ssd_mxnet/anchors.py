@@ -2,6 +2,8 @@
 
 from mxnet import np, npx, symbol
 
+npx.set_np()  # numpy semantics, as in the book
+
 
 def multibox_prior(data, sizes, ratios):
     """Return the anchors centered on every unit of a feature map.
