@@ -68,8 +68,8 @@ def printable(text: str, encoding: str | None) -> str:
     return visible(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str], console: Console | None = None) -> None:
     """Print lines as they are: no markup, no colours, not broken at the console's width, but `printable`."""
-    console = new_console()
+    console = console or new_console()
     for line in lines:
         console.print(printable(line, console.encoding), highlight=False, markup=False, soft_wrap=True)
