@@ -14,13 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ssd_common.errors import InputError
-from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.canvas import new_figure
 
 # Two backends that agree draw the same curve twice: the first is wide, so that it shows around the second.
 LINE_STYLES: tuple[dict[str, Any], ...] = (
@@ -72,8 +70,7 @@ def save_training_curves(
     """
     epochs = [float(row["epoch"] or 0) for rows in results.values() for row in rows] or [1.0]
     baselines = baselines or {}
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
             axes.set(title=panel, xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
@@ -94,7 +91,6 @@ def save_training_curves(
             else:
                 _set_top(axes, sorted(set(epochs)))
             axes.legend(handlelength=3.5)
-        write_figure(figure, path)
 
 
 def save_curve_differences(
@@ -114,8 +110,7 @@ def save_curve_differences(
     first, second = _pair(results)
     rows = [{_number(row["epoch"]): row for row in results[backend]} for backend in (first, second)]
     epochs = sorted(set(rows[0]) | set(rows[1])) or [1.0]
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
             axes.set(title=panel, ylabel=f"|{first} – {second}|")
@@ -126,7 +121,6 @@ def save_curve_differences(
                 if not np.isnan(differences).all():
                     axes.plot(epochs, differences, label=words, markevery=math.ceil(len(epochs) / 20), **line)
             _log_axis_with_zero(axes)
-        write_figure(figure, path)
 
 
 def save_step_losses(
@@ -149,8 +143,7 @@ def save_step_losses(
         raise InputError(f"losses of {counts[0]} steps of {first} and {counts[1]} of {second}: compare the same steps")
     steps, often = range(1, counts[0] + 1), math.ceil(counts[0] / 20)
     curves = [np.array([_number(loss) for loss in losses[backend]]) for backend in (first, second)]
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         upper, lower = figure.subplots(2, 1)
         upper.set(title="Loss", ylabel="mean loss of a step")
@@ -164,7 +157,6 @@ def save_step_losses(
         upper.legend(handlelength=3.5)
         for axes in (upper, lower):
             _count(axes, "step", steps)
-        write_figure(figure, path)
 
 
 def save_curves_by_start(
@@ -185,8 +177,7 @@ def save_curves_by_start(
         InputError: there are not two backends.
     """
     longest = max((len(values) for of_start in curves.values() for values in of_start.values()), default=1)
-    with style.context(STYLE):
-        figure = Figure(figsize=(11, 6.5), layout="constrained")
+    with new_figure(path, (11, 6.5)) as figure:
         axes = figure.subplots()
         axes.set(ylabel=quantity)
         _count(axes, "epoch", range(1, longest + 1))
@@ -197,7 +188,6 @@ def save_curves_by_start(
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=2.5, label="trivial prediction")
         axes.legend(handlelength=4)
-        write_figure(figure, path)
 
 
 def _draw_curve(
