@@ -36,7 +36,7 @@ GOALS = {
 }
 """How many times as fast as the book's code ours is to be: a whole step, an epoch, files. Other cases have no goal."""
 
-AS_THE_BOOK = PredictConfig(class_aware=False, clip=False, top_k=None)
+AS_THE_BOOK = PredictConfig(class_aware=False, clip=False, top_k=0)
 """The book's suppression: every box competes, whatever its class."""
 STEP_TOLERANCE = {"fp32": 2e-2, "bf16": 0.2}
 """Of `same_step`."""

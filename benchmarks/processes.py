@@ -18,7 +18,7 @@ from benchmarks.instrument import Case, Result, measure
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from ssd_common.config import BOOK
+from ssd_common.config import BOOK, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.machine import keep_freed_memory
 from ssd_common.weights import initial_weights
@@ -31,8 +31,8 @@ from ssd_common.checkpoints import load_checkpoint
 
 package, weights, picture = sys.argv[1:]
 book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))
-net = book.make_net(checkpoint.model, checkpoint.weights)
-print(*book.predict_files(net, [picture], checkpoint.model))
+net = book.make_net(checkpoint.config.model, checkpoint.weights)
+print(*book.predict_files(net, [picture], checkpoint.config.model))
 """
 
 
@@ -112,7 +112,7 @@ def cold_start_predict(sides: Sides, pairs: int) -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights, picture = folder / "weights.safetensors", folder / "picture.png"
-        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), inputs.model))
+        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), RunConfig(Config(inputs.model))))
         Image.fromarray(inputs.pictures[0][0]).save(picture)
         flags = ["predict", "--backend", b.name, "--weights", str(weights), "--out", str(folder / "out"), str(picture)]
         case = Case(

@@ -52,22 +52,24 @@ def evaluate(
     if out is not None:
         check_output_folder(out)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    data = data or (validation_spec(checkpoint.data) if checkpoint.data else None)
+    data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
     if data is None:
         raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
     pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
-    if pictures.class_names != checkpoint.model.class_names:
+    if pictures.class_names != checkpoint.config.model.class_names:
         raise InputError(
-            f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
+            f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
             f"data set {pictures.name} has {', '.join(pictures.class_names)}"
         )
     if not len(pictures):
         raise InputError(f"data set {pictures.name} has no pictures; there is nothing to measure")
     framework = load_backend(backend)
     where = framework.data.get_device(device)
-    net = framework.weights.make_net(checkpoint.model, checkpoint.weights, where)
-    loss = checkpoint.train.loss
-    measured = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+    loss = checkpoint.config.train.loss
+    measured = framework.evaluate.evaluate(
+        net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where
+    )
     metrics, detections, truths = measured
     mistakes = find_mistakes(detections, truths)
     summary = {"data": pictures.name, "weights": str(weights), "backend": backend}

@@ -135,7 +135,6 @@ class DetectionsFile:
         self._entries[image] = _Entry(self._end, os.path.basename(drawn), tuple(version) if version else None)
 
     def _open(self) -> BinaryIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("ab")
         self._file.truncate(self._end)
         if not self._end:

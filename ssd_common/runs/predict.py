@@ -22,6 +22,7 @@ from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
 from ssd_common.output.folders import check_output_folder
+from ssd_common.output.lock import locked
 from ssd_common.runs.detections_file import DetectionsFile, file_version
 
 Detections = NDArray[np.floating]
@@ -116,17 +117,18 @@ def predict_files(
         device: as on the command line.
 
     Raises:
-        InputError: `out` is a file, or has the detections of other weights, of another threshold or of the other
-            framework; or an image cannot be read.
+        InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
+            another threshold or of the other framework; or an image cannot be read.
     """
     check_output_folder(out)
     where = backend.data.get_device(device)
-    model_config, predict_config = checkpoint.model, checkpoint.predict
+    model_config, predict_config = checkpoint.config.model, checkpoint.config.predict
     net = backend.weights.make_net(model_config, checkpoint.weights, where)
     names = model_config.class_names
     settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": _digest(checkpoint)}
     unreadable: list[InputError] = []
-    with DetectionsFile(out, settings) as file:
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out), DetectionsFile(out, settings) as file:
         left = [path for path in paths if not file.has(path)]
         targets = _drawn_names(left, file.drawn_names())
         _check_targets(out, targets, paths, file.drawn_names())
@@ -143,7 +145,6 @@ def predict_files(
             objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
             drawn = io.BytesIO()
             Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
-            out.mkdir(parents=True, exist_ok=True)
             (out / targets[path]).write_bytes(drawn.getvalue())
             file.add(path, versions.pop(path), targets[path], objects)
             yield path, objects
@@ -157,7 +158,7 @@ def predict_files(
 def _digest(checkpoint: Checkpoint) -> str:
     """Return a sha256 of all that turns an image into detections."""
     digest = hashlib.sha256()
-    for config in (checkpoint.model, checkpoint.predict):
+    for config in (checkpoint.config.model, checkpoint.config.predict):
         digest.update(json.dumps(to_dict(config), sort_keys=True).encode())
     for name, value in sorted(checkpoint.weights.items()):
         digest.update(name.encode() + value.tobytes())

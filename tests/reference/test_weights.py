@@ -7,7 +7,7 @@ import pytest
 
 import ssd_common.weights
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
+from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import count_parameters, initial_weights, map_size, parameter_shapes
 
@@ -224,7 +224,7 @@ def test_weights_of_another_model_are_refused_by_name(name, value, message, back
     weights = {k: v for k, v in (random_weights(TINY, "float32") | {name: value}).items() if v is not None}
     for refuse in (
         lambda: backend.weights.make_net(TINY, weights),
-        lambda: save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY)),
+        lambda: save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, RunConfig(Config(TINY)))),
     ):
         with pytest.raises(InputError) as error:
             refuse()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.config import BOOK, ModelConfig, PredictConfig
+from ssd_common.config import BOOK, Config, ModelConfig, PredictConfig, RunConfig
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 from ssd_common.runs import predict as runs_predict
@@ -52,7 +52,8 @@ def images(tmp_path):
 
 
 def run(paths, out, backend=None, threshold=0.5, **changes):
-    checkpoint = Checkpoint(**{"weights": WEIGHTS, "model": MODEL} | changes)
+    weights = changes.pop("weights", WEIGHTS)
+    checkpoint = Checkpoint(weights, RunConfig(Config(**{"model": MODEL} | changes)))
     return predict_files(backend or Fake(), checkpoint, paths, out, threshold, "cpu")
 
 
@@ -157,6 +158,8 @@ def test_a_prediction_that_was_stopped_goes_on(images, tmp_path, torn):
     stopped = run(paths, out)
     for _ in range(3):
         next(stopped)
+    assert len(lines(out)) == 4
+    stopped.close()
     with (out / "detections.jsonl").open("ab") as file:
         file.write(torn)  # it was killed in the middle of a line
     backend = Fake()
@@ -165,7 +168,6 @@ def test_a_prediction_that_was_stopped_goes_on(images, tmp_path, torn):
     assert list(run(paths, tmp_path / "whole"))
     for name in ("detections.jsonl", "detections.json", *(path.name for path in paths)):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    stopped.close()
 
 
 def test_one_that_was_stopped_in_its_first_line_begins_anew(images, tmp_path):
@@ -224,6 +226,17 @@ def test_a_prediction_into_the_folder_of_its_images_goes_on_as_well(images, tmp_
 
 
 # What must agree
+
+
+def test_a_second_prediction_into_the_folder_waits_for_the_first(images, tmp_path):
+    paths, out = images(2), tmp_path / "out"
+    first = run(paths, out)
+    next(first)
+    with pytest.raises(InputError, match=f"{out}: process {os.getpid()} .*is writing to this folder"):
+        next(run(paths, out))
+    assert len(list(first)) == 1
+    assert list(run(paths, out)) == []
+    assert not (out / ".lock").exists()
 
 
 OTHER = {name: value + 1 for name, value in WEIGHTS.items()}
