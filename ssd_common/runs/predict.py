@@ -22,7 +22,6 @@ from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
 from ssd_common.output.folders import check_output_folder
-from ssd_common.output.lock import locked
 from ssd_common.runs.detections_file import DetectionsFile, file_version
 
 Detections = NDArray[np.floating]
@@ -127,8 +126,7 @@ def predict_files(
     names = model_config.class_names
     settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": _digest(checkpoint)}
     unreadable: list[InputError] = []
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out), DetectionsFile(out, settings) as file:
+    with DetectionsFile(out, settings) as file:
         left = [path for path in paths if not file.has(path)]
         targets = _drawn_names(left, file.drawn_names())
         _check_targets(out, targets, paths, file.drawn_names())
@@ -145,6 +143,7 @@ def predict_files(
             objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
             drawn = io.BytesIO()
             Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
+            file.begin()
             (out / targets[path]).write_bytes(drawn.getvalue())
             file.add(path, versions.pop(path), targets[path], objects)
             yield path, objects

@@ -292,6 +292,14 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(images, tmp_path):
         list(run(images(1), tmp_path))
 
 
+def test_where_no_image_can_be_read_nothing_is_written(images, tmp_path):
+    (path,) = images(1)
+    path.write_bytes(b"no image")
+    with pytest.raises(InputError, match=f"^{path}: not a picture[^;]*$"):
+        list(run([path], tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 # Finding images
 
 
