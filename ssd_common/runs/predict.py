@@ -19,12 +19,11 @@ from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.config.tables import to_dict
 from ssd_common.data.transforms import FORMATS, read_image
+from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs.detections_file import DetectionsFile, file_version
-
-Detections = NDArray[np.floating]
 
 BATCH_SIZE = 32
 BATCH_BYTES = 256 * 1024 * 1024
