@@ -59,7 +59,7 @@ def write_arrays(path, kind, weights):
     if kind == "safetensors":
         save_file(weights, path)
     elif kind == "torch":
-        from ssd_torch.weights import write_state_dict
+        from ssd_torch.state_dict import write_state_dict
 
         write_state_dict(path, weights)
     else:
@@ -137,17 +137,18 @@ def test_half_precision_becomes_single_and_loses_nothing(kind, tmp_path):
 def test_a_file_of_this_package_comes_back_whole_and_takes_no_other_configuration(tmp_path):
     momentum = random_weights(seed=1)
     path = tmp_path / "w.params"  # the suffix does not matter
-    checkpoint = Checkpoint(random_weights(), BOOK.model, TrainConfig(seed=3), momentum, 2, 5, "bananas")
-    save_checkpoint(path, dataclasses.replace(checkpoint, predict=STRAIGHT_DOPE.predict))
+    run_config = RunConfig(Config(BOOK.model, TrainConfig(seed=3), STRAIGHT_DOPE.predict), data="bananas")
+    checkpoint = Checkpoint(random_weights(), run_config, momentum, 2, 5)
+    save_checkpoint(path, checkpoint)
     loaded = load_weights(path)
     assert_same_weights(loaded.weights, checkpoint.weights)
-    assert_same_weights(loaded.momentum, momentum)
+    assert_same_weights(loaded.velocity, momentum)
     assert (loaded.config.train, loaded.step, loaded.config.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
     for given in ((BOOK,), (None, ("banana",))):
         assert refusal(path, *given) == "carries its own configuration and class names; leave preset and classes out"
 
 
-@pytest.mark.parametrize("key", [b'"format":"tinyssd', b'"sha256"', b'"model"', b"__metadata__"])
+@pytest.mark.parametrize("key", [b'"format":"tinyssd', b'"sha256"', b'"run"', b"__metadata__"])
 def test_a_damaged_file_of_this_package_is_not_taken_for_a_foreign_one(key, tmp_path):
     save_checkpoint(tmp_path / "w", Checkpoint(random_weights(), RunConfig(Config(BOOK.model))))
     content = (tmp_path / "w").read_bytes()
@@ -169,7 +170,7 @@ def test_a_list_without_names_cannot_be_told_apart(tmp_path):
     [
         (["features.0.weight", "x"], "not the weights of a TinySSD: no tensor is called blk_0.0.0.weight"),
         (["resnetv10_conv0_weight"], "tensor resnetv10_conv0_weight is missing"),
-        (["module.blk_0.0.0.weight"], "the first is module.blk_0.0.0.weight"),
+        (["module.blk_0.0.0.weight"], "tensor module.cls_0.weight is missing; is it a TinySSD?"),
         ([], "holds no tensors"),
     ],
 )

@@ -156,7 +156,7 @@ def test_the_published_weights_get_the_settings_of_their_chapter(data_dir):
     checkpoint = load_weights(path)
     assert checkpoint.config.model == STRAIGHT_DOPE.model
     assert (checkpoint.config.train, checkpoint.config.predict) == (STRAIGHT_DOPE.train, STRAIGHT_DOPE.predict)
-    assert (checkpoint.momentum, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
+    assert (checkpoint.velocity, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
     assert {str(value.dtype) for value in checkpoint.weights.values()} == {"float32"}
 
 

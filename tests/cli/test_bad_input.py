@@ -123,7 +123,7 @@ BAD_INPUT = [
     ("eval --weights truncated.safetensors", ["truncated.safetensors: not a readable safetensors file"]),
     ("eval --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match"]),
     ("eval --weights other.safetensors", ["other.safetensors: not the weights of a TinySSD", "conv1.weight"]),
-    ("eval --weights good.safetensors --data synthetic:test", ["unknown split 'test'", "train, val"]),
+    ("eval --weights good.safetensors --data synthetic:test", ["no split 'test'", "train, val"]),
     ("eval --weights good.safetensors --backend tensorflow", ["unknown backend 'tensorflow'", "torch, mxnet"]),
     ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
     ("eval --weights good.safetensors --out file", ["--out file: file is a file; name a folder"]),
