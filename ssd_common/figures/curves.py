@@ -46,7 +46,7 @@ DIFFERENCE_STYLES = (
 )
 
 START_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-# Two backends that agree draw the same curve twice: the first is wide and pale, so that it shows around the second.
+# As above; the first is pale as well.
 START_LINES: tuple[dict[str, Any], ...] = (
     {"linestyle": "-", "linewidth": 11, "alpha": 0.4},
     {"linestyle": "--", "linewidth": 2.5, "marker": "s", "markersize": 7},
@@ -73,9 +73,8 @@ def save_training_curves(
     with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
-            axes.set(title=panel, xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.grid(alpha=0.3)
+            axes.set_title(panel)
+            _count(axes, "epoch", epochs)
             for number, (backend, rows) in enumerate(results.items()):
                 for which, (key, words) in enumerate(curves):
                     _draw_curve(axes, rows, key, f"{backend}, {words}", number, hollow=which > 0)
@@ -83,8 +82,7 @@ def save_training_curves(
                 words = f"trivial: {BASELINE_WORDS.get(key, key)}"
                 width = 2.5 if key == curves[0][0] else 1.2  # thin for validation, as the curves
                 axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
-            if not axes.lines:
-                axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+            if _is_empty(axes):
                 continue
             if "val_ap" in dict(curves):
                 axes.set_ylim(0, 1.02)
@@ -194,8 +192,7 @@ def _draw_curve(
     axes: Axes, rows: Sequence[Mapping[str, float | None]], key: str, label: str, number: int, hollow: bool
 ) -> None:
     """One quantity of one backend; what is missing or not finite is a gap."""
-    values = np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=np.float64)
-    values[~np.isfinite(values)] = np.nan
+    values = np.array([_number(row.get(key)) for row in rows])
     if np.isnan(values).all():
         return
     line = dict(LINE_STYLES[number % len(LINE_STYLES)])
@@ -243,10 +240,16 @@ def _count(axes: Axes, what: str, numbers: Sequence[float]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _log_axis_with_zero(axes: Axes) -> None:
-    """Make the vertical axis logarithmic above the decade of the smallest number, and linear from there down to 0."""
+def _is_empty(axes: Axes) -> bool:
+    """Whether there is nothing to draw; then the panel says so."""
     if not axes.lines:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+    return not axes.lines
+
+
+def _log_axis_with_zero(axes: Axes) -> None:
+    """Make the vertical axis logarithmic above the decade of the smallest number, and linear from there down to 0."""
+    if _is_empty(axes):
         axes.set_yticks([])
         return
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
