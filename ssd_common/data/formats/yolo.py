@@ -41,7 +41,7 @@ from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 YAML = "data.yaml"
-MAX_YAML = 1 << 20  # characters
+MAX_YAML, MAX_DEPTH = 1 << 20, 100  # characters, and lists in lists
 
 
 class YoloFolder:
@@ -132,7 +132,10 @@ class YoloFolder:
             rows, bad = read_rows(numbered, read, where, "line")
             lost = {"keypoints" if self._num_keypoints else "polygons" for _, words in numbered if len(words) > 5}
             if self._num_keypoints is None:
-                six = ((number, words) for number, words in numbered if len(words) == 7 and _may_be_a_box(words[1:5]))
+                read_ones = {row.number for row in rows}
+                six = [
+                    item for item in numbered if item[0] in read_ones and len(item[1]) == 7 and _is_a_box(item[1][1:5])
+                ]
                 reason = "six numbers, a triangle, or a box with a confidence and more? taken for a triangle"
                 doubts += [Problem(where, f"line {number}", " ".join(words), reason) for number, words in six]
             place = path.relative_to(images).as_posix()
@@ -209,6 +212,8 @@ def _read_yaml(path: Path) -> dict[str, Entry]:
                     entry.items.append(word)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
+                if depth > MAX_DEPTH:  # of which a parser takes a time that grows with its square
+                    raise OSError(f"nested more than {MAX_DEPTH} deep")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.DocumentEndEvent):
@@ -253,12 +258,9 @@ def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) 
     return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
 
 
-def _may_be_a_box(words: list[str]) -> bool:
-    """Whether four numbers are a box within the picture: centre and size."""
-    try:
-        x, y, width, height = map(float, words)
-    except ValueError:
-        return False
+def _is_a_box(words: list[str]) -> bool:
+    """Whether four numbers can be the centre and the size of a box within the picture."""
+    x, y, width, height = map(float, words)
     return 0 < width <= 2 * min(x, 1 - x) and 0 < height <= 2 * min(y, 1 - y)
 
 
