@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.backends import load_backend
-from ssd_common.checkpoints.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
+from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from ssd_common.checkpoints.params_file import read_params, write_params
 from ssd_common.checkpoints.params_list import LIST_MAGIC
-from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
+from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, PRESETS, STRAIGHT_DOPE, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
 
@@ -50,11 +51,12 @@ _GLUON_PARTS = {"weight": "gamma", "bias": "beta"}  # of batch normalisation
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch normalisation, which uses the count only if it has no momentum
 _NAMED_LAYER = re.compile(r"((?:.*\.)??)(?:blk|cls|bbox)_\d+\.")
 _FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the name of the network, `toyssd0_`
+_COUNTED = re.compile(r"(conv|batchnorm)(\d{1,9})_")
 _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
 
 def load_weights(
-    path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
+    path: Path, preset: Config | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
 ) -> Checkpoint:
     """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
 
@@ -87,13 +89,14 @@ def not_kept(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> list[s
 
     The arguments are those of `save_weights`.
     """
-    usual = STRAIGHT_DOPE if names == "straight-dope" else BOOK
+    usual_name = "straight-dope" if names == "straight-dope" else "book"
+    usual = PRESETS[usual_name]
     words = {"class_names": "class names", "image_size": "image size", "mean": "mean", "anchors": "anchors"}
-    lost = [words[name] for name in words if getattr(checkpoint.model, name) != getattr(usual.model, name)]
-    lost += ["thresholds of detection"] if checkpoint.predict != usual.predict else []
+    lost = [words[name] for name in words if getattr(checkpoint.config.model, name) != getattr(usual.model, name)]
+    lost += ["thresholds of detection"] if checkpoint.config.predict != usual.predict else []
     if path.suffix.lower() == ".safetensors" or not lost:
         return []
-    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual.name}"]
+    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual_name}"]
 
 
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
@@ -122,7 +125,7 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
         save_checkpoint(path, checkpoint)
         return
     weights = checkpoint.weights
-    check_weights(weights, checkpoint.model, str(path))
+    check_weights(weights, checkpoint.config.model, str(path))
     if suffix == ".params":
         file_names = _gluon_names() if names == "gluon" else _straight_dope_names()
         write_params(path, {file_names[name]: weights[name] for name in _CANONICAL})
@@ -147,11 +150,11 @@ def _read_arrays(path: Path) -> Arrays | None:
     if start[8:] == b"{":  # behind the length of the header, its JSON
         tensors, metadata = read_safetensors(path)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
-        return None if metadata.get("format") == FORMAT or "sha256" in metadata else tensors
+        return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
     raise InputError(f"{path}: not a weights file: neither safetensors, nor MXNet's .params, nor a zip of torch.save")
 
 
-def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
+def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Config]:
     """Return the file's name of each tensor by canonical name, and the preset of the chapter it belongs to."""
     if not arrays:
         raise InputError(f"{path}: holds no tensors")
@@ -177,31 +180,27 @@ def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
     )
 
 
-def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Preset]:
+def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Config]:
     """Return what `_recognise` does, for names by the counters with which Gluon numbers layers as they are made.
 
     The counters go on from the networks that were made before, so that only the order of the numbers counts. The book
     makes the body first, whose first convolution takes pictures; The Straight Dope makes it last.
     """
-    numbers = {
-        kind: sorted(
-            {int(found[1]) for name in arrays if (found := re.match(f"{re.escape(prefix)}{kind}(\\d{{1,9}})_", name))}
-        )
-        for kind in ("conv", "batchnorm")
-    }
-    order, names, preset = _straight_dope_order(), _straight_dope_names(), STRAIGHT_DOPE
-    if numbers["conv"]:
-        shape = arrays.get(f"{prefix}conv{numbers['conv'][0]}_weight", np.empty(0)).shape
-        if shape[1:2] == (3,):
-            order, preset = _book_order(), BOOK
+    found: dict[str, set[int]] = {"conv": set(), "batchnorm": set()}
+    for name in arrays:
+        if counted := _COUNTED.match(name.removeprefix(prefix)):
+            found[counted[1]].add(int(counted[2]))
+    numbers = {kind: sorted(each) for kind, each in found.items()}
+    first = arrays.get(f"{prefix}conv{min(found['conv'], default=0)}_weight")
+    is_book = first is not None and first.shape[1:2] == (3,)
+    order, preset = (_book_order(), BOOK) if is_book else (_straight_dope_order(), STRAIGHT_DOPE)
     if any(len(numbers[kind]) != len(order[kind]) for kind in order):  # not a TinySSD; say what is missing
         numbers = {kind: list(range(len(order[kind]))) for kind in order}
-    names = _flat_names(order, numbers)
-    return {canonical: prefix + flat for canonical, flat in names.items()}, preset
+    return {canonical: prefix + flat for canonical, flat in _flat_names(order, numbers).items()}, preset
 
 
 def _to_checkpoint(
-    arrays: Arrays, names: Mapping[str, str], preset: Preset, class_names: tuple[str, ...] | None, path: Path
+    arrays: Arrays, names: Mapping[str, str], preset: Config, class_names: tuple[str, ...] | None, path: Path
 ) -> Checkpoint:
     own = set(names.values())
     for name, array in arrays.items():
@@ -221,10 +220,14 @@ def _to_checkpoint(
     model = dataclasses.replace(preset.model, class_names=class_names)
     check_weights(weights, model, str(path), names)
     weights = {name: value.astype(np.float32) if value.itemsize < 4 else value for name, value in weights.items()}
-    return Checkpoint(weights, model, preset.train, predict=preset.predict)
+    return Checkpoint(weights, RunConfig(dataclasses.replace(preset, model=model)))
 
 
-def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, path: Path) -> int:
+def _name_of(preset: Config) -> str:
+    return next((name for name, config in PRESETS.items() if config == preset), "given")
+
+
+def _count_classes(weights: Weights, names: Mapping[str, str], preset: Config, path: Path) -> int:
     """Return the number of classes that the class predictors were made for, once the anchors are the preset's."""
     anchors, shapes = preset.model.anchors, parameter_shapes(preset.model)
     for i in range(NUM_BLOCKS):
@@ -232,7 +235,7 @@ def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, p
         if name in weights and weights[name].shape[:1] != shapes[name][:1]:
             raise InputError(
                 f"{path}: tensor {names[name]} should be {shapes[name]} for the {anchors.per_unit(i)} anchors "
-                f"at each unit that preset {preset.name} has, found {weights[name].shape}; is it the right preset?"
+                f"at each unit that preset {_name_of(preset)} has, found {weights[name].shape}; is it the right preset?"
             )
     name, per_unit = "cls_0.weight", anchors.per_unit(0)
     if name not in weights:
