@@ -152,10 +152,7 @@ def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
 def measure_detections(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare the detections, with the book's settings and with those of `predict`."""
     inputs = (*_predictions(subject), anchors.anchor_grid(subject.config.model, subject.dtype))
-    choices: tuple[dict[str, Any], ...] = (
-        {},
-        {"class_aware": True, "clip": True, "top_k": 400, "foreground_only": True},
-    )
+    choices: tuple[dict[str, Any], ...] = ({}, {"class_aware": True, "clip": True, "top_k": 400})
 
     def of_backend(b: Backend) -> list[Any]:
         arrays = [b.data.to_device(a) for a in inputs]

@@ -94,8 +94,8 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[
 
     def of_backend(b: Backend, predictions: list[Predictions]) -> list[Detected]:
         def detect(*arrays: Any) -> list[Array]:
-            found: list[Array] = b.predict.detect(*map(b.data.to_device, arrays[:3]), arrays[3])
-            return found
+            grid, cls_preds, bbox_preds = map(b.data.to_device, arrays[:3])
+            return b.predict.detect(grid, cls_preds, bbox_preds, arrays[3])
 
         def decode(anchors: Array, offsets: Array) -> Array:
             decoded: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))

@@ -205,7 +205,7 @@ def test_the_published_weights_get_the_settings_of_their_chapter(data_dir):
     checkpoint = load_weights(path)
     assert checkpoint.config.model == STRAIGHT_DOPE.model
     assert (checkpoint.config.train, checkpoint.config.predict) == (STRAIGHT_DOPE.train, STRAIGHT_DOPE.predict)
-    assert (checkpoint.momentum, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
+    assert (checkpoint.velocity, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
     assert {str(value.dtype) for value in checkpoint.weights.values()} == {"float32"}
 
 
@@ -391,7 +391,7 @@ def test_a_changed_value_in_a_zip_is_noticed(small_zip):
 @pytest.mark.backend("torch")
 @pytest.mark.filterwarnings("ignore")  # torch says what it thinks of a damaged pickle
 def test_a_damaged_zip_is_refused_or_read_and_there_is_no_other_way_out(small_zip):
-    from ssd_torch.weights import read_state_dict
+    from ssd_torch.state_dict import read_state_dict
 
     rng, messages = np.random.default_rng(0), []
     whole = small_zip.read_bytes()
@@ -457,7 +457,7 @@ def write_arrays(path, kind, weights):
     if kind == "safetensors":
         save_file(weights, path)
     elif kind == "torch":
-        from ssd_torch.weights import write_state_dict
+        from ssd_torch.state_dict import write_state_dict
 
         write_state_dict(path, weights)
     else:
@@ -533,19 +533,21 @@ def test_half_precision_becomes_single_and_loses_nothing(kind, tmp_path):
 
 
 def test_a_file_of_this_package_comes_back_whole_and_takes_no_other_configuration(tmp_path):
-    momentum = random_weights(seed=1)
+    statistics = tuple(name for name in NAMES if name.endswith(STATISTICS))
+    velocity = {name: value for name, value in random_weights(seed=1).items() if name not in statistics}
     path = tmp_path / "w.params"  # the suffix does not matter
-    checkpoint = Checkpoint(random_weights(), BOOK.model, TrainConfig(seed=3), momentum, 2, 5, "bananas")
-    save_checkpoint(path, dataclasses.replace(checkpoint, predict=STRAIGHT_DOPE.predict))
+    run_config = RunConfig(Config(BOOK.model, TrainConfig(seed=3), STRAIGHT_DOPE.predict), data="bananas")
+    checkpoint = Checkpoint(random_weights(), run_config, velocity, 2, 5)
+    save_checkpoint(path, checkpoint)
     loaded = load_weights(path)
     assert_same_weights(loaded.weights, checkpoint.weights)
-    assert_same_weights(loaded.momentum, momentum)
-    assert (loaded.config.train, loaded.step, loaded.config.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
+    assert_same_weights(loaded.velocity, velocity)
+    assert (loaded.run, loaded.epoch, loaded.step) == (run_config, 2, 5)
     for given in ((BOOK,), (None, ("banana",))):
         assert refusal(path, *given) == "carries its own configuration and class names; leave preset and classes out"
 
 
-@pytest.mark.parametrize("key", [b'"format":"tinyssd', b'"sha256"', b'"model"', b"__metadata__"])
+@pytest.mark.parametrize("key", [b'"format":"tinyssd', b'"sha256"', b'"run"', b"__metadata__"])
 def test_a_damaged_file_of_this_package_is_not_taken_for_a_foreign_one(key, tmp_path):
     save_checkpoint(tmp_path / "w", Checkpoint(random_weights(), RunConfig(Config(BOOK.model))))
     content = (tmp_path / "w").read_bytes()

@@ -143,7 +143,7 @@ def make_state_dict(folder):
 def read_state_dict(folder):
     import warnings
 
-    from ssd_torch.weights import read_state_dict
+    from ssd_torch.state_dict import read_state_dict
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says what it thinks of a damaged pickle
