@@ -31,6 +31,7 @@ from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from ssd_common.checkpoints.params_file import read_params, write_params
 from ssd_common.checkpoints.params_list import LIST_MAGIC
+from ssd_common.checkpoints.pretrained import resolve
 from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, PRESETS, STRAIGHT_DOPE, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
@@ -73,7 +74,7 @@ def load_weights(
         InputError: the file cannot be read or is not a TinySSD of that preset and those classes; or it is one of this
             package, which carries its own configuration, and another was given.
     """
-    path = Path(path)
+    path = resolve(Path(path))
     arrays = _read_arrays(path)
     if arrays is None:
         if strict and (preset is not None or class_names is not None):
