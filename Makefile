@@ -5,6 +5,7 @@
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test PYTEST_FLAGS="..."           more flags for pytest
 #   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
+#   make wheel-check WHEEL_CHECK_VENV=.venv   with the dependencies of that environment, without a download
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book-gap and make ablation likewise
 
@@ -39,7 +40,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test test-slow notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
+.PHONY: help demo test test-slow test-fuzz wheel-check notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -52,6 +53,12 @@ test: $(STAMP) ## run every test that is not marked slow, and every notebook
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@$(PYTEST) -m slow $(PYTEST_FLAGS)
+
+test-fuzz: $(STAMP) ## read 12,000 damaged files of every kind (FUZZ=50000 make test-fuzz: more of them)
+	@TINYSSD_FUZZ=$${FUZZ:-12000} $(PYTEST) tests/fuzz -n $(JOBS) $(PYTEST_FLAGS)
+
+wheel-check: $(STAMP) ## build the wheel, install it into a fresh environment, and use it in an empty folder (3.0 GB)
+	@tests/wheel_check.sh $(BIN)/python constraints.txt $(WHEEL_CHECK_VENV)
 
 notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
 	@mkdir -p build/notebooks

@@ -144,7 +144,7 @@ def test_a_file_of_this_package_comes_back_whole_and_takes_no_other_configuratio
     loaded = load_weights(path)
     assert_same_weights(loaded.weights, checkpoint.weights)
     assert_same_weights(loaded.velocity, velocity)
-    assert (loaded.config.train, loaded.step, loaded.config.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
+    assert (loaded.run, loaded.epoch, loaded.step) == (run_config, 2, 5)
     for given in ((BOOK,), (None, ("banana",))):
         assert refusal(path, *given) == "carries its own configuration and class names; leave preset and classes out"
 
