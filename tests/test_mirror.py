@@ -28,8 +28,10 @@ KNOWN = {
         "",
         "",
         "files",
-        "__init__.py, anchors.py, boxes.py, data.py, detection.py, evaluate.py, losses.py, model.py, predict.py, targets.py, train.py, weights.py",
-        "__init__.py, anchors.py, boxes.py, compat.py, data.py, detection.py, evaluate.py, losses.py, model.py, predict.py, targets.py, train.py, weights.py",
+        "__init__.py, anchors.py, boxes.py, data.py, detection.py, evaluate.py, losses.py, model.py, predict.py, "
+        "targets.py, train.py, weights.py",
+        "__init__.py, anchors.py, boxes.py, compat.py, data.py, detection.py, evaluate.py, losses.py, model.py, "
+        "predict.py, targets.py, train.py, weights.py",
     ): "compat.py makes MXNet, which is no longer developed, run on today's Python and numpy",
     Difference(
         "__init__.py",
