@@ -1,9 +1,8 @@
 """The single shot multibox detector in MXNet Gluon; `ssd_torch` is the same, file by file, in PyTorch."""
 
+import importlib
 import os
 from pathlib import Path
-
-from ssd_common.machine import keep_freed_memory
 
 
 def _use_every_core():
@@ -17,7 +16,20 @@ def _use_every_core():
     os.environ.setdefault("MXNET_OMP_MAX_THREADS", str(len(cores)))
 
 
-keep_freed_memory()
 _use_every_core()  # before MXNet is imported
 
 from . import compat  # noqa: E402, F401 - imports MXNet, with what numpy and Python have removed since its release
+
+name = "mxnet"
+
+__all__ = [
+    "anchors", "boxes", "data", "detection", "evaluate", "greedy", "losses", "model", "options", "predict",
+    "targets", "train", "weights",
+]  # fmt: skip
+
+
+def __getattr__(module):
+    """Return a module of this package, importing it when it is first asked for: `import ssd_mxnet; ssd_mxnet.train`."""
+    if module not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {module!r}")
+    return importlib.import_module(f".{module}", __name__)

@@ -6,16 +6,20 @@
 | safetensors, `.pt`, `.pth` | `net.state_dict()` of the book's PyTorch edition | `blk_1.1.weight` |
 | `.params` | `save_parameters` of the book's MXNet edition | `blk_1.1.gamma` |
 | `.params` | the Straight Dope's chapter | `batchnorm0_gamma` |
+| `.params` | `collect_params().save` or `export` of the book's MXNet edition | `batchnorm0_gamma`, in another order |
 
-Only the first says which model it is: for the others a preset does. Only the first and the zip of PyTorch have
-checksums: in the others a changed value is read as it is.
+In front of the names may stand those of a network that this one is a part of, such as `module.` of `nn.DataParallel`.
+
+Only the first says which model it is: for the others a preset does. The first, the zip of PyTorch and what
+`write_params` wrote have checksums: in the others a changed value is read as it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.backends import load_backend
-from ssd_common.checkpoints.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
-from ssd_common.checkpoints.params_file import LIST_MAGIC, read_params, write_params
-from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
+from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
+from ssd_common.checkpoints.params_file import read_params, write_params
+from ssd_common.checkpoints.params_list import LIST_MAGIC
+from ssd_common.checkpoints.pretrained import resolve
+from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, PRESETS, STRAIGHT_DOPE, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
 
@@ -43,12 +50,13 @@ PARAMS_NAMES = ("gluon", "straight-dope")
 
 _GLUON_PARTS = {"weight": "gamma", "bias": "beta"}  # of batch normalisation
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch normalisation, which uses the count only if it has no momentum
+_NAMED_LAYER = re.compile(r"((?:.*\.)??)(?:blk|cls|bbox)_\d+\.")
 _FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the name of the network, `toyssd0_`
 _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
 
 def load_weights(
-    path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
+    path: Path, preset: Config | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
 ) -> Checkpoint:
     """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
 
@@ -65,7 +73,7 @@ def load_weights(
         InputError: the file cannot be read or is not a TinySSD of that preset and those classes; or it is one of this
             package, which carries its own configuration, and another was given.
     """
-    path = Path(path)
+    path = resolve(Path(path))
     arrays = _read_arrays(path)
     if arrays is None:
         if strict and (preset is not None or class_names is not None):
@@ -81,13 +89,14 @@ def not_kept(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> list[s
 
     The arguments are those of `save_weights`.
     """
-    usual = STRAIGHT_DOPE if names == "straight-dope" else BOOK
+    usual_name = "straight-dope" if names == "straight-dope" else "book"
+    usual = PRESETS[usual_name]
     words = {"class_names": "class names", "image_size": "image size", "mean": "mean", "anchors": "anchors"}
-    lost = [words[name] for name in words if getattr(checkpoint.model, name) != getattr(usual.model, name)]
-    lost += ["thresholds of detection"] if checkpoint.predict != usual.predict else []
+    lost = [words[name] for name in words if getattr(checkpoint.config.model, name) != getattr(usual.model, name)]
+    lost += ["thresholds of detection"] if checkpoint.config.predict != usual.predict else []
     if path.suffix.lower() == ".safetensors" or not lost:
         return []
-    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual.name}"]
+    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual_name}"]
 
 
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
@@ -116,12 +125,12 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
         save_checkpoint(path, checkpoint)
         return
     weights = checkpoint.weights
-    check_weights(weights, checkpoint.model, str(path))
+    check_weights(weights, checkpoint.config.model, str(path))
     if suffix == ".params":
         file_names = _gluon_names() if names == "gluon" else _straight_dope_names()
         write_params(path, {file_names[name]: weights[name] for name in _CANONICAL})
     else:
-        load_backend("torch").weights.write_state_dict(path, _state_dict(weights, checkpoint.step))
+        load_backend("torch").state_dict.write_state_dict(path, _state_dict(weights, checkpoint.step))
 
 
 def _read_arrays(path: Path) -> Arrays | None:
@@ -136,16 +145,16 @@ def _read_arrays(path: Path) -> Arrays | None:
     if start[:8] == LIST_MAGIC.to_bytes(8, "little"):
         return read_params(path)
     if start[:4] == b"PK\3\4":
-        arrays: Arrays = load_backend("torch").weights.read_state_dict(path)
+        arrays: Arrays = load_backend("torch").state_dict.read_state_dict(path)
         return arrays
     if start[8:] == b"{":  # behind the length of the header, its JSON
         tensors, metadata = read_safetensors(path)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
-        return None if metadata.get("format") == FORMAT or "sha256" in metadata else tensors
+        return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
     raise InputError(f"{path}: not a weights file: neither safetensors, nor MXNet's .params, nor a zip of torch.save")
 
 
-def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
+def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Config]:
     """Return the file's name of each tensor by canonical name, and the preset of the chapter it belongs to."""
     if not arrays:
         raise InputError(f"{path}: holds no tensors")
@@ -154,20 +163,48 @@ def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
             raise InputError(f"{path}: tensor {name[:80]!r} does not belong to the model")
     if list(arrays) == [str(i) for i in range(len(arrays))]:
         raise InputError(f"{path}: a list without names, which say what each array is: save it with save_parameters")
-    if any(name.startswith("blk_") for name in arrays):
+    prefixes = Counter(named[1] for name in arrays if (named := _NAMED_LAYER.match(name)))
+    if prefixes:
+        prefix = prefixes.most_common(1)[0][
+            0
+        ]  # of a network that was saved as a part of another: "module.", "_orig_mod.", "net."
         gluon = any(name.endswith((".gamma", ".beta")) for name in arrays)
-        return (_gluon_names() if gluon else {name: name for name in _CANONICAL}), BOOK
+        places = _gluon_names() if gluon else {name: name for name in _CANONICAL}
+        return {canonical: prefix + name for canonical, name in places.items()}, BOOK
     for name in arrays:
         if layer := _FLAT_LAYER.match(name):
-            return {canonical: layer[1] + flat for canonical, flat in _straight_dope_names().items()}, STRAIGHT_DOPE
+            return _by_counter(arrays, layer[1])
     raise InputError(
         f"{path}: not the weights of a TinySSD: no tensor is called blk_0.0.0.weight, as the book's, or conv0_weight, "
         f"as The Straight Dope's; the first is {next(iter(arrays))}"
     )
 
 
+def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Config]:
+    """Return what `_recognise` does, for names by the counters with which Gluon numbers layers as they are made.
+
+    The counters go on from the networks that were made before, so that only the order of the numbers counts. The book
+    makes the body first, whose first convolution takes pictures; The Straight Dope makes it last.
+    """
+    numbers = {
+        kind: sorted(
+            {int(found[1]) for name in arrays if (found := re.match(f"{re.escape(prefix)}{kind}(\\d{{1,9}})_", name))}
+        )
+        for kind in ("conv", "batchnorm")
+    }
+    order, names, preset = _straight_dope_order(), _straight_dope_names(), STRAIGHT_DOPE
+    if numbers["conv"]:
+        shape = arrays.get(f"{prefix}conv{numbers['conv'][0]}_weight", np.empty(0)).shape
+        if shape[1:2] == (3,):
+            order, preset = _book_order(), BOOK
+    if any(len(numbers[kind]) != len(order[kind]) for kind in order):  # not a TinySSD; say what is missing
+        numbers = {kind: list(range(len(order[kind]))) for kind in order}
+    names = _flat_names(order, numbers)
+    return {canonical: prefix + flat for canonical, flat in names.items()}, preset
+
+
 def _to_checkpoint(
-    arrays: Arrays, names: Mapping[str, str], preset: Preset, class_names: tuple[str, ...] | None, path: Path
+    arrays: Arrays, names: Mapping[str, str], preset: Config, class_names: tuple[str, ...] | None, path: Path
 ) -> Checkpoint:
     own = set(names.values())
     for name, array in arrays.items():
@@ -187,10 +224,14 @@ def _to_checkpoint(
     model = dataclasses.replace(preset.model, class_names=class_names)
     check_weights(weights, model, str(path), names)
     weights = {name: value.astype(np.float32) if value.itemsize < 4 else value for name, value in weights.items()}
-    return Checkpoint(weights, model, preset.train, predict=preset.predict)
+    return Checkpoint(weights, RunConfig(dataclasses.replace(preset, model=model)))
 
 
-def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, path: Path) -> int:
+def _name_of(preset: Config) -> str:
+    return next((name for name, config in PRESETS.items() if config == preset), "given")
+
+
+def _count_classes(weights: Weights, names: Mapping[str, str], preset: Config, path: Path) -> int:
     """Return the number of classes that the class predictors were made for, once the anchors are the preset's."""
     anchors, shapes = preset.model.anchors, parameter_shapes(preset.model)
     for i in range(NUM_BLOCKS):
@@ -198,7 +239,7 @@ def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, p
         if name in weights and weights[name].shape[:1] != shapes[name][:1]:
             raise InputError(
                 f"{path}: tensor {names[name]} should be {shapes[name]} for the {anchors.per_unit(i)} anchors "
-                f"at each unit that preset {preset.name} has, found {weights[name].shape}; is it the right preset?"
+                f"at each unit that preset {_name_of(preset)} has, found {weights[name].shape}; is it the right preset?"
             )
     name, per_unit = "cls_0.weight", anchors.per_unit(0)
     if name not in weights:
@@ -219,18 +260,35 @@ def _gluon_names() -> dict[str, str]:
 
 
 def _straight_dope_names() -> dict[str, str]:
-    """Return what The Straight Dope's network calls each tensor, by canonical name.
+    """Return what The Straight Dope's network calls each tensor, by canonical name."""
+    order = _straight_dope_order()
+    return _flat_names(order, {kind: range(len(layers)) for kind, layers in order.items()})
 
-    Its layers are numbered as they were made: the downsampling blocks, the predictors of each scale, the body.
-    """
+
+def _flat_names(order: Mapping[str, list[str]], numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Return flat names by canonical name; each kind's layers, in the order they were made, have the numbers."""
+    flat = {
+        layer: f"{kind}{number}"
+        for kind, layers in order.items()
+        for layer, number in zip(layers, numbers[kind], strict=True)
+    }
+    return {name: f"{flat[layer]}_{part}" for name, layer, part in _gluon_parts()}
+
+
+def _straight_dope_order() -> dict[str, list[str]]:
+    """Return the layers as that chapter makes them: the downsampling blocks, the predictors of each scale, the body."""
     blocks, base = [f"blk_{i}" for i in range(1, NUM_BLOCKS - 1)], [f"blk_0.{i}" for i in range(len(BASE_CHANNELS))]
     predictors = [f"{kind}_{i}" for i in range(NUM_BLOCKS) for kind in ("cls", "bbox")]
     convolutions = [f"{block}.{i}" for block in blocks for i in (0, 3)] + predictors
     convolutions += [f"{block}.{i}" for block in base for i in (0, 3)]
-    normalisations = [f"{block}.{i}" for block in blocks + base for i in (1, 4)]
-    flat = {layer: f"conv{i}" for i, layer in enumerate(convolutions)}
-    flat |= {layer: f"batchnorm{i}" for i, layer in enumerate(normalisations)}
-    return {name: f"{flat[layer]}_{part}" for name, layer, part in _gluon_parts()}
+    return {"conv": convolutions, "batchnorm": [f"{block}.{i}" for block in blocks + base for i in (1, 4)]}
+
+
+def _book_order() -> dict[str, list[str]]:
+    """Return the layers as the book's network makes them: block after block, each ahead of its predictors."""
+    layers = dict.fromkeys(name.rsplit(".", 1)[0] for name in _CANONICAL)
+    normalisations = [layer for layer in layers if f"{layer}.running_mean" in _CANONICAL]
+    return {"conv": [layer for layer in layers if layer not in normalisations], "batchnorm": normalisations}
 
 
 def _gluon_parts() -> Iterator[tuple[str, str, str]]:

@@ -9,12 +9,14 @@ from tyro.conf import Positional, arg
 
 from ssd_common.cli.flags import BackendName, Device, OptionalInt, OptionalPath, OptionalPreset, OptionalSpec
 from ssd_common.errors import InputError
-from ssd_common.output.console import new_console
+from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
+
+Weights = Annotated[Path, arg(metavar="FILE", help_behavior_hint="")]
 
 
 def evaluate(
-    weights: Annotated[Path, arg(metavar="FILE")],
+    weights: Weights = Path("pretrained"),
     backend: BackendName = "torch",
     preset: OptionalPreset = None,
     data: OptionalSpec = None,
@@ -27,7 +29,7 @@ def evaluate(
     """Measure a detector on a data set: average precision as COCO and as Pascal VOC count it, and the chapter's errors.
 
     Args:
-        weights: Weights file; also the chapters' own, see convert.
+        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
         backend: Framework to run in.
         preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
         data: Data set, its val split unless named as SPEC:SPLIT (default: the one the weights were trained on).
@@ -39,9 +41,10 @@ def evaluate(
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights
+    from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
     from ssd_common.data import load_dataset
-    from ssd_common.data.dataset import describe_skipped
+    from ssd_common.data.annotated import describe_skipped
     from ssd_common.data.specs import validation_spec
     from ssd_common.evaluation.mistakes import find_mistakes
     from ssd_common.output.folders import check_output_folder
@@ -51,30 +54,33 @@ def evaluate(
     check_file("--json", json)
     if out is not None:
         check_output_folder(out)
+    said, weights = which_weights(weights)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    data = data or (validation_spec(checkpoint.data) if checkpoint.data else None)
+    data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
     if data is None:
         raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
     pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
-    if pictures.class_names != checkpoint.model.class_names:
+    if pictures.class_names != checkpoint.config.model.class_names:
         raise InputError(
-            f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
+            f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
             f"data set {pictures.name} has {', '.join(pictures.class_names)}"
         )
     if not len(pictures):
         raise InputError(f"data set {pictures.name} has no pictures; there is nothing to measure")
     framework = load_backend(backend)
     where = framework.data.get_device(device)
-    net = framework.weights.make_net(checkpoint.model, checkpoint.weights, where)
-    loss = checkpoint.train.loss
-    measured = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+    loss = checkpoint.config.train.loss
+    measured = framework.evaluate.evaluate(
+        net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where
+    )
     metrics, detections, truths = measured
     mistakes = find_mistakes(detections, truths)
     summary = {"data": pictures.name, "weights": str(weights), "backend": backend}
     summary |= summarise(metrics, detections, truths, pictures.class_names, mistakes)
     console = new_console()
     heading = f"{pictures.name}, {len(pictures)} pictures, {summary['objects']} objects, {backend}"
-    console.print(heading, highlight=False, markup=False, soft_wrap=True)
+    print_lines([*said, heading], console)
     console.print()
     console.print(evaluation_tables(summary))
     if skipped := describe_skipped(pictures):
@@ -93,18 +99,20 @@ def evaluate(
 
 def predict(
     pictures: Annotated[Positional[list[Path]], arg(metavar="PICTURE_OR_FOLDER...")],
-    weights: Annotated[Path, arg(metavar="FILE")],
+    weights: Weights = Path("pretrained"),
     backend: BackendName = "torch",
     preset: OptionalPreset = None,
     score_threshold: float = 0.5,
     device: Device = "auto",
     out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
 ) -> int:
-    """Draw the objects that a detector finds in pictures, and write detections.json.
+    """Draw the objects that a detector finds in images, and write detections.json.
+
+    What is found is added to detections.jsonl image by image. Stopped, the same command goes on where it was.
 
     Args:
         pictures: Picture files, or folders of them.
-        weights: Weights file; also the chapters' own, see convert.
+        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
         backend: Framework to run in.
         preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
         score_threshold: Smallest score of an object that is shown and written.
@@ -113,6 +121,7 @@ def predict(
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights
+    from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
     from ssd_common.output.folders import check_output_folder
     from ssd_common.runs.predict import find_pictures, predict_files
@@ -122,12 +131,18 @@ def predict(
     if not pictures:
         raise InputError("predict needs pictures: name files or folders")
     check_output_folder(out)
+    said, weights = which_weights(weights)
     paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
     framework, console = load_backend(backend), new_console()
+    print_lines(said, console)
     found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
+    new = 0
     for path, objects in found:
+        new += 1
         text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
         console.print(f"{path}: {text}", highlight=False, markup=False, soft_wrap=True)
-    count = f"{len(paths)} picture" + "s" * (len(paths) != 1)
-    console.print(f"wrote {out}: {count} and detections.json", highlight=False, markup=False, soft_wrap=True)
+    count = f"{len(paths)} image" + "s" * (len(paths) != 1)
+    earlier = f" ({len(paths) - new} of them earlier)" if new < len(paths) else ""
+    text = f"wrote {out}: {count}{earlier}, detections.jsonl and detections.json"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssd_common.data import parse_spec, read_annotations, separate_splits
+from ssd_common.data import DataSource
 from ssd_common.data.dataset import counted
 from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Problem
 from ssd_common.data.formats.objects import check_objects
-from ssd_common.data.specs import UNDIVIDED, coco_paths
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
+
+DARK = 16
+"""A picture with objects and no brighter pixel shows nothing; 12 bits in a picture of 16 give 15 at most."""
 
 
 @dataclass
@@ -47,7 +49,10 @@ class Check:
 
 
 def check_data(
-    spec: str, data_dir: Path | None = None, progress: Callable[[Iterable[int]], Iterable[int]] = iter
+    spec: str,
+    data_dir: Path | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    allow_outside: bool = False,
 ) -> Check:
     """Read every file and every picture of a data set and return what is wrong with it; nothing is changed.
 
@@ -55,24 +60,24 @@ def check_data(
         spec: the data set; all its splits, unless it names one.
         data_dir: as in `load_dataset`.
         progress: called with the indices of a split's pictures, returns them; it may show a bar.
+        allow_outside: as in `DataSource`.
 
     Raises:
         InputError: there is no such data set.
     """
-    parsed = parse_spec(spec)
+    data = DataSource(spec, data_dir, allow_outside)
     check = Check(spec)
     seen: dict[Path, str] = {}
-    for split in separate_splits(parsed):
+    for split in data.separate_splits():
         try:
-            source = read_annotations(parsed, split, data_dir)
+            source = data.read(split)
         except InputError as error:
-            file = coco_paths(parsed.path)[1] if parsed.kind == "coco" else Path(parsed.path)
-            if parsed.kind not in UNDIVIDED or not file.is_file():
+            if data.format.divided or not data.format.outputs(data.spec.path)[-1].is_file():
                 raise
             check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
             continue
         check.objects = {name: check.objects.get(name, 0) for name in source.class_names}
-        check.problems += [*source.problems, *source.strays]
+        check.problems += [*source.problems, *source.strays, *source.doubts]
         check.pictures += len(source.annotations)
         for index in progress(range(len(source.annotations))):
             try:
@@ -80,10 +85,8 @@ def check_data(
             except InputError as error:
                 check.problems.append(Problem(spec, "", "", f"unreadable record, {error}"))
                 continue
-            other = (
-                seen.setdefault(annotation.image, source.name) if isinstance(annotation.image, Path) else source.name
-            )
-            if other != source.name:
+            image = annotation.image
+            if isinstance(image, Path) and (other := seen.setdefault(image, source.name)) != source.name:
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
@@ -95,18 +98,22 @@ def check_data(
 def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -> None:
     check.problems += annotation.problems
     try:
-        height, width = read_image(annotation.image, annotation.image_label).shape[:2]
+        image = read_image(annotation.image, annotation.image_label)
     except InputError as error:
         reason = str(error).removeprefix(f"{annotation.image_label}: ")
         check.problems.append(Problem(annotation.image_label, "", "", f"unreadable picture, {reason}"))
         return
+    height, width = image.shape[:2]
     if annotation.header_size not in (None, (width, height)):
         value = "{} x {}".format(*annotation.header_size)
         check.problems.append(
             Problem(annotation.file, annotation.image_name, value, f"wrong picture size, it is {width} x {height}")
         )
-    good, problems = check_objects(annotation, height, width)
+    good, _, problems = check_objects(annotation, height, width)
     check.problems += problems
+    if good.any() and (brightest := image.max(initial=0)) < DARK:
+        reason = "nearly black, are these 10 or 12 bits in a picture of 16?"
+        check.problems.append(Problem(annotation.image_label, "", f"brightest pixel {brightest} of 255", reason))
     for class_id in annotation.class_ids[good]:
         check.objects[source.class_names[class_id]] += 1
     check.ignored += int((good & annotation.ignored).sum())

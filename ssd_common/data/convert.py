@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath
 
-from ssd_common.data import parse_spec, read_annotations, separate_splits, split_names
+from ssd_common.data import DataSource
 from ssd_common.data.annotated import require_usable
 from ssd_common.data.formats.annotations import AnnotatedSet, Picture
-from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
-from ssd_common.data.formats.coco import write_coco
+from ssd_common.data.formats.files import lies_outside
 from ssd_common.data.formats.objects import check_objects, pixel_boxes
-from ssd_common.data.formats.records import write_record_set
-from ssd_common.data.formats.voc import write_voc
-from ssd_common.data.formats.yolo import YAML, read_names, write_yolo
-from ssd_common.data.specs import FORMATS, UNDIVIDED, Spec, coco_paths
-from ssd_common.data.transforms import SUFFIXES, image_size, image_suffix
+from ssd_common.data.specs import FORMATS, Format, Outputs, Spec, parse_spec
+from ssd_common.data.transforms import SUFFIXES, image_suffix, read_image
 from ssd_common.errors import InputError
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
+Plan = list[tuple[str, int, int]]
+"""A file name of its own, and height and width, for each picture of a split."""
 
 
 @dataclass
@@ -33,12 +36,27 @@ class Conversion:
     """Objects that are wrong, and left out."""
     ignored: int = 0
     """Objects that are difficult or crowds, and left out because the format cannot mark them."""
+    doubts: int = 0
+    """Annotations that were taken as they stand, though they may be wrong."""
+    other_size: int = 0
+    """Annotations whose size is not that of their picture."""
+    outside: int = 0
+    """Pictures from outside of the data set's folder."""
     lost: set[str] = field(default_factory=set)
     """What else the format, or this program, has no place for."""
 
 
-def convert_data(source: str, target: str, data_dir: Path | None = None, progress: Progress = iter) -> Conversion:
+def convert_data(
+    source: str,
+    target: str,
+    data_dir: Path | None = None,
+    progress: Progress = iter,
+    allow_outside: bool = False,
+) -> Conversion:
     """Write a data set in another format; pictures are copied byte for byte.
+
+    All of it is read before anything is written, every picture to its last pixel, and nothing has its name until all
+    is written: however the conversion ends, there is a whole data set or none.
 
     Args:
         source: the data set; all its splits, unless it names one.
@@ -46,95 +64,101 @@ def convert_data(source: str, target: str, data_dir: Path | None = None, progres
             what is there; else nothing may be there.
         data_dir: as in `load_dataset`.
         progress: called with the indices of a split's pictures, returns them; it may show a bar.
+        allow_outside: as in `DataSource`.
 
     Raises:
-        InputError: the source cannot be read, the target is in use, or has no place for all the splits.
+        InputError: the source cannot be read, the target is in use, cannot be written, or has no place for the splits.
     """
-    given, wanted = parse_spec(source), parse_spec(target)
-    if wanted.kind not in FORMATS:
-        raise InputError(f"'{target}' cannot be written; write one of {', '.join(FORMATS)}, such as yolo:DIR")
-    splits = separate_splits(given)
-    if len(splits) > 1 and (wanted.split or wanted.kind in UNDIVIDED):
-        names = ", ".join(map(str, splits))
-        raise InputError(f"{target} is one split, {source} has {names}: name one of them, {given.of_split(splits[0])}")
-    sets = [read_annotations(given, split, data_dir) for split in splits]
+    given, wanted = DataSource(source, data_dir, allow_outside), parse_spec(target)
+    row = FORMATS[wanted.kind]
+    if row.write is None:
+        kinds = ", ".join(kind for kind, row in FORMATS.items() if row.write)
+        raise InputError(f"'{target}' cannot be written; write one of {kinds}, such as yolo:DIR")
+    splits = given.separate_splits()
+    if len(splits) > 1 and (wanted.split or not row.divided):
+        names, first = ", ".join(map(str, splits)), given.spec.of_split(splits[0])
+        raise InputError(f"{target} is one split, {source} has {names}: name one of them, {first}")
+    sets = [given.read(split) for split in splits]
     for data in sets:
         require_usable(data)
-    _require_free(wanted, sets[0].class_names)
+    outputs = row.outputs(wanted.path)
+    added = row.divided and wanted.split is not None and _in_use(outputs[0])
+    _require_free(wanted, row, outputs, added, sets[0].class_names)
     done = Conversion()
-    shared = _names_in(wanted)  # the splits of VOC share one folder of pictures
-    # What cannot be read shows before anything is written.
-    plans = [_plan(data, shared if wanted.kind == "voc" else set(), progress) for data in sets]
-    with _all_or_nothing(wanted):
-        for split, data, plan in zip(splits, sets, plans, strict=True):
-            pictures = _pictures(data, plan, done, progress)
-            _write(wanted, wanted.split or split or "train", data.class_names, pictures)
-            done.lost |= data.lost
-    if wanted.kind == "yolo":
-        done.objects -= done.ignored
-    else:
+    taken = Counter(_names_in(outputs[0] / row.pictures)) if row.pictures else None
+    plans = [_plan(data, Counter() if taken is None else taken, done, progress) for data in sets]
+    try:
+        with _staged(row, outputs, added) as staged:
+            for split, data, plan in zip(splits, sets, plans, strict=True):
+                pictures = _pictures(data, plan, done, progress)
+                row.write(staged, wanted.split or split or "train", data.class_names, pictures)
+    except OSError as error:
+        raise InputError(
+            f"{wanted.whole}: cannot be written ({error.strerror or error}): make room or name another place"
+        ) from error
+    done.lost |= row.lost
+    if row.marks_ignored:
         done.ignored = 0
-    if wanted.kind == "rec":
-        done.lost.add("names of the pictures")
+    done.objects -= done.ignored
     return done
 
 
 @contextmanager
-def _all_or_nothing(target: Spec) -> Iterator[None]:
-    """Take away again what was written to the target if it is not written to its end: half a set passes for a whole."""
-    roots = {"coco": coco_paths, "rec": _record_paths}.get(target.kind, lambda path: [Path(path)])(target.path)
-    before = _below(roots)
+def _staged(row: Format, outputs: Outputs, added: bool) -> Iterator[Outputs]:
+    """Yield paths to write to instead of the outputs; they get the names of these, one after the other, at the end.
+
+    Args:
+        row: the format.
+        outputs: its files and folders.
+        added: a split is added to a folder that is there.
+    """
+    if row.writes_whole:
+        yield outputs
+        return
+    ending = f".{os.getpid()}.tmp"
+    stages = tuple((path if added else path.parent) / f".{path.name}{ending}" for path in outputs)
+    made = [folder for path in outputs for folder in path.parents if not folder.exists()]
+    done = False
     try:
-        yield
-    except BaseException:
-        for path in sorted(_below(roots) - before, reverse=True):  # what a folder holds before the folder
-            path.rmdir() if path.is_dir() else path.unlink()
-        raise
+        for stage, path in zip(stages, outputs, strict=True):
+            stage.parent.mkdir(parents=True, exist_ok=True)
+            if added and row.adds_to and (path / row.adds_to).exists():
+                stage.mkdir()
+                shutil.copyfile(path / row.adds_to, stage / row.adds_to)
+        yield stages
+        for stage, path in zip(stages, outputs, strict=True):
+            if added:
+                for part in sorted(stage.iterdir(), key=lambda part: part.name == row.last_part):
+                    _move(part, path / part.name)
+            else:
+                os.replace(stage, path)
+        done = True
+    finally:
+        for stage in stages:
+            shutil.rmtree(stage) if stage.is_dir() else stage.unlink(missing_ok=True)
+        for folder in () if done else sorted(set(made), reverse=True):  # what a folder holds before the folder
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
-def _below(roots: Iterable[Path]) -> set[Path]:
-    """Every file and folder that there is, at or below some paths."""
-    return {path for root in roots if root.exists() for path in (root, *root.rglob("*"))}
-
-
-def _record_paths(path: str) -> tuple[Path, Path, Path]:
-    """The files of a set of records: the pictures, their index, and the names of their classes."""
-    return Path(path), Path(path).with_suffix(".idx"), Path(path).parent / FILE_NAME
-
-
-def _write(target: Spec, split: str, class_names: tuple[str, ...], pictures: Iterable[Picture]) -> None:
-    if target.kind == "coco":
-        write_coco(*coco_paths(target.path), class_names, pictures)
-    elif target.kind == "rec":
-        write_record_set(Path(target.path), class_names, pictures)
+def _move(path: Path, target: Path) -> None:
+    """Give a file or a folder its place; a folder that is there keeps what it has."""
+    if target.is_dir():
+        for part in sorted(path.iterdir()):
+            _move(part, target / part.name)
     else:
-        (write_voc if target.kind == "voc" else write_yolo)(Path(target.path), split, class_names, pictures)
+        os.replace(path, target)
 
 
-def _require_free(target: Spec, class_names: tuple[str, ...]) -> None:
+def _require_free(target: Spec, row: Format, outputs: Outputs, added: bool, class_names: tuple[str, ...]) -> None:
     """Raise InputError if the target would be written over, or mixed with something else."""
-    path = Path(target.path)
-    named: tuple[str, ...] | None = None
-    if target.kind == "rec":
-        *outputs, names = _record_paths(target.path)
-        named = read_class_names(names)  # of the other files there
-        if named is None and any(path.parent.glob("*.rec")):
-            raise InputError(
-                f"{path.parent}: {names.name} would name the classes of the other .rec files, too: name another folder"
-            )
-    elif target.kind == "coco":
-        outputs = list(coco_paths(target.path))
-    elif target.split and _in_use(path):
-        if target.split in split_names(target):
-            raise InputError(f"{path} has a split '{target.split}': name another one, or another folder")
-        outputs = []
-        named = (read_class_names(path / FILE_NAME) if target.kind == "voc" else read_names(path / YAML)) or ()
-    else:
-        outputs = [path]
-    for output in outputs:
+    if added and target.split in row.open(target.path, None, False).splits:
+        raise InputError(f"{target.path} has a split '{target.split}': name another one, or another folder")
+    for output in () if added else outputs:
         if _in_use(output):
             raise InputError(f"{output} is there already: nothing is written over; name another one")
-    if named is not None and named != class_names:
+    named = row.names(outputs[-1])
+    if named != class_names and (added or named is not None):
         what = f"the classes {', '.join(named)}" if named else "no class names"
         raise InputError(f"{target.whole} has {what}; the source has {', '.join(class_names)}: name another folder")
 
@@ -144,51 +168,53 @@ def _in_use(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
-def _names_in(target: Spec) -> set[str]:
-    """The pictures that are in the target, without extension, in lower case: some file systems see no difference."""
-    folder = Path(target.path) / "JPEGImages"
-    return {path.stem.lower() for path in folder.iterdir()} if target.kind == "voc" and folder.is_dir() else set()
+def _names_in(folder: Path) -> set[str]:
+    """The pictures of a folder, without extension, in lower case: some file systems see no difference."""
+    return {path.stem.lower() for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _plan(data: AnnotatedSet, taken: set[str], progress: Progress) -> list[tuple[str, int, int]]:
-    """A file name of its own, and height and width, for each picture."""
+def _plan(data: AnnotatedSet, taken: Counter[str], done: Conversion, progress: Progress) -> Plan:
+    """Read every picture to its end, and give it a name that is not taken, where upper and lower case are the same."""
     plan = []
+    done.bad += len(data.strays)
+    done.doubts += len(data.doubts)
     for index in progress(range(len(data.annotations))):
         annotation = data.annotations[index]
-        path = PurePath(annotation.image_name)
+        height, width = read_image(annotation.image, annotation.image_label).shape[:2]
+        done.other_size += annotation.header_size not in (None, (width, height))
+        done.outside += lies_outside(annotation.image_name)
+        path = PurePosixPath(annotation.image_name.replace("\\", "/"))
         known = path.suffix.lower() in SUFFIXES
         suffix = path.suffix if known else image_suffix(annotation.image, annotation.image_label)
-        parts = [part for part in (path.with_suffix("") if known else path).parts if part not in (path.anchor, "..")]
-        stem = first = parts[-1].strip()
-        for attempt in range(len(taken) + 2):
-            if stem.lower() not in taken:
-                break
-            stem = "_".join(parts) if attempt == 0 else f"{first}_{attempt + 1}"
-        taken.add(stem.lower())
-        plan.append((f"{stem}{suffix}", *image_size(annotation.image, annotation.image_label)))
+        parts = [_plain(part) for part in (path.with_suffix("") if known else path).parts if part not in ("/", "..")]
+        stem = parts[-1]
+        if stem.lower() in taken:
+            stem = "_".join(parts)
+        while (key := stem.lower()) in taken:
+            taken[key] += 1
+            stem = f"{stem}_{taken[key]}"
+        taken[key] = 1
+        plan.append((f"{stem}{suffix}", height, width))
     return plan
 
 
-def _pictures(
-    data: AnnotatedSet, plan: list[tuple[str, int, int]], done: Conversion, progress: Progress
-) -> Iterator[Picture]:
+def _plain(name: str) -> str:
+    """A part of a file name without what is no UTF-8, hidden or obeyed by a terminal."""
+    plain = "".join("_" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name.strip())
+    return re.sub(r"^\.|^$", "_", plain)
+
+
+def _pictures(data: AnnotatedSet, plan: Plan, done: Conversion, progress: Progress) -> Iterator[Picture]:
     """The pictures of a split, and in `done` what they are."""
-    done.bad += len(data.strays)
     for index in progress(range(len(plan))):
         annotation = data.annotations[index]
         name, height, width = plan[index]
-        good, bad = check_objects(annotation, height, width)
-        picture = Picture(
-            name,
-            annotation.image,
-            height,
-            width,
-            annotation.class_ids[good],
-            pixel_boxes(annotation, height, width)[good],
-            annotation.ignored[good],
-        )
+        good, _, bad = check_objects(annotation, height, width)
+        boxes = pixel_boxes(annotation, height, width)[good]
+        ignored = annotation.ignored[good]
         done.pictures += 1
-        done.objects += len(picture.class_ids)
+        done.objects += len(boxes)
         done.bad += len(bad) + len(annotation.problems)
-        done.ignored += int(picture.ignored.sum())
-        yield picture
+        done.ignored += int(ignored.sum())
+        done.lost |= annotation.lost
+        yield Picture(name, annotation.image, height, width, annotation.class_ids[good], boxes, ignored)

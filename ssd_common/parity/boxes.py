@@ -40,7 +40,7 @@ def _sides(
 
 def measure_anchors(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare the anchors of all feature maps."""
-    model, dtype = subject.preset.model, subject.dtype
+    model, dtype = subject.config.model, subject.dtype
 
     def of_backend(b: Backend) -> Array:
         blocks = zip(model.feature_map_sizes, model.anchors.sizes, model.anchors.ratios, strict=True)
@@ -59,14 +59,14 @@ def _labels(subject: Subject) -> Array:
     rows[: len(labels), : labels.shape[1]] = labels
     for i in range(8):  # i + 1 boxes in picture i
         corners = np.sort(rng.random((i + 1, 2, 2)), axis=1).reshape(-1, 4)
-        rows[len(labels) + i, : i + 1, 0] = rng.integers(0, subject.preset.model.num_classes, i + 1)
+        rows[len(labels) + i, : i + 1, 0] = rng.integers(0, subject.config.model.num_classes, i + 1)
         rows[len(labels) + i, : i + 1, 1:] = corners
     return rows.astype(np.float32).astype(subject.dtype)
 
 
 def measure_iou(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare the overlaps of all anchors with all boxes."""
-    grid, truth = anchors.anchor_grid(subject.preset.model, subject.dtype)[0], _labels(subject)[..., 1:]
+    grid, truth = anchors.anchor_grid(subject.config.model, subject.dtype)[0], _labels(subject)[..., 1:]
 
     def of_backend(b: Backend) -> Array:
         return b.data.to_numpy(b.boxes.box_iou(b.data.to_device(grid), b.data.to_device(truth)))
@@ -77,7 +77,7 @@ def measure_iou(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
 
 def measure_assignment(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare which anchor is assigned to which box, and its class label."""
-    grid, labels = anchors.anchor_grid(subject.preset.model, subject.dtype), _labels(subject)
+    grid, labels = anchors.anchor_grid(subject.config.model, subject.dtype), _labels(subject)
 
     def of_backend(b: Backend) -> list[Any]:
         assigned = b.targets.assign_anchor_to_bbox(b.data.to_device(labels[..., 1:]), b.data.to_device(grid[0]))
@@ -91,7 +91,7 @@ def measure_assignment(subject: Subject, backends: Mapping[str, Backend]) -> Mea
 
 def measure_offsets(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare target offsets, and boxes decoded from predicted offsets."""
-    grid, labels = anchors.anchor_grid(subject.preset.model, subject.dtype), _labels(subject)
+    grid, labels = anchors.anchor_grid(subject.config.model, subject.dtype), _labels(subject)
     predicted = _predictions(subject)[1].reshape(-1, *grid.shape[1:])
     assigned = targets.assign_anchor_to_bbox(labels[..., 1:], grid[0])
 
@@ -117,7 +117,7 @@ def _predictions(subject: Subject) -> tuple[Array, Array]:
     The scores of the first are rounded so that many are tied; in the second most anchors are background.
     """
     rng = np.random.default_rng([subject.seed, 5])
-    model = subject.preset.model
+    model = subject.config.model
     logits = rng.normal(size=(2, model.num_classes + 1, model.num_anchors))
     logits[0] = logits[0].round(1)
     logits[1, 0] += 6
@@ -129,10 +129,10 @@ def _predictions(subject: Subject) -> tuple[Array, Array]:
 def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare the boxes kept by non-maximum suppression, with and without regard to the class."""
     probabilities, offsets = _predictions(subject)
-    grid = anchors.anchor_grid(subject.preset.model, subject.dtype)
+    grid = anchors.anchor_grid(subject.config.model, subject.dtype)
     decoded = boxes.offset_inverse(grid, offsets.reshape(2, -1, 4))
     scores, classes = probabilities[:, 1:].max(axis=1), probabilities[:, 1:].argmax(axis=1)
-    threshold = subject.preset.predict.nms_threshold
+    threshold = subject.config.predict.nms_threshold
 
     def of_backend(b: Backend) -> list[Any]:
         kept = []
@@ -151,11 +151,8 @@ def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
 
 def measure_detections(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
     """Compare the detections, with the book's settings and with those of `predict`."""
-    inputs = (*_predictions(subject), anchors.anchor_grid(subject.preset.model, subject.dtype))
-    choices: tuple[dict[str, Any], ...] = (
-        {},
-        {"class_aware": True, "clip": True, "top_k": 400, "foreground_only": True},
-    )
+    inputs = (*_predictions(subject), anchors.anchor_grid(subject.config.model, subject.dtype))
+    choices: tuple[dict[str, Any], ...] = ({}, {"class_aware": True, "clip": True, "top_k": 400})
 
     def of_backend(b: Backend) -> list[Any]:
         arrays = [b.data.to_device(a) for a in inputs]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssd_common.config import Preset
+from ssd_common.config import Config
 from ssd_common.weights import Weights
 
 Array = NDArray[np.floating]
@@ -60,7 +60,7 @@ class Row:
 class Subject:
     """What the ladder is climbed with."""
 
-    preset: Preset
+    config: Config
     weights: Weights
     batches: list[tuple[Array, Array]]
     """Pictures `(batch, 3, height, width)` and labels `(batch, max_objects, 5)` of each step."""

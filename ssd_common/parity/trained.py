@@ -14,7 +14,7 @@ from ssd_common import detection
 from ssd_common.backends import Backend
 from ssd_common.boxes import offset_inverse
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.config import ModelConfig, PredictConfig, RunConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
@@ -44,14 +44,15 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measure
     half = len(steps) // 2
 
     def go_on(b: Backend, start: Checkpoint, steps: range) -> tuple[list[float], Checkpoint]:
-        net = b.weights.make_net(start.model, start.weights, dtype=subject.dtype)
+        net = b.weights.make_net(start.config.model, start.weights, dtype=subject.dtype)
         trainer = b.train.make_trainer(net, config)
-        b.weights.set_velocity(net, trainer, start.momentum)
+        b.weights.set_velocity(net, trainer, start.velocity)
         losses = run_steps(b, net, trainer, subject, config, subject.dtype, steps)
-        momentum = b.weights.get_velocity(net, trainer)
-        return losses, Checkpoint(b.weights.get_weights(net), start.model, config, momentum, step=steps.stop)
+        velocity = b.weights.get_velocity(net, trainer)
+        return losses, Checkpoint(b.weights.get_weights(net), start.run, velocity, step=steps.stop)
 
-    start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, subject.preset.model, config)
+    run_config = RunConfig(dataclasses.replace(subject.config, train=config))
+    start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, run_config)
     straight, crossed = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, backend in backends.items():
@@ -85,7 +86,7 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[
     The reference is the numpy post-processing of PyTorch's predictions. Each backend is compared with it twice: its
     post-processing of the same predictions, and its own model from picture to detections.
     """
-    model, config = subject.preset.model, subject.preset.predict
+    model, config = subject.config.model, subject.config.predict
     assert subject.trained is not None
     truths = [rows for _, labels in subject.pictures for rows in labels]
     predicted = {name: _predict(b, subject, model, subject.trained) for name, b in backends.items()}
@@ -93,8 +94,8 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[
 
     def of_backend(b: Backend, predictions: list[Predictions]) -> list[Detected]:
         def detect(*arrays: Any) -> list[Array]:
-            found: list[Array] = b.predict.detect(*map(b.data.to_device, arrays[:3]), arrays[3])
-            return found
+            grid, cls_preds, bbox_preds = map(b.data.to_device, arrays[:3])
+            return b.predict.detect(grid, cls_preds, bbox_preds, arrays[3])
 
         def decode(anchors: Array, offsets: Array) -> Array:
             decoded: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))
@@ -146,7 +147,7 @@ def _numpy_detect(anchors: Array, cls_preds: Array, bbox_preds: Array, config: P
         config.pos_threshold,
         class_aware=config.class_aware,
         clip=config.clip,
-        top_k=config.top_k,
+        top_k=config.top_k or None,
     )
     return [picture[picture[:, 0] >= 0] for picture in rows]
 

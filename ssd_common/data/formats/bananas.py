@@ -6,12 +6,23 @@ Source: d2l, section "The Object Detection Dataset".
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssd_common.data.formats.annotations import SIDES, AnnotatedSet, BadObjectError, Box, annotate, read_box, read_rows
-from ssd_common.data.formats.download import fetch, unpack
+from ssd_common.data.formats.annotations import (
+    SIDES,
+    AnnotatedSet,
+    BadObjectError,
+    Box,
+    Opened,
+    annotate,
+    read_box,
+    read_rows,
+)
+from ssd_common.data.formats.download import fetch_folder
+from ssd_common.data.formats.files import lies_outside, read_text
 from ssd_common.errors import InputError
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/banana-detection.zip"
@@ -20,44 +31,38 @@ FOLDER = "banana-detection"
 COLUMNS = ("img_name", "label", *SIDES)
 
 
-def find_bananas(data_dir: str | Path | None = None) -> Path:
-    """Return the folder with the banana set, fetched into the user's cache folder unless it is there.
+def open_bananas(data_dir: str | Path | None = None) -> Opened:
+    """Return the banana set, fetched into the user's cache folder when a split is read, unless it is there.
 
     Args:
         data_dir: the folder that may have `banana-detection`; by default the one that `TINYSSD_DATA` names.
-
-    Raises:
-        InputError: it cannot be downloaded or unpacked.
     """
+    return Opened(("train", "val"), lambda split, name: read_bananas(_find_bananas(data_dir), split, name))
+
+
+def _find_bananas(data_dir: str | Path | None) -> Path:
     data_dir = data_dir or os.environ.get("TINYSSD_DATA")
     if data_dir and (Path(data_dir) / FOLDER).is_dir():
         return Path(data_dir) / FOLDER
-    import pooch
-
-    folder = Path(pooch.os_cache("tinyssd")) / FOLDER
-    if not folder.is_dir():
-        archive = folder.with_suffix(".zip")
-        fetch(URL, SHA1, archive)
-        unpack(archive, FOLDER, folder)
-    return folder
+    return fetch_folder(URL, SHA1, FOLDER)
 
 
-def read_bananas(folder: Path, split: str) -> AnnotatedSet:
+def read_bananas(folder: Path, split: str, name: str) -> AnnotatedSet:
     """Return a split of the banana set as its file has it.
 
     Args:
         folder: with `bananas_train` and `bananas_val` in it.
         split: `"train"` or `"val"`.
+        name: what to call the set.
 
     Raises:
         InputError: its `label.csv` is missing or has other columns.
     """
     path = folder / f"bananas_{split}" / "label.csv"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = tuple(table.fieldnames or ())
-            lines = list(enumerate(table, start=2))
+        table = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        columns = tuple(table.fieldnames or ())
+        lines = list(enumerate(table, start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error}): delete {folder}, and it is fetched again") from error
     if not set(COLUMNS) <= set(columns):
@@ -69,10 +74,12 @@ def read_bananas(folder: Path, split: str) -> AnnotatedSet:
     for image_name, items in by_picture.items():
         where = f"bananas_{split}/label.csv"
         rows, problems = read_rows(items, _read_object, where, "line")
+        if lies_outside(image_name):
+            raise InputError(f"{path}: {image_name} lies outside: delete {folder}, and it is fetched again")
         annotations.append(
             annotate(path.parent / "images" / image_name, image_name, where, rows, problems, noun="line")
         )
-    return AnnotatedSet(f"bananas:{split}", ("banana",), annotations)
+    return AnnotatedSet(name, ("banana",), annotations)
 
 
 def _read_object(line: Mapping[str, str | None]) -> tuple[int, Box, bool]:
