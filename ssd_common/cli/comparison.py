@@ -64,7 +64,8 @@ def compare(
         steps: Steps of rung 11; rung 12 takes the first 8 of them.
         pictures: Validation pictures of rung 13.
         rungs: Rungs to climb, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
-        weights: Weights file to start from, as eval and predict take it.
+        weights: Weights file to start from, as eval and predict take it (default with --epochs 0 on synthetic: the
+            detector that comes with tinyssd).
         device: Where to train: auto, cpu, gpu, or gpu:1. The ladder runs on the CPU.
         out: Run folder to write (default: runs/compare-DATA).
         json: File to write the report to as well, as JSON.
@@ -74,6 +75,7 @@ def compare(
     import shutil
 
     from ssd_common.backends import BACKENDS, load_backend
+    from ssd_common.checkpoints.pretrained import NAME, which_weights
     from ssd_common.config import RunConfig, get_preset
     from ssd_common.parity.ladder import NUM_RUNGS, add_up_in_one_order, parse_rungs
     from ssd_common.runs.compare import compare_backends
@@ -85,6 +87,8 @@ def compare(
             raise InputError(f"--{name} must be at least 1, got {number}")
     check_file("--json", json)
     check_file("--html", html)
+    if weights is None and not epochs and (data, preset, image_size) == ("synthetic", None, None):
+        weights = NAME  # a detector of these very images comes with the package
     has_trained = bool(weights or epochs)
     climbed = parse_rungs(rungs or f"1-{NUM_RUNGS if has_trained else NUM_RUNGS - 1}")
     if NUM_RUNGS in climbed and not has_trained:
@@ -100,9 +104,12 @@ def compare(
     if dtype == "float32":
         add_up_in_one_order()
     backends = {name: load_backend(name) for name in BACKENDS}
+    said, weights = which_weights(weights) if weights else ([], None)
     start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
     devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
     with RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console()) as run:
+        for line in said:
+            run.log(line)
         result = compare_backends(
             backends,
             run,

@@ -208,19 +208,24 @@ PICTURES_SHOWN = 5  # of the validation split
 
 
 def save_pictures(
-    path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]], mark_differences: bool = False
+    path: Path,
+    val: Dataset,
+    detections: Mapping[str, Sequence[Detections]],
+    mark_differences: bool = False,
+    count: int = 0,
 ) -> None:
-    """Draw the first validation pictures with their true boxes and as many of the best detections, or else one.
+    """Draw the first validation images with their true boxes and as many of the best detections, or else one.
 
-    There is a row of pictures for each backend.
+    There is a row of images for each backend.
 
     Args:
         path: of the PNG.
-        val: the validation pictures.
-        detections: of each picture, by backend.
+        val: the validation images.
+        detections: of each image, by backend.
         mark_differences: of two backends, mark a detection that the other does not have (see `differing`).
+        count: how many images; 0 for `PICTURES_SHOWN`.
     """
-    count = min(PICTURES_SHOWN, len(val))
+    count = min(count or PICTURES_SHOWN, len(val))
     examples = [val[i] for i in range(count)]
     best = [max(1, len(example.labels)) for example in examples]
     marks = None
