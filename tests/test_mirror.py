@@ -37,13 +37,6 @@ KNOWN = {
     Difference(
         "", "", "files", "state_dict.py", "compat.py"
     ): f"{ONLY_PYTORCH_S_FILE}; MXNet needs help on today's Python and numpy",
-    Difference(
-        "__init__.py",
-        "__getattr__",
-        "docstring",
-        "Return a module of this package, importing it when it is first asked for: `import ssd_torch; ssd_torch.train`.",
-        "Return a module of this package, importing it when it is first asked for: `import ssd_mxnet; ssd_mxnet.train`.",
-    ): "each package names itself",
     Difference("__init__.py", "__all__", "value", "'state_dict'", ""): ONLY_PYTORCH_S_FILE,
     Difference("__init__.py", "name", "value", "'torch'", "'mxnet'"): "each package names its own framework",
     Difference(
