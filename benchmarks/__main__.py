@@ -5,6 +5,7 @@ All cases take hours: the book's MXNet edition is slow. `python -m benchmarks.pa
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,11 +16,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from benchmarks.cases import CASES, GOALS, NUMPY_CASES
+from benchmarks.cases import CASES, GOALS, NUMPY_CASES, SkippedCaseError
 from benchmarks.extras import measure_extras
 from benchmarks.inputs import Inputs, Sizes
-from benchmarks.instrument import DifferentWorkError, Result, format_seconds, measure, results_table, to_json
-from benchmarks.ours import SkippedCaseError
+from benchmarks.instrument import DifferentWorkError, Result, format_seconds, measure, results_table
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.cli.flags import OptionalPath
@@ -80,8 +80,8 @@ def run_benchmark(
         sizes: how much work the cases are; less in tests.
 
     Returns:
-        `{"cases": [...], "pairs", "notes", "skipped", "void", "machine", "versions", "extras"}`, see `to_json`; "void"
-        lists the cases whose two sides do not compute the same thing, which have no times.
+        `{"cases": [...], "pairs", "notes", "skipped", "void", "machine", "versions", "extras"}`; a case has the
+        fields of `Result`. "void" lists the cases whose two sides do not compute the same thing, which have no times.
 
     Raises:
         InputError: there is no such backend or case, or the book's package is missing.
@@ -128,7 +128,8 @@ def run_benchmark(
                 more = measure_extras(frameworks, results, console)
             except InputError as error:
                 say("skipped", f"what goes beyond the cases: {error}")
-    return to_json(results, pairs=pairs, **messages, machine=machine(), versions=versions(), extras=more)
+    report = {"cases": [dataclasses.asdict(result) for result in results], "pairs": pairs, **messages}
+    return report | {"machine": machine(), "versions": versions(), "extras": more}
 
 
 def _line(result: Result) -> str:

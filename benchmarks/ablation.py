@@ -31,7 +31,7 @@ from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.errors import InputError
 from ssd_common.evaluation import mean_average_precision
 from ssd_common.output.atomic import write_atomically
-from ssd_common.runs.start import change_training
+from ssd_common.runs.start import change_config
 from ssd_common.weights import initial_weights
 
 MOMENTUM = 0.9
@@ -82,12 +82,12 @@ def preset_of(row, data, image_size):
         image_size: in pixels.
     """
     same = {"image_size": image_size, "class_names": data.class_names}
-    book, lr = change_training(BOOK, same), BOOK.train.lr
+    book, lr = change_config(BOOK, same), BOOK.train.lr
     if row == "anchors":
         fitted = fit_anchors(box_shapes(data[i][1] for i in range(len(data))), book.model)
-        return change_training(book, {"anchors": fitted})
+        return change_config(book, {"anchors": fitted})
     if row == "improved":
-        return change_training(IMPROVED, same)
+        return change_config(IMPROVED, same)
     changes = {
         "book": {},
         "smooth-l1": {"bbox_loss": "smooth_l1"},
@@ -101,7 +101,7 @@ def preset_of(row, data, image_size):
         "jitter": {"augment": AUGMENTATIONS["jitter"]},
         "ssd-crops": {"augment": AUGMENTATIONS["ssd"]},
     }
-    return change_training(book, changes[row])
+    return change_config(book, changes[row])
 
 
 def run(backend, data, val, preset):
@@ -192,7 +192,7 @@ def main():
 
     # Seed by seed, so that one seed of every row is there early.
     for seed, (spec, row), backend in itertools.product(range(arguments.seeds), presets, backends):
-        chosen = change_training(presets[spec, row], {"seed": seed, "epochs": arguments.epochs})
+        chosen = change_config(presets[spec, row], {"seed": seed, "epochs": arguments.epochs})
         key = {"backend": backend.name, "data": spec, "limit": arguments.limit}
         key |= {name: str(folder.resolve()) for name, folder in where.items() if folder}
         key |= {part: to_dict(getattr(chosen, part)) for part in ("model", "train", "predict")}

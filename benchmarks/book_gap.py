@@ -25,7 +25,7 @@ from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.transforms import resize_image
 from ssd_common.errors import InputError
 from ssd_common.metrics import EpochMeter
-from ssd_common.weights import initial_weights
+from ssd_common.weights import initial_weights, map_size
 
 METRICS = ("class_error", "bbox_mae")
 COLUMNS = {
@@ -113,9 +113,7 @@ def with_other_variance(weights, model, batch_size, backend):
     changed = dict(weights)
     for name, value in weights.items():
         if name.endswith("running_var"):
-            block, place, *_ = name.removeprefix("blk_").split(".")
-            depth = int(place) if block == "0" else int(block) + 2  # how often the picture was halved before
-            n = batch_size * (model.image_size // 2**depth) ** 2
+            n = batch_size * map_size(name, model) ** 2
             changed[name] = value * np.float32(n / (n - 1) if backend.name == "mxnet" else (n - 1) / n)
     return changed
 

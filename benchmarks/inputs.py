@@ -17,19 +17,21 @@ from ssd_common.anchors import anchor_grid
 from ssd_common.backends import Backend
 from ssd_common.config import BOOK, ModelConfig
 from ssd_common.data.dataset import Example
+from ssd_common.data.formats.bananas import COLUMNS, FOLDER
 from ssd_common.data.sampling import in_order, pad_labels, to_batch
 from ssd_common.data.synthetic.scenes import SyntheticDataset
-from ssd_common.data.transforms import read_image, resize_image
+from ssd_common.data.transforms import resize_image
 from ssd_common.weights import Weights, initial_weights
 
 Array = NDArray[np.floating]
 
 # Height and width of the picture files, as multiples of the network's: every fifth needs no resizing.
 FILE_SIZES = ((1.0, 1.0), (1.3, 1.95), (1.875, 2.5), (2.34, 1.56), (0.78, 1.17))
-COLUMNS = ("img_name", "label", "xmin", "ymin", "xmax", "ymax")
 PREDICTIONS = ("trained", "untrained")
 OFFSET_SCALE = 0.2
-"""Of random offsets. Suppression then leaves 570 of 5444 boxes; of those of a network after a short training, 540."""
+"""Of random offsets. Suppression then leaves about as many boxes as of a network after a short training."""
+TRAIN_FOLDER = Path(FOLDER) / "bananas_train"
+"""Of the training images, in `Inputs.banana_folder`."""
 
 
 @dataclass(frozen=True)
@@ -130,41 +132,18 @@ class Inputs:
         return paths
 
     @cached_property
-    def picture_folder(self) -> Path:
-        """The training pictures as PNG files, in a folder with the layout of the banana set."""
-        folder = self._folder / "bananas_train"
-        write_picture_folder(folder, [self.pictures[i] for i in range(self.sizes.epoch)])
-        return folder
+    def banana_folder(self) -> Path:
+        """A folder with the training images as the data set `bananas`."""
+        write_bananas(self._folder / TRAIN_FOLDER, [self.pictures[i] for i in range(self.sizes.epoch)])
+        return self._folder
 
     def _batch(self, indices: NDArray[np.integer]) -> tuple[Array, Array]:
         images, labels = zip(*(self.pictures[int(i)] for i in indices), strict=True)
         return to_batch(images, self.model), pad_labels(labels)
 
 
-class PictureFolder:
-    """A data set in the layout of the banana set, `label.csv` and `images`: what our side reads in the case `epoch`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.name, self.class_names = folder.name, BOOK.model.class_names
-        self._images = folder / "images"
-        with (folder / "label.csv").open(newline="") as file:
-            self._rows = list(csv.DictReader(file))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int, /) -> Example:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name}: index {index} is out of range, the data set has {len(self)} pictures")
-        row = self._rows[index]
-        image = read_image(self._images / row["img_name"])
-        height, width = image.shape[:2]
-        values = np.array([float(row[column]) for column in COLUMNS[1:]])
-        return image, (values / (1, width, height, width, height)).astype(np.float32)[None]
-
-
-def write_picture_folder(folder: Path, examples: list[Example]) -> None:
-    """Write square pictures, one object in each, in the layout of the banana set; its corners are whole pixels."""
+def write_bananas(folder: Path, examples: list[Example]) -> None:
+    """Write square images, one object in each, in the layout of the banana set; its corners are whole pixels."""
     (folder / "images").mkdir(parents=True)
     with (folder / "label.csv").open("w", newline="") as file:
         writer: Any = csv.writer(file)

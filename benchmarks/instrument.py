@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
 import gc
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_common.errors import InputError
-from ssd_common.machine import _c_library, _set
+from ssd_common.machine import keep_freed_memory
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""
@@ -123,18 +121,27 @@ def _apart(work: Callable[[], Any], start_thread: Callable[[], object]) -> Any:
 
     A process without this package does not keep what it frees, and in this process our side does
     (`keep_freed_memory`). In our side's thread the peer would be given what ours has kept, for glibc has a heap for
-    each thread: a training step of the book's PyTorch then took 1.5 s instead of the 2.4 s that it takes in a process
-    of its own, and in a thread of its own. The thread ends with the work: while there are more threads than cores,
-    OpenMP's go to sleep after each operation, which doubles the time of small ones.
+    each thread. The thread ends with the work: while there are more threads than cores, OpenMP's go to sleep after
+    each operation. Interrupting does not wait for it.
     """
-    with own_settings_of_the_c_library(), ThreadPoolExecutor(max_workers=1, initializer=start_thread) as executor:
+    result: Future[Any] = Future()
+
+    def run() -> None:
         try:
-            return executor.submit(work).result()
-        except KeyboardInterrupt:  # it reaches this thread only; the other would go on, for minutes
-            for thread in executor._threads:
-                ident, error = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, error)
-            raise
+            start_thread()
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    keep_freed_memory(False)
+    try:
+        thread.start()
+        wait([result])
+        thread.join()
+        return result.result()
+    finally:
+        keep_freed_memory()
 
 
 def _seconds(work: Callable[[], Any], clock: Callable[[], float], settle: bool) -> float:
@@ -151,11 +158,6 @@ def _seconds(work: Callable[[], Any], clock: Callable[[], float], settle: bool) 
     finally:
         if enabled:
             gc.enable()
-
-
-def to_json(results: Sequence[Result], **more: Any) -> dict[str, Any]:
-    """Return the results as a dict that JSON can hold: a list "cases" of their six values, and `more` beside it."""
-    return {"cases": [dataclasses.asdict(result) for result in results], **more}
 
 
 def results_table(results: Iterable[Result], goals: Goals, pairs: int) -> Table:
@@ -203,19 +205,3 @@ def _verdict(ratio: float, goal: float | None) -> Text:
     if goal is None:
         return Text("no goal")
     return Text("reached", "green") if ratio >= goal else Text("not reached", "bold red")
-
-
-@contextmanager
-def own_settings_of_the_c_library() -> Iterator[None]:
-    """Keep nothing that is freed while the context lasts, in a process that otherwise does.
-
-    What was kept before is not given back, and whoever allocates in the same thread is given that.
-    """
-    libc = _c_library()
-    if libc is not None:
-        _set(libc, keep=False)
-    try:
-        yield
-    finally:
-        if libc is not None:
-            _set(libc, keep=True)

@@ -21,9 +21,12 @@ INTRODUCTION = """\
 it has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
 is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
 chapters call them (`benchmarks/book_torch.py`, `benchmarks/book_mxnet.py`); training steps and epochs of it have memory
-of their own, as they would in a process of their own (`benchmarks/instrument.py`). A share below zero is noise. The
-goals were set for two cores with AVX-512 and AMX. What training in bfloat16 costs in accuracy stands in [the
-results](results.md).
+of their own, as they would in a process of their own (`benchmarks/instrument.py`). What training in bfloat16 costs in
+accuracy stands in [the results](results.md).
+
+The goals are about what a user waits for: a whole training step, an epoch from files, and the detections in image
+files. They were set for two cores with AVX-512 and AMX. `targets_*` and `detection_*` time single functions. They are
+information and have no goal: these functions are 1 to 3 % of a step, and are written to be read.
 
 This page was written by `python -m benchmarks.page` from the reports of
 """

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.cases import our_train_step
 from benchmarks.instrument import Case, Result, measure
-from benchmarks.ours import our_train_step
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from ssd_common.config import BOOK
+from ssd_common.config import BOOK, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.machine import keep_freed_memory
 from ssd_common.weights import initial_weights
@@ -31,8 +31,8 @@ from ssd_common.checkpoints import load_checkpoint
 
 package, weights, picture = sys.argv[1:]
 book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))
-net = book.make_net(checkpoint.model, checkpoint.weights)
-print(*book.predict_files(net, [picture], checkpoint.model))
+net = book.make_net(checkpoint.config.model, checkpoint.weights)
+print(*book.predict_files(net, [picture], checkpoint.config.model))
 """
 
 
@@ -66,7 +66,7 @@ def peak_memory(backend: str, side: str, image_size: int, batch: int) -> int | N
     Y = b.data.to_device(np.tile(np.array([[0, 0.2, 0.2, 0.5, 0.6]], np.float32), (batch, 1, 1)))
     if side == "ours":
         X = b.data.to_device(pictures)
-        step = our_train_step(b, model, weights, "fp32")
+        step = our_train_step(b, model, weights)
     else:
         book = load_book(backend)
         keep_freed_memory(False)  # as without this package
@@ -112,7 +112,7 @@ def cold_start_predict(sides: Sides, pairs: int) -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights, picture = folder / "weights.safetensors", folder / "picture.png"
-        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), inputs.model))
+        save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), RunConfig(Config(inputs.model))))
         Image.fromarray(inputs.pictures[0][0]).save(picture)
         flags = ["predict", "--backend", b.name, "--weights", str(weights), "--out", str(folder / "out"), str(picture)]
         case = Case(

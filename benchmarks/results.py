@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_common.config import PRESETS
-from ssd_common.config.settings import read_settings
+from ssd_common.config import PRESETS, read_run_config
+from ssd_common.config.tables import differences
 from ssd_common.data.specs import coco_paths, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
+from ssd_common.runs import change_config
 
 INTRODUCTION = """# What trained detectors reach
 
@@ -67,7 +68,7 @@ def read(path):
         raise InputError(
             f"{path}: there is no {config}; run this where tinyssd eval ran, with the run folders in place"
         )
-    return {**report, "settings": read_settings(config), "which": weights.stem}
+    return {**report, "settings": read_run_config(config), "which": weights.stem}
 
 
 def page(reports):
@@ -80,10 +81,9 @@ def page(reports):
 
 def _training(report):
     """Return what tells one row from another: how the weights were trained, without the seed, and the framework."""
-    settings = report["settings"]
-    train = dataclasses.replace(settings.preset.train, seed=0)
-    preset = dataclasses.replace(settings.preset, train=train)
-    return preset, settings.data, settings.limit, report["which"], report["backend"]
+    run_config = report["settings"]
+    config = change_config(run_config.config, {"seed": 0})
+    return dataclasses.replace(run_config, config=config, backend=""), report["which"], report["backend"]
 
 
 def _section(data, groups):
@@ -108,25 +108,22 @@ def _section(data, groups):
 
 def _names(training):
     """Return what a row says of its training, and the framework."""
-    preset, source, limit, which, backend = training
-    some = f"the first {limit} of " if limit else ""
-    own = "".join(f", {change}" for change in changes(preset))
-    return f"`{preset.name}` on {some}`{short(source)}`{own}, {preset.train.epochs} epochs, {which}", backend
+    run_config, which, backend = training
+    some = f"the first {run_config.limit} of " if run_config.limit else ""
+    own, epochs = "".join(f", {change}" for change in changes(run_config)), run_config.config.train.epochs
+    return f"`{run_config.based_on}` on {some}`{short(run_config.data)}`{own}, {epochs} epochs, {which}", backend
 
 
-def changes(preset):
-    """Return the settings that are not those of the preset of that name: "precision bf16", or only "own anchors"."""
-    usual, ignored = PRESETS.get(preset.name), ("class_names", "epochs", "seed")
-    parts = [(getattr(preset, part), getattr(usual, part)) for part in ("model", "train", "predict") if usual]
-    fields = [
-        (field.name, getattr(own, field.name), getattr(same, field.name))
-        for own, same in parts
-        for field in dataclasses.fields(own)
-    ]
+def changes(run_config):
+    """Return what differs from the preset it is based on: "precision bf16", or only "own anchors" for what is long."""
+    if run_config.based_on not in PRESETS:
+        return []
+    found = differences(run_config.config, PRESETS[run_config.based_on])
+    names = {name.split(".")[1]: (name.count("."), value) for name, value in found.items()}
     return [
-        f"{name} {value}" if isinstance(value, str | int | float) else f"own {name}"
-        for name, value, same in fields
-        if name not in ignored and value != same
+        f"{name} {value}" if depth == 1 and isinstance(value, str | int | float) else f"own {name}"
+        for name, (depth, value) in names.items()
+        if name not in ("class_names", "epochs", "seed")
     ]
 
 

@@ -53,13 +53,13 @@ np.set_printoptions(precision=3, suppress=True)
 # %%
 from ssd_common.config import BOOK
 from ssd_common.data.synthetic import SyntheticDataset
-from ssd_common.runs.start import change_training
+from ssd_common.runs.start import change_config
 
 size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the picture
 pictures, epochs, batch_size = (32, 5, 4) if QUICK else (1000, 20, 32)
 data = SyntheticDataset("train", image_size=2 * size, size_range=sides, num_images=pictures)
 val = SyntheticDataset("val", image_size=2 * size, size_range=sides, num_images=32 if QUICK else 100)
-book = change_training(BOOK, {"image_size": size, "epochs": epochs, "batch_size": batch_size})
+book = change_config(BOOK, {"image_size": size, "epochs": epochs, "batch_size": batch_size})
 book.train
 
 # %% [markdown]
@@ -119,7 +119,7 @@ def show_results(*names):
 
 # %%
 net = train_and_score("the book", book)
-train_and_score("another seed", change_training(book, {"seed": 1}))
+train_and_score("another seed", change_config(book, {"seed": 1}))
 show_results("the book", "another seed")
 
 # %% [markdown]
@@ -207,7 +207,7 @@ show_figure(save_loss_curves, errors, losses, gradients, "error of an offset", c
 # %%
 for name, values in losses.items():
     assert (values <= losses["L1"]).all(), name
-train_and_score("smooth L1, σ = 1", change_training(book, {"bbox_loss": "smooth_l1", "sigma": 1.0}))
+train_and_score("smooth L1, σ = 1", change_config(book, {"bbox_loss": "smooth_l1", "sigma": 1.0}))
 show_results("the book", "smooth L1, σ = 1")
 
 # %% [markdown]
@@ -280,7 +280,7 @@ from ssd_common.config import LossConfig
 uncertain = to_device(np.zeros((1, 1, 2))), to_device(np.ones((1, 1), np.int64))
 ratio = to_numpy(focal_loss(*uncertain, LossConfig().alpha, LossConfig().gamma) / cross_entropy(*uncertain))
 np.testing.assert_allclose(ratio, 1 / 16)
-train_and_score("focal loss, γ = 2", change_training(book, {"cls_loss": "focal"}))
+train_and_score("focal loss, γ = 2", change_config(book, {"cls_loss": "focal"}))
 show_results("the book", "focal loss, γ = 2")
 
 # %% [markdown]
@@ -332,8 +332,8 @@ assert mean_overlap[512, "fitted anchors"] > mean_overlap[256, "fitted anchors"]
 
 # %%
 fitted = fit_anchors(box_shapes(data[i][1] for i in range(len(data))), book.model)
-train_and_score("fitted anchors", change_training(book, {"anchors": fitted}))
-train_and_score("input twice as large", change_training(book, {"image_size": 2 * size}))
+train_and_score("fitted anchors", change_config(book, {"anchors": fitted}))
+train_and_score("input twice as large", change_config(book, {"image_size": 2 * size}))
 show_results("the book", "fitted anchors", "input twice as large")
 
 # %% [markdown]
@@ -389,7 +389,7 @@ over_all = to_numpy(loss_terms(cls_preds, *targets)[0])
 print(
     f"class loss of the same predictions: {over_all.mean():.3f} over all anchors, {values.mean():.3f} over those kept"
 )
-train_and_score("hard negatives 3:1", change_training(book, {"negatives_per_positive": 3}))
+train_and_score("hard negatives 3:1", change_config(book, {"negatives_per_positive": 3}))
 show_results("the book", "hard negatives 3:1")
 
 # %% [markdown]
@@ -414,7 +414,7 @@ np.testing.assert_allclose(4 * bbox_1, bbox_4, rtol=1e-6)
 # multiplying the learning rate. We let the offsets count four times.
 
 # %%
-train_and_score("offset loss times 4", change_training(book, {"bbox_weight": 4.0}))
+train_and_score("offset loss times 4", change_config(book, {"bbox_weight": 4.0}))
 show_results("the book", "smooth L1, σ = 1", "offset loss times 4")
 
 # %% [markdown]
@@ -471,10 +471,10 @@ assert results["the book"]["baseline_class_error"] < 0.01
 from ssd_common.config import AUGMENTATIONS, IMPROVED
 
 one_cycle = {"momentum": 0.9, "lr": BOOK.train.lr / 10, "schedule": "one-cycle"}
-train_and_score("momentum, one cycle", change_training(book, one_cycle))
-train_and_score("augmentation", change_training(book, {"augment": AUGMENTATIONS["jitter"]}))
+train_and_score("momentum, one cycle", change_config(book, one_cycle))
+train_and_score("augmentation", change_config(book, {"augment": AUGMENTATIONS["jitter"]}))
 sizes = {"image_size": size, "epochs": epochs, "batch_size": batch_size, "anchors": fitted}
-train_and_score("improved", change_training(IMPROVED, sizes))
+train_and_score("improved", change_config(IMPROVED, sizes))
 show_results("the book", "momentum, one cycle", "augmentation", "fitted anchors", "improved")
 
 # %% [markdown]
@@ -484,7 +484,7 @@ show_results("the book", "momentum, one cycle", "augmentation", "fitted anchors"
 # %%
 from ssd_common.schedule import learning_rate
 
-config = change_training(book, one_cycle).train
+config = change_config(book, one_cycle).train
 rates = [learning_rate(config, step, 100) for step in range(100)]
 assert np.argmax(rates) == 29
 np.testing.assert_allclose([rates[0], rates[29], rates[99]], [0.02 / 25, 0.02, 0.02 / 250000])

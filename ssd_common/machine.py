@@ -16,48 +16,30 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 def keep_freed_memory(keep: bool = True) -> bool:
     """Tell the C library to keep what is freed instead of giving it back to the system, for the whole process.
 
-    A training step allocates gigabytes in pieces of up to 134 MB, each of which glibc gets from the system and gives
-    back, and the system clears it page by page: 600,000 page faults a step of 32 pictures, a third of its time (2.9 s
-    against 1.85 s, PyTorch, float32, two cores of an AMD EPYC). Importing `ssd_torch` or `ssd_mxnet` calls this.
-
-    The price is memory, for pieces of many sizes leave gaps: a step of PyTorch holds 2.3 GB instead of 1.4 GB. Call it
-    with False after the import where that is too much. (Huge pages instead, `THP_MEM_ALLOC_ENABLE=1` in PyTorch's
-    environment, took 1.4 GB and 2.05 s.)
+    A training step allocates gigabytes in large pieces, each of which glibc gets from the system and gives back, and
+    the system clears it page by page: a third of the step's time. Importing `ssd_torch` or `ssd_mxnet` calls this.
+    The price is memory, for pieces of many sizes leave gaps: call it with False after the import to have it back.
 
     Args:
-        keep: False goes back to what glibc does by itself once it has seen large pieces.
+        keep: False goes back to what glibc does by itself once it has seen large pieces. What a thread has kept until
+            then stays with that thread.
 
     Returns:
         Whether the C library has the setting: glibc has, others (macOS, musl, Windows) have not.
     """
-    libc = _c_library()
-    if libc is None:
-        return False
-    done = _set(libc, keep)
-    if not keep:
-        libc.malloc_trim(0)
-    return done
-
-
-def _c_library() -> ctypes.CDLL | None:
-    """Return glibc, or None where the C library is another."""
     if not sys.platform.startswith("linux"):
-        return None
+        return False
     try:
-        libc = ctypes.CDLL(None)
-        return libc if libc.mallopt and libc.malloc_trim else None
+        mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
-        return None
-
-
-def _set(libc: ctypes.CDLL, keep: bool) -> bool:
+        return False
     mebibyte = 1024 * 1024
     settings = (
         ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
         if keep
         else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
     )
-    return all(libc.mallopt(option, value) for option, value in settings)
+    return all(mallopt(option, value) for option, value in settings)
 
 
 def versions() -> dict[str, str]:

@@ -52,6 +52,22 @@ def parameter_shapes(model_config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def map_size(name: str, model_config: ModelConfig) -> int:
+    """Return the height and width of the maps that a convolution, or batch normalisation, takes and returns.
+
+    Args:
+        name: canonical name of one of its parameters.
+        model_config: the model.
+    """
+    layer, place, *_ = name.split(".")
+    kind, block = layer.split("_")
+    if kind != "blk":
+        return model_config.feature_map_sizes[int(block)]
+    if block == "0":  # each of its downsampling blocks halves an image at its end
+        return model_config.image_size // 2 ** int(place)
+    return model_config.feature_map_sizes[int(block) - 1]
+
+
 def count_parameters(model_config: ModelConfig) -> int:
     """Return the number of trained values of a model, running statistics not counted."""
     return sum(math.prod(s) for name, s in parameter_shapes(model_config).items() if not name.endswith(_STATISTICS))
@@ -109,8 +125,24 @@ def check_weights(
             raise InputError(f"{tensor} is missing; is it a TinySSD of {model_config.num_classes} classes?")
         if weights[name].shape != shape:
             raise InputError(f"{tensor} should be {shape}, found {weights[name].shape}")
+        if weights[name].dtype.kind != "f":
+            raise InputError(f"{tensor} is {weights[name].dtype}, not floating point")
         if not np.isfinite(weights[name]).all():
             raise InputError(f"{tensor} holds values that are not finite")
+        if name.endswith("running_var") and (weights[name] < 0).any():
+            raise InputError(f"{tensor} holds variances below 0")
     unknown = sorted(set(weights) - set(shapes))
     if unknown:
         raise InputError(f"{source}: tensor {unknown[0]} does not belong to the model")
+
+
+def check_velocity(velocity: Weights, weights: Weights, source: str) -> None:
+    """Raise InputError, naming the tensor, unless every velocity is that of a trained parameter, and finite."""
+    for name, value in velocity.items():
+        if name not in weights or name.endswith(_STATISTICS):
+            raise InputError(f"{source}{name} does not belong to the model")
+        if value.shape != weights[name].shape or value.dtype.kind != "f":
+            wanted = f"{weights[name].shape} of floating point"
+            raise InputError(f"{source}{name} should be {wanted}, found {value.shape} of {value.dtype}")
+        if not np.isfinite(value).all():
+            raise InputError(f"{source}{name} holds values that are not finite")

@@ -123,7 +123,7 @@ def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_
     else:
         cls = cross_entropy(cls_preds, cls_labels)
     bbox = smooth_l1(errors, loss_config.sigma) if loss_config.bbox_loss == "smooth_l1" else l1_loss(errors)
-    if loss_config.negatives_per_positive is None:
+    if not loss_config.negatives_per_positive:
         cls, bbox = cls.mean(axis=1), bbox.mean(axis=1)
     else:
         kept = hard_negatives(cls, cls_labels, loss_config.negatives_per_positive)

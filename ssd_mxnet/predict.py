@@ -44,7 +44,7 @@ def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
         predict_config.pos_threshold,
         class_aware=predict_config.class_aware,
         clip=predict_config.clip,
-        top_k=predict_config.top_k,
+        top_k=predict_config.top_k or None,
         foreground_only=True,
     )
     return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]

@@ -5,76 +5,92 @@ import sys
 
 import pytest
 
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+
 SIZE = 64 * 1024 * 1024
 PR_SET_THP_DISABLE = 41  # of <linux/prctl.h>: pages of 4 kB, never huge ones, of which this array would need 33
 FAULTS = f"""
 import ctypes
 import resource
 import numpy as np
-from ssd_common.machine import keep_freed_memory
 
 assert ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0) == 0
 
-def faults():
+def work():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     np.ones({SIZE}, np.uint8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-counts = []
-for keep in (False, True):
-    assert keep_freed_memory(keep)
-    faults()  # the first time the pages are new in any case
-    counts.append(faults())
-print(*counts)
+def faults():
+    work()  # the first time the pages are new in any case
+    return work()
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+def printed(code):
+    """Run code after `FAULTS` in a new process, and return the numbers that it prints."""
+    command = [sys.executable, "-W", "ignore", "-c", FAULTS + code]
+    return [int(number) for number in subprocess.check_output(command, text=True).split()]
+
+
+@linux
 def test_an_array_as_large_as_one_that_was_freed_touches_no_new_page():
-    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    given_back, kept = map(int, run.stdout.split())
+    given_back, kept = printed(
+        """
+from ssd_common.machine import keep_freed_memory
+
+for keep in (False, True):
+    assert keep_freed_memory(keep)
+    print(faults())
+"""
+    )
     assert given_back > 200
     assert kept < 20
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
+@linux
 def test_a_process_that_keeps_freed_memory_can_do_some_work_without():
-    code = FAULTS.replace("for keep in (False, True):\n    assert keep_freed_memory(keep)", "for work in (0, 1):")
-    code = code.replace("    counts.append(faults())", "    counts.append(faults() if work else apart(faults))")
-    code = code.replace(
-        "import keep_freed_memory",
-        "import keep_freed_memory\nfrom benchmarks.instrument import own_settings_of_the_c_library",
-    ).replace(
-        "counts = []",
+    apart, kept = printed(
         """
 from concurrent.futures import ThreadPoolExecutor
-
-def apart(work):  # in the main thread it would be given what is kept
-    with own_settings_of_the_c_library(), ThreadPoolExecutor(1) as executor:
-        return executor.submit(lambda: (work(), work())[1]).result()
+from ssd_common.machine import keep_freed_memory
 
 keep_freed_memory()
-counts = []
-""",
+faults()
+keep_freed_memory(False)
+with ThreadPoolExecutor(1) as executor:  # in the main thread it would be given what is kept
+    print(executor.submit(faults).result())
+keep_freed_memory()
+print(faults())
+"""
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    apart, kept = map(int, run.stdout.split())
     assert apart > 200
     assert kept < 20
 
 
-def test_importing_a_backend_keeps_freed_memory(backend):
-    if not sys.platform.startswith("linux"):
-        pytest.skip("a setting of glibc")
-    code = FAULTS.replace("    assert keep_freed_memory(keep)\n", "").replace(
-        "import resource", f"import ssd_{backend.name}, resource"
+@linux
+def test_the_benchmark_s_peer_keeps_nothing_in_its_thread_and_ours_does():
+    (*peer, ours) = printed(
+        """
+from benchmarks.instrument import Case, measure
+from ssd_common.machine import keep_freed_memory
+
+keep_freed_memory()
+measure(Case("toy", "torch", faults, lambda: print(faults()), peer_thread=int), pairs=1)
+print(faults())
+"""
     )
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert max(map(int, run.stdout.split())) < 20
+    assert min(peer) > 200
+    assert ours < 20
+
+
+@linux
+def test_importing_a_backend_keeps_freed_memory(backend):
+    (kept,) = printed(f"import ssd_{backend.name}; print(faults())")
+    assert kept < 20
 
 
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
-
     from ssd_common import machine
 
     monkeypatch.setattr(machine.sys, "platform", "darwin")

@@ -13,16 +13,17 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import save as to_safetensors
 
-from ssd_common.config import ModelConfig, PredictConfig, TrainConfig
-from ssd_common.config.tables import from_dict, to_dict
+from ssd_common.config import Config, RunConfig
+from ssd_common.config.run import PARTS, from_table, to_table
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
-from ssd_common.weights import Weights, check_weights
+from ssd_common.weights import Weights, check_velocity, check_weights
 
-FORMAT = "tinyssd-weights-1"
+FORMAT = "tinyssd-weights-2"
+FORMATS = (FORMAT, "tinyssd-weights-1")
+"""What this version reads; the second is that of version 0.1.0."""
 
-
-_MOMENTUM = "momentum/"  # prefix of the optimiser's tensors in a weights file
+_VELOCITY = "momentum/"  # prefix of the optimiser's tensors in a weights file
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,23 @@ class Checkpoint:
     """All that a weights file holds: enough to predict, and to go on training in either framework."""
 
     weights: Weights
-    model: ModelConfig
-    train: TrainConfig = field(default_factory=TrainConfig)
-    momentum: Weights = field(default_factory=dict)
+    run: RunConfig
+    """How, and on what, they were trained."""
+    velocity: Weights = field(default_factory=dict)
     """Velocity `v` of each parameter, in PyTorch's convention `v = momentum * v + gradient`; empty without momentum."""
     epoch: int = 0
     """Epochs trained."""
     step: int = 0
     """Batches trained."""
-    data: str = ""
-    """The data set it was trained on, as given on the command line."""
-    predict: PredictConfig = field(default_factory=PredictConfig)
-    """How its predictions become detections, unless told otherwise."""
+
+    @property
+    def config(self) -> Config:
+        """The model, how it was trained, and how its predictions become detections unless told otherwise."""
+        return self.run.config
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as safetensors, with its configuration and a sha256 of everything in the metadata.
-
-    The file is written beside `path` and renamed: a reader, or a crash, never sees half of it.
+    """Write a checkpoint as safetensors, see `encode_checkpoint`: a reader, or a crash, never sees half of it.
 
     Args:
         path: ends in `.safetensors`.
@@ -56,50 +56,50 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: the weights are not those of the model, or not finite.
     """
-    check_weights(checkpoint.weights, checkpoint.model, str(path))
+    write_atomically(path, encode_checkpoint(checkpoint, str(path)))
+
+
+def encode_checkpoint(checkpoint: Checkpoint, path: str) -> bytes:
+    """Return a checkpoint as safetensors, with its configuration and a sha256 of everything in the metadata.
+
+    Raises:
+        InputError: the weights are not those of the model, or not finite; the message names `path`.
+    """
+    check_weights(checkpoint.weights, checkpoint.config.model, path)
     tensors = dict(checkpoint.weights)
-    tensors |= {_MOMENTUM + name: value for name, value in checkpoint.momentum.items()}
+    tensors |= {_VELOCITY + name: value for name, value in checkpoint.velocity.items()}
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}  # safetensors scrambles others
     metadata = {
         "format": FORMAT,
-        "model": json.dumps(to_dict(checkpoint.model), sort_keys=True),
-        "train": json.dumps(to_dict(checkpoint.train), sort_keys=True),
+        "run": json.dumps(to_table(checkpoint.run), sort_keys=True),
         "epoch": str(checkpoint.epoch),
         "step": str(checkpoint.step),
-        "data": checkpoint.data,
-        "predict": json.dumps(to_dict(checkpoint.predict), sort_keys=True),
     }
     metadata["sha256"] = _digest(tensors, metadata)
-    write_atomically(path, to_safetensors(tensors, metadata))
+    return to_safetensors(tensors, metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint in a file that `save_checkpoint` wrote.
+    """Return the checkpoint in a file that `save_checkpoint` wrote, in this version or in 0.1.0.
 
     Raises:
         InputError: the file is missing, is not a weights file of this package, or its content is not what was written.
     """
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path}: a safetensors file, but not a weights file of tinyssd")
+    if metadata.get("format") not in FORMATS:
+        raise InputError(f"{path}: a safetensors file, but not a weights file of tinyssd that this version can read")
     if metadata.pop("sha256", None) != _digest(tensors, metadata):
         raise InputError(f"{path}: the sha256 does not match; the file is damaged, take another copy")
-    model = from_dict(ModelConfig, json.loads(metadata["model"]), f"{path}: model")
-    predict = PredictConfig()
-    if "predict" in metadata:  # older files lack it; read from an empty table, top_k would be None
-        predict = from_dict(PredictConfig, json.loads(metadata["predict"]), f"{path}: predict")
-    weights = {name: value for name, value in tensors.items() if not name.startswith(_MOMENTUM)}
-    check_weights(weights, model, str(path))
-    return Checkpoint(
-        weights=weights,
-        model=model,
-        train=from_dict(TrainConfig, json.loads(metadata["train"]), f"{path}: train"),
-        momentum={n.removeprefix(_MOMENTUM): v for n, v in tensors.items() if n.startswith(_MOMENTUM)},
-        epoch=int(metadata["epoch"]),
-        step=int(metadata["step"]),
-        data=metadata["data"],
-        predict=predict,
-    )
+    if metadata["format"] == FORMAT:
+        run = from_table(_table(metadata, "run", path), f"{path}: run")
+    else:
+        parts = {name: _table(metadata, name, path) for name in PARTS if name in metadata or name != "predict"}
+        run = from_table({"preset": "custom", "data": metadata.get("data", ""), **parts}, str(path))
+    weights = {name: value for name, value in tensors.items() if not name.startswith(_VELOCITY)}
+    velocity = {n.removeprefix(_VELOCITY): v for n, v in tensors.items() if n.startswith(_VELOCITY)}
+    check_weights(weights, run.config.model, str(path))
+    check_velocity(velocity, weights, f"{path}: {_VELOCITY}")
+    return Checkpoint(weights, run, velocity, _count(metadata, "epoch", path), _count(metadata, "step", path))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -117,6 +117,26 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     except (safetensors.SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
+
+
+def _table(metadata: dict[str, str], name: str, path: Path) -> dict[str, Any]:
+    """Return the table that the metadata holds as JSON."""
+    if name not in metadata:
+        raise InputError(f"{path}: the metadata lack '{name}'; was the file written by a newer version?")
+    try:
+        table = json.loads(metadata[name])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: '{name}' in the metadata is not JSON ({error})") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: '{name}' in the metadata must be a table of values, got {table!r:.80}")
+    return table
+
+
+def _count(metadata: dict[str, str], name: str, path: Path) -> int:
+    text = metadata.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise InputError(f"{path}: '{name}' in the metadata must be a whole number, got {text!r:.80}")
+    return int(text)
 
 
 def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:

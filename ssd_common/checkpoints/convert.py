@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.backends import load_backend
-from ssd_common.checkpoints.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
+from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
+from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
 from ssd_common.checkpoints.params_file import LIST_MAGIC, read_params, write_params
-from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, STRAIGHT_DOPE, Preset
+from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, PRESETS, STRAIGHT_DOPE, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
 
@@ -48,7 +49,7 @@ _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
 
 def load_weights(
-    path: Path, preset: Preset | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
+    path: Path, preset: Config | None = None, class_names: tuple[str, ...] | None = None, *, strict: bool = True
 ) -> Checkpoint:
     """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
 
@@ -81,13 +82,14 @@ def not_kept(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> list[s
 
     The arguments are those of `save_weights`.
     """
-    usual = STRAIGHT_DOPE if names == "straight-dope" else BOOK
+    usual_name = "straight-dope" if names == "straight-dope" else "book"
+    usual = PRESETS[usual_name]
     words = {"class_names": "class names", "image_size": "image size", "mean": "mean", "anchors": "anchors"}
-    lost = [words[name] for name in words if getattr(checkpoint.model, name) != getattr(usual.model, name)]
-    lost += ["thresholds of detection"] if checkpoint.predict != usual.predict else []
+    lost = [words[name] for name in words if getattr(checkpoint.config.model, name) != getattr(usual.model, name)]
+    lost += ["thresholds of detection"] if checkpoint.config.predict != usual.predict else []
     if path.suffix.lower() == ".safetensors" or not lost:
         return []
-    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual.name}"]
+    return [f"not kept: {', '.join(lost)}; whoever reads weights alone takes those of the preset {usual_name}"]
 
 
 def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> None:
@@ -116,7 +118,7 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
         save_checkpoint(path, checkpoint)
         return
     weights = checkpoint.weights
-    check_weights(weights, checkpoint.model, str(path))
+    check_weights(weights, checkpoint.config.model, str(path))
     if suffix == ".params":
         file_names = _gluon_names() if names == "gluon" else _straight_dope_names()
         write_params(path, {file_names[name]: weights[name] for name in _CANONICAL})
@@ -141,11 +143,11 @@ def _read_arrays(path: Path) -> Arrays | None:
     if start[8:] == b"{":  # behind the length of the header, its JSON
         tensors, metadata = read_safetensors(path)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
-        return None if metadata.get("format") == FORMAT or "sha256" in metadata else tensors
+        return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
     raise InputError(f"{path}: not a weights file: neither safetensors, nor MXNet's .params, nor a zip of torch.save")
 
 
-def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
+def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Config]:
     """Return the file's name of each tensor by canonical name, and the preset of the chapter it belongs to."""
     if not arrays:
         raise InputError(f"{path}: holds no tensors")
@@ -167,7 +169,7 @@ def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Preset]:
 
 
 def _to_checkpoint(
-    arrays: Arrays, names: Mapping[str, str], preset: Preset, class_names: tuple[str, ...] | None, path: Path
+    arrays: Arrays, names: Mapping[str, str], preset: Config, class_names: tuple[str, ...] | None, path: Path
 ) -> Checkpoint:
     own = set(names.values())
     for name, array in arrays.items():
@@ -187,10 +189,14 @@ def _to_checkpoint(
     model = dataclasses.replace(preset.model, class_names=class_names)
     check_weights(weights, model, str(path), names)
     weights = {name: value.astype(np.float32) if value.itemsize < 4 else value for name, value in weights.items()}
-    return Checkpoint(weights, model, preset.train, predict=preset.predict)
+    return Checkpoint(weights, RunConfig(dataclasses.replace(preset, model=model)))
 
 
-def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, path: Path) -> int:
+def _name_of(preset: Config) -> str:
+    return next((name for name, config in PRESETS.items() if config == preset), "given")
+
+
+def _count_classes(weights: Weights, names: Mapping[str, str], preset: Config, path: Path) -> int:
     """Return the number of classes that the class predictors were made for, once the anchors are the preset's."""
     anchors, shapes = preset.model.anchors, parameter_shapes(preset.model)
     for i in range(NUM_BLOCKS):
@@ -198,7 +204,7 @@ def _count_classes(weights: Weights, names: Mapping[str, str], preset: Preset, p
         if name in weights and weights[name].shape[:1] != shapes[name][:1]:
             raise InputError(
                 f"{path}: tensor {names[name]} should be {shapes[name]} for the {anchors.per_unit(i)} anchors "
-                f"at each unit that preset {preset.name} has, found {weights[name].shape}; is it the right preset?"
+                f"at each unit that preset {_name_of(preset)} has, found {weights[name].shape}; is it the right preset?"
             )
     name, per_unit = "cls_0.weight", anchors.per_unit(0)
     if name not in weights:

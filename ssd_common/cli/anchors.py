@@ -35,16 +35,16 @@ def anchors(
     import numpy as np
     import tomli_w
 
-    from ssd_common.config import NUM_BLOCKS, get_preset
-    from ssd_common.config.settings import Settings, settings_table
+    from ssd_common.config import NUM_BLOCKS, RunConfig, get_preset
+    from ssd_common.config.run import to_table
     from ssd_common.data import load_dataset, parse_spec, split_names
     from ssd_common.data.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.output.atomic import write_atomically
     from ssd_common.output.console import progress_bar
-    from ssd_common.runs.start import change_training
+    from ssd_common.runs.start import change_config
 
     check_file("--out", out)
-    chosen = change_training(get_preset(preset or "book"), {"image_size": image_size})
+    chosen = change_config(get_preset(preset or "book"), {"image_size": image_size})
     pictures = load_dataset(data, "train", data_dir=data_dir, limit=limit)
     labels = [pictures[i][1] for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
     shapes = box_shapes(labels)
@@ -56,13 +56,13 @@ def anchors(
     lines = [f"{pictures.name}: {len(shapes)} boxes in {len(pictures)} pictures, each at the block that suits its size"]
     for i, units in enumerate(fitted.feature_map_sizes):
         lines.append(f"block {i}: {units:>2} x {units:<2}  {boxes[i]:>6} boxes")
-        for name, model in ((chosen.name, chosen.model), ("fitted", fitted)):
+        for name, model in ((preset or "book", chosen.model), ("fitted", fitted)):
             sizes, ratios = (
                 " ".join(f"{value:g}" for value in v[i]) for v in (model.anchors.sizes, model.anchors.ratios)
             )
             lines.append(f"  {name:<14}sizes {sizes}, ratios {ratios}")
     lines.append("the best anchor of a box")
-    for name, model in ((chosen.name, chosen.model), ("fitted", fitted)):
+    for name, model in ((preset or "book", chosen.model), ("fitted", fitted)):
         overlaps = best_overlaps(labels, model)
         lines.append(
             f"  {name:<14}mean IoU {overlaps.mean():.3f}, recall at IoU {IOU} {np.mean(overlaps >= IOU):.3f}, "
@@ -73,8 +73,9 @@ def anchors(
     else:
         spec = parse_spec(data)
         whole = spec.split in (None, "train") and "val" in split_names(spec)
-        settings = Settings(spec.whole if whole else data, None, dataclasses.replace(chosen, model=fitted))
-        write_atomically(out, tomli_w.dumps(settings_table(settings)).encode())
+        config = dataclasses.replace(chosen, model=fitted)
+        run_config = RunConfig(config, preset or "book", data=spec.whole if whole else data)
+        write_atomically(out, tomli_w.dumps(to_table(run_config)).encode())
         lines.append(f"wrote {out}; to use it: tinyssd train --config {out}{'' if whole else ' --val-data SPEC'}")
     print_lines(lines)
     return 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from contextlib import closing
 from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, arg
@@ -79,12 +77,12 @@ def compare(
     import shutil
 
     from ssd_common.backends import BACKENDS, load_backend
-    from ssd_common.config import get_preset
+    from ssd_common.config import RunConfig, get_preset
     from ssd_common.machine import limit_instructions
     from ssd_common.parity.ladder import NUM_RUNGS, parse_rungs
-    from ssd_common.runs.compare import compare as compare_backends
+    from ssd_common.runs.compare import compare_backends
     from ssd_common.runs.folder import RunFolder, new_folder
-    from ssd_common.runs.start import change_training, first_checkpoint
+    from ssd_common.runs.start import change_config, first_checkpoint
 
     for name, number in (("steps", steps), ("pictures", pictures)):
         if number < 1:
@@ -98,23 +96,22 @@ def compare(
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "image_size": image_size}
     if weights and image_size:
         raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
-    chosen = change_training(get_preset(preset or "book"), changes)
+    config = change_config(get_preset(preset or "book"), changes)
+    run_config = RunConfig(config, preset or "book", data=data, val_data=val_data or "", limit=limit or 0)
     training, validation = splits(data, data_dir, limit, val_data)
     if 12 in climbed and steps < 2:
         raise InputError("--steps 1: rung 12 changes the framework between two steps; ask for 2, or for --rungs 1-11")
     limit_instructions(isa)
     backends = {name: load_backend(name) for name in BACKENDS}
-    start = first_checkpoint(chosen, training, weights, get_preset(preset) if preset else None)
-    chosen = dataclasses.replace(chosen, model=start.model, predict=start.predict)
+    start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
     devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
-    with closing(RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console(), [])) as run:
+    with RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console()) as run:
         result = compare_backends(
             backends,
             run,
             training,
             validation,
-            chosen,
-            start.weights,
+            start,
             dtype=dtype,
             steps=steps,
             pictures=pictures,

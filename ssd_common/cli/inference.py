@@ -52,22 +52,24 @@ def evaluate(
     if out is not None:
         check_output_folder(out)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    data = data or (validation_spec(checkpoint.data) if checkpoint.data else None)
+    data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
     if data is None:
         raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
     pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
-    if pictures.class_names != checkpoint.model.class_names:
+    if pictures.class_names != checkpoint.config.model.class_names:
         raise InputError(
-            f"{weights} knows {', '.join(checkpoint.model.class_names)}; "
+            f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
             f"data set {pictures.name} has {', '.join(pictures.class_names)}"
         )
     if not len(pictures):
         raise InputError(f"data set {pictures.name} has no pictures; there is nothing to measure")
     framework = load_backend(backend)
     where = framework.data.get_device(device)
-    net = framework.weights.make_net(checkpoint.model, checkpoint.weights, where)
-    loss = checkpoint.train.loss
-    measured = framework.evaluate.evaluate(net, pictures, checkpoint.model, checkpoint.predict, loss, device=where)
+    net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+    loss = checkpoint.config.train.loss
+    measured = framework.evaluate.evaluate(
+        net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where
+    )
     metrics, detections, truths = measured
     mistakes = find_mistakes(detections, truths)
     summary = {"data": pictures.name, "weights": str(weights), "backend": backend}
@@ -100,7 +102,9 @@ def predict(
     device: Device = "auto",
     out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
 ) -> int:
-    """Draw the objects that a detector finds in pictures, and write detections.json.
+    """Draw the objects that a detector finds in images, and write detections.json.
+
+    What is found is added to detections.jsonl image by image. Stopped, the same command goes on where it was.
 
     Args:
         pictures: Picture files, or folders of them.
@@ -125,9 +129,13 @@ def predict(
     paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
     framework, console = load_backend(backend), new_console()
     found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
+    new = 0
     for path, objects in found:
+        new += 1
         text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
         console.print(f"{path}: {text}", highlight=False, markup=False, soft_wrap=True)
-    count = f"{len(paths)} picture" + "s" * (len(paths) != 1)
-    console.print(f"wrote {out}: {count} and detections.json", highlight=False, markup=False, soft_wrap=True)
+    count = f"{len(paths)} image" + "s" * (len(paths) != 1)
+    earlier = f" ({len(paths) - new} of them earlier)" if new < len(paths) else ""
+    text = f"wrote {out}: {count}{earlier}, detections.jsonl and detections.json"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -39,7 +39,7 @@ def convert(
         classes = checked_class_names([clean_name(name) for name in class_names.split(",")], "--class-names")
     checkpoint = load_weights(source, get_preset(preset) if preset else None, classes)
     save_weights(target, checkpoint, names)
-    what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.model.class_names)}"
+    what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.config.model.class_names)}"
     print_lines([f"wrote {target}: {what}", *not_kept(target, checkpoint, names)])
     return 0
 

@@ -19,8 +19,8 @@ BLOCK_CHANNELS = 128
 """Output channels of the three downsampling blocks behind the base network (d2l, `get_blk`)."""
 NUM_BLOCKS = 5
 """Feature map blocks, each with its own predictors (d2l, `TinySSD`)."""
-INPUT_MULTIPLE = 64
-"""The base network halves a picture three times and the next blocks three times more."""
+INPUT_MULTIPLE = 2 ** (len(BASE_CHANNELS) + NUM_BLOCKS - 2)
+"""Every downsampling block halves an image: those of the base network, and all further blocks but the last."""
 OFFSET_EPS = 1e-6
 """Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
 
@@ -62,7 +62,7 @@ class ModelConfig:
     """Object classes; class `i` is column `i + 1` of the class predictions, column 0 is background."""
     image_size: int = 256
     """Pictures are resized to this height and width, in pixels (d2l and straight dope)."""
-    mean: tuple[float, float, float] | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """RGB value subtracted from every pixel, 0…255; d2l subtracts nothing."""
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
 
@@ -71,7 +71,7 @@ class ModelConfig:
             raise InputError("a model needs at least one class name")
         if self.image_size < INPUT_MULTIPLE or self.image_size % INPUT_MULTIPLE:
             raise InputError(f"the image size must be a multiple of {INPUT_MULTIPLE}, got {self.image_size}")
-        if self.mean is not None and not all(abs(value) < float("inf") for value in self.mean):
+        if not all(abs(value) < float("inf") for value in self.mean):
             raise InputError(f"mean must be three finite numbers, got {self.mean}")
 
     @property
@@ -82,7 +82,7 @@ class ModelConfig:
     @property
     def feature_map_sizes(self) -> tuple[int, ...]:
         """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 picture."""
-        return (*(self.image_size // 2**i for i in range(3, 3 + NUM_BLOCKS - 1)), 1)
+        return (*(self.image_size // 2 ** (len(BASE_CHANNELS) + i) for i in range(NUM_BLOCKS - 1)), 1)
 
     @property
     def num_anchors(self) -> int:
@@ -104,16 +104,16 @@ class LossConfig:
     """Focal loss: exponent of (1 - p) (straight dope, `FocalLoss`)."""
     sigma: float = 1.0
     """Smooth L1: square below 1 / sigma² (straight dope, `SmoothL1Loss`)."""
-    negatives_per_positive: int | None = None
-    """Hard negative mining: so many background anchors count for each positive one (SSD: 3); d2l counts all of them."""
+    negatives_per_positive: int = 0
+    """Hard negative mining: so many background anchors count for each positive one (SSD: 3); 0 counts all (d2l)."""
     cls_weight: float = 1.0
     """Factor of the class loss (d2l and SSD: 1)."""
     bbox_weight: float = 1.0
     """Factor of the offset loss (d2l: 1; SSD's alpha, also 1)."""
 
     def __post_init__(self) -> None:
-        if self.negatives_per_positive is not None and self.negatives_per_positive < 1:
-            raise InputError(f"negatives-per-positive must be at least 1, got {self.negatives_per_positive}")
+        if self.negatives_per_positive < 0:
+            raise InputError(f"negatives-per-positive must not be negative, got {self.negatives_per_positive}")
         for name in ("alpha", "sigma"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
@@ -147,8 +147,8 @@ class TrainConfig:
     precision: Precision = "fp32"
     """Of the network's forward and backward pass. With bf16 (PyTorch only), weights, losses and update stay float32."""
     loss: LossConfig = field(default_factory=LossConfig)
-    augment: AugmentConfig | None = None
-    """How the training pictures are changed at random; d2l leaves them as they are."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How the training images are changed at random; d2l leaves them as they are."""
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
@@ -176,32 +176,30 @@ class PredictConfig:
     """Boxes suppress only boxes of their own class; d2l and straight dope ignore the class."""
     clip: bool = True
     """Cut boxes off at the edges of the picture; d2l does not."""
-    top_k: int | None = 400
-    """Only so many of the best boxes of a picture compete; d2l lets all 5444."""
+    top_k: int = 400
+    """Only so many of the best boxes of an image compete; 0 lets all (d2l)."""
 
     def __post_init__(self) -> None:
         for name in ("nms_threshold", "pos_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"top_k must be at least 1, got {self.top_k}")
+        if self.top_k < 0:
+            raise InputError(f"top_k must not be negative, got {self.top_k}")
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A named, complete configuration."""
+class Config:
+    """A complete configuration."""
 
-    name: str
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
 
 
-BOOK = Preset("book")
+BOOK = Config()
 """*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2."""
 
-STRAIGHT_DOPE = Preset(
-    "straight-dope",
+STRAIGHT_DOPE = Config(
     model=ModelConfig(class_names=("pikachu",), mean=(123.0, 117.0, 104.0)),
     train=TrainConfig(
         epochs=150,
@@ -210,12 +208,11 @@ STRAIGHT_DOPE = Preset(
         loss=LossConfig(cls_loss="focal", bbox_loss="smooth_l1"),
         augment=AUGMENTATIONS["straight-dope"],
     ),
-    predict=PredictConfig(class_aware=False, clip=False, top_k=None),
+    predict=PredictConfig(class_aware=False, clip=False, top_k=0),
 )
 """*The Straight Dope*: mean subtracted, random crops, focal + smooth L1 loss, 150 epochs at learning rate 0.1."""
 
-IMPROVED = Preset(
-    "improved",
+IMPROVED = Config(
     # Sides of about three to five units of a block's map: smaller boxes would be missed between two anchors. Ratios
     # near 1; `tinyssd data anchors` fits both to a data set.
     model=ModelConfig(
@@ -241,11 +238,11 @@ Smaller batches make more steps of the same pictures, and PyTorch's initial weig
 docs/book_gap.md).
 """
 
-PRESETS = {preset.name: preset for preset in (BOOK, STRAIGHT_DOPE, IMPROVED)}
+PRESETS = {"book": BOOK, "straight-dope": STRAIGHT_DOPE, "improved": IMPROVED}
 
 
-def get_preset(name: str) -> Preset:
-    """Return the preset called `name`.
+def get_preset(name: str) -> Config:
+    """Return the configuration called `name`.
 
     Raises:
         InputError: there is none of that name; the message lists the names.

@@ -43,7 +43,7 @@ def batches(
     model_config: ModelConfig,
     dtype: str = "float32",
     *,
-    augment_config: AugmentConfig | None = None,
+    augment_config: AugmentConfig = AugmentConfig(),
     seed: int = 0,
     epoch: int = 0,
 ) -> Iterator[Batch]:
@@ -66,7 +66,7 @@ def batches(
 
     def example(index: int) -> Example:
         image, labels = data[index]
-        if augment_config is None:
+        if augment_config == AugmentConfig():
             return image, labels
         changed = augment_picture(
             image, labels, augment_config, model_config.image_size, picture_rng(seed, epoch, index)

@@ -83,10 +83,17 @@ def coco_paths(path: str) -> tuple[Path, Path]:
     return Path(images), Path(file)
 
 
-def validation_spec(trained_on: str) -> str | None:
-    """Return the split that goes with the one that a detector was trained on, or None if that cannot be told."""
-    spec = parse_spec(trained_on)
-    return spec.of_split("val") if spec.split == "train" and spec.kind not in UNDIVIDED else None
+def validation_spec(data: str, val_data: str = "") -> str | None:
+    """Return the validation images of a run, or None if they cannot be told.
+
+    Args:
+        data: what it trained on; without a split, or as version 0.1.0 wrote it: with the split `train`.
+        val_data: what it was validated on, if that was said.
+    """
+    if val_data or not data:
+        return val_data or None
+    spec = parse_spec(data)
+    return spec.of_split("val") if spec.split in (None, "train") and spec.kind not in UNDIVIDED else None
 
 
 def _last_path(kind: str, path: str) -> str:

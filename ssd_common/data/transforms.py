@@ -127,7 +127,7 @@ def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArr
 
 
 def normalise(
-    images: NDArray[np.uint8], mean: ArrayLike | None = None, dtype: DTypeLike = np.float32
+    images: NDArray[np.uint8], mean: ArrayLike = (0.0, 0.0, 0.0), dtype: DTypeLike = np.float32
 ) -> NDArray[np.floating[Any]]:
     """Return the pictures as a batch for a network, `(batch, 3, height, width)`, 0...255 less the mean.
 
@@ -145,9 +145,8 @@ def normalise(
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images must be uint8 (batch, height, width, 3), not {images.dtype} {images.shape}")
     batch = images.astype(dtype, order="C")
-    if mean is not None:
-        channel_mean = np.asarray(mean, dtype=dtype)
-        if channel_mean.shape != (3,):
-            raise ValueError(f"mean must be three numbers, R, G and B, not an array of shape {channel_mean.shape}")
-        batch -= channel_mean
+    channel_mean = np.asarray(mean, dtype=dtype)
+    if channel_mean.shape != (3,):
+        raise ValueError(f"mean must be three numbers, R, G and B, not an array of shape {channel_mean.shape}")
+    batch -= channel_mean
     return batch.transpose(0, 3, 1, 2)  # (batch, 3, height, width)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
@@ -16,16 +19,24 @@ def write_atomically(path: str | os.PathLike[str], payload: bytes) -> None:
     Raises:
         OSError: as the file system says; the old file is still there.
     """
+    with open_atomically(path) as file:
+        file.write(payload)
+
+
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write to that takes the place of `path` if the context ends well; see `write_atomically`."""
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(payload)
+        with path.open("wb") as file:
+            yield file
         return
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder: a rename cannot cross disks
     try:
         with temporary.open("wb") as file:
-            file.write(payload)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

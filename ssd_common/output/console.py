@@ -48,8 +48,8 @@ def new_console() -> Console:
     return Console(emoji=False, width=None if sys.stdout.isatty() else 110)
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str], console: Console | None = None) -> None:
     """Print lines as they are: no markup, no colours, not broken at the console's width."""
-    console = new_console()
+    console = console or new_console()
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

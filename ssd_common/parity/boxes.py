@@ -26,7 +26,7 @@ ONE_BY_ONE = "one by one"
 
 def measure_anchors(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Compute the anchors of all feature maps."""
-    model, dtype = subject.preset.model, subject.dtype
+    model, dtype = subject.config.model, subject.dtype
 
     def of_backend(b: Backend) -> Array:
         blocks = zip(model.feature_map_sizes, model.anchors.sizes, model.anchors.ratios, strict=True)
@@ -40,7 +40,7 @@ def measure_anchors(subject: Subject, backends: Mapping[str, Backend]) -> Result
 
 def measure_iou(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Compute overlaps: of the boxes of all images with the anchors, as in training; of boxes, as in suppression."""
-    grid, truth = anchors.anchor_grid(subject.preset.model, subject.dtype)[0], _labels(subject)[..., 1:]
+    grid, truth = anchors.anchor_grid(subject.config.model, subject.dtype)[0], _labels(subject)[..., 1:]
     decoded = _decoded(subject)[0]
     calls = [(truth, grid), (truth[-1], grid), (decoded[:64], decoded), (grid, truth)]
 
@@ -56,7 +56,7 @@ def measure_iou(subject: Subject, backends: Mapping[str, Backend]) -> Results:
 
 def measure_assignment(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Assign anchors to the boxes of all images, and of one; give them class labels in the training targets."""
-    grid, labels = anchors.anchor_grid(subject.preset.model, subject.dtype), _labels(subject)
+    grid, labels = anchors.anchor_grid(subject.config.model, subject.dtype), _labels(subject)
 
     def of_side(assign: Callable[..., Any], target: Callable[..., Any], *arrays: Any) -> list[Any]:
         grid, labels, truth = arrays
@@ -76,7 +76,7 @@ def measure_assignment(subject: Subject, backends: Mapping[str, Backend]) -> Res
 
 def measure_offsets(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Compute target offsets, and boxes decoded from predicted offsets."""
-    grid, labels = anchors.anchor_grid(subject.preset.model, subject.dtype), _labels(subject)
+    grid, labels = anchors.anchor_grid(subject.config.model, subject.dtype), _labels(subject)
     predicted = _predictions(subject)[1].reshape(-1, *grid.shape[1:])
     assigned = _assigned(labels, grid)
 
@@ -102,9 +102,9 @@ def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     There the predicted offsets are 0, so that what is kept does not depend on how boxes are decoded.
     """
     probabilities, offsets = _predictions(subject)
-    grid, decoded = anchors.anchor_grid(subject.preset.model, subject.dtype), _decoded(subject)
+    grid, decoded = anchors.anchor_grid(subject.config.model, subject.dtype), _decoded(subject)
     scores, classes = probabilities[:, 1:].max(axis=1), probabilities[:, 1:].argmax(axis=1)
-    threshold = subject.preset.predict.nms_threshold
+    threshold = subject.config.predict.nms_threshold
     unmoved = boxes.offset_inverse(grid[0], np.zeros_like(grid[0]))
 
     def of_side(module: Any, to_side: Callable[[Any], Any], to_numpy: Callable[[Any], Array]) -> list[Any]:
@@ -133,7 +133,7 @@ def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Results:
 def measure_detections(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Compute all rows of the detections, with the book's settings and with those of `predict`."""
     probabilities, offsets = _predictions(subject)
-    grid, threshold = anchors.anchor_grid(subject.preset.model, subject.dtype), subject.preset.predict.nms_threshold
+    grid, threshold = anchors.anchor_grid(subject.config.model, subject.dtype), subject.config.predict.nms_threshold
     choices = list(zip((False, True), CHOICES, strict=True))  # the book does not clip
 
     def of_side(module: Any, to_side: Callable[[Any], Any]) -> list[Any]:
@@ -167,7 +167,7 @@ def _labels(subject: Subject) -> Array:
     rows[: len(labels), : labels.shape[1]] = labels
     for i in range(8):  # i + 1 boxes in image i
         corners = np.sort(rng.random((i + 1, 2, 2)), axis=1).reshape(-1, 4)
-        rows[len(labels) + i, : i + 1, 0] = rng.integers(0, subject.preset.model.num_classes, i + 1)
+        rows[len(labels) + i, : i + 1, 0] = rng.integers(0, subject.config.model.num_classes, i + 1)
         rows[len(labels) + i, : i + 1, 1:] = corners
     return rows.astype(np.float32).astype(subject.dtype)
 
@@ -188,7 +188,7 @@ def _predictions(subject: Subject) -> tuple[Array, Array]:
     The scores of the first are rounded so that many are tied; in the second most anchors are background.
     """
     rng = np.random.default_rng([subject.seed, 5])
-    model = subject.preset.model
+    model = subject.config.model
     logits = rng.normal(size=(2, model.num_classes + 1, model.num_anchors))
     logits[0] = logits[0].round(1)
     logits[1, 0] += 6
@@ -199,5 +199,5 @@ def _predictions(subject: Subject) -> tuple[Array, Array]:
 
 def _decoded(subject: Subject) -> Array:
     """Return the boxes `(2, num_anchors, 4)` of the predicted offsets."""
-    grid = anchors.anchor_grid(subject.preset.model, subject.dtype)
+    grid = anchors.anchor_grid(subject.config.model, subject.dtype)
     return boxes.offset_inverse(grid, _predictions(subject)[1].reshape(2, -1, 4))

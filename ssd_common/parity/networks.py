@@ -45,7 +45,7 @@ def relative_difference(found: list[Array], reference: list[Array]) -> float:
 
 def measure_loss(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Compute the loss of every image of the first batch; numpy computes it from PyTorch's predictions."""
-    config = subject.preset.train.loss
+    config = subject.config.train.loss
     in_numpy = {}
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Array:
@@ -68,7 +68,7 @@ def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Resu
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Weights:
         net, (X, Y) = _net(b, subject, dtype), _batch(b, subject, dtype)
-        b.train.forward_backward(net, X, Y, subject.preset.train.loss)
+        b.train.forward_backward(net, X, Y, subject.config.train.loss)
         gradients: Weights = b.weights.get_gradients(net)
         return gradients
 
@@ -108,7 +108,7 @@ def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Resul
     """
 
     def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
-        config = as_mxnet_stores_it(subject.preset.train)
+        config = as_mxnet_stores_it(subject.config.train)
         net = _net(b, subject, dtype)
         run_steps(b, net, b.train.make_trainer(net, config), subject, config, dtype, range(1))
         return [value for name, value in b.weights.get_weights(net).items() if "running" not in name]
@@ -137,7 +137,7 @@ def _compute(subject: Subject, backends: Mapping[str, Backend], compute: Compute
 
 
 def _net(b: Backend, subject: Subject, dtype: str) -> Any:
-    return b.weights.make_net(subject.preset.model, subject.weights, dtype=dtype)
+    return b.weights.make_net(subject.config.model, subject.weights, dtype=dtype)
 
 
 def _batch(b: Backend, subject: Subject, dtype: str, step: int = 0) -> tuple[Any, Any]:
@@ -189,7 +189,7 @@ def config_of_steps(subject: Subject) -> TrainConfig:
     Of two background anchors that are hard alike, rounding says which one counts, and the next loss is another one: in
     float32 a hundredth was measured after two to six steps. In float64 no two were alike.
     """
-    config = as_mxnet_stores_it(subject.preset.train)
+    config = as_mxnet_stores_it(subject.config.train)
     if subject.dtype == "float64":
         return config
-    return dataclasses.replace(config, loss=dataclasses.replace(config.loss, negatives_per_positive=None))
+    return dataclasses.replace(config, loss=dataclasses.replace(config.loss, negatives_per_positive=0))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.backends import Backend
-from ssd_common.config import ModelConfig, Preset
+from ssd_common.config import Config, ModelConfig
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import batches
 from ssd_common.machine import NATIVE
@@ -64,7 +64,7 @@ class LazyBatches(Sequence[tuple[Array, Array]]):
 class Subject:
     """What the ladder is climbed with."""
 
-    preset: Preset
+    config: Config
     weights: Weights
     batches: Sequence[tuple[Array, Array]]
     """Images `(batch, 3, height, width)` and labels `(batch, max_objects, 5)` of each step."""

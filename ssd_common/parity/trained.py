@@ -15,7 +15,7 @@ from ssd_common import detection
 from ssd_common.backends import Backend
 from ssd_common.boxes import offset_inverse
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.config import ModelConfig, PredictConfig, RunConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
@@ -60,14 +60,15 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Results
     half = len(steps) // 2
 
     def go_on(b: Backend, start: Checkpoint, steps: range) -> tuple[list[float], Checkpoint]:
-        net = b.weights.make_net(start.model, start.weights, dtype=subject.dtype)
+        net = b.weights.make_net(start.config.model, start.weights, dtype=subject.dtype)
         trainer = b.train.make_trainer(net, config)
-        b.weights.set_velocity(net, trainer, start.momentum)
+        b.weights.set_velocity(net, trainer, start.velocity)
         losses = run_steps(b, net, trainer, subject, config, subject.dtype, steps)
-        momentum = b.weights.get_velocity(net, trainer)
-        return losses, Checkpoint(b.weights.get_weights(net), start.model, config, momentum, step=steps.stop)
+        velocity = b.weights.get_velocity(net, trainer)
+        return losses, Checkpoint(b.weights.get_weights(net), start.run, velocity, step=steps.stop)
 
-    start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, subject.preset.model, config)
+    run_config = RunConfig(dataclasses.replace(subject.config, train=config))
+    start = Checkpoint({n: w.astype(subject.dtype) for n, w in subject.weights.items()}, run_config)
     straight, crossed = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, backend in backends.items():
@@ -97,7 +98,7 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> Result
 
     The reference is what is detected from PyTorch's predictions, one box at a time.
     """
-    model, config = subject.preset.model, subject.preset.predict
+    model, config = subject.config.model, subject.config.predict
     assert subject.trained is not None
     predicted = {name: _predict(b, subject, model, subject.trained) for name, b in backends.items()}
     truths = [rows for _, labels in subject.pictures for rows in labels]
@@ -143,7 +144,7 @@ def _in_numpy(anchors: Array, cls_preds: Array, bbox_preds: Array, config: Predi
         config.pos_threshold,
         class_aware=config.class_aware,
         clip=config.clip,
-        top_k=config.top_k,
+        top_k=config.top_k or None,
     )
     return [image[image[:, 0] >= 0] for image in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,6 @@ from typing import Any
 from ssd_common import parity
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.config import Preset
-from ssd_common.config.settings import Settings
 from ssd_common.config.tables import to_dict
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import epoch_order, in_order
@@ -25,9 +24,8 @@ from ssd_common.output import write_json
 from ssd_common.output.console import progress_bar
 from ssd_common.parity import report
 from ssd_common.parity.report_html import write_html
-from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines, write_settings
+from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines
 from ssd_common.runs.train import Trained, train_run
-from ssd_common.weights import Weights
 
 LADDER_BATCH = 2
 """Pictures a batch on the ladder: float64 is slow, and what is proved does not depend on it."""
@@ -35,13 +33,12 @@ DETECTION_BATCH = 10
 """Pictures a batch on rung 13."""
 
 
-def compare(
+def compare_backends(
     backends: Mapping[str, Backend],
     run: RunFolder,
     data: Dataset,
     val: Dataset,
-    preset: Preset,
-    weights: Weights,
+    start: Checkpoint,
     *,
     dtype: str,
     steps: int,
@@ -58,8 +55,8 @@ def compare(
         run: where the results go; each backend has a run folder of its own inside.
         data: training pictures.
         val: validation pictures.
-        preset: the configuration; with 0 epochs nothing is trained, and `weights` count as trained.
-        weights: what both start from.
+        start: what both start from, and the configuration; with 0 epochs nothing is trained, and its weights count as
+            trained.
         dtype: of the ladder, "float64" or "float32".
         steps: of rung 11.
         pictures: of the validation split in which the trained weights detect, on rung 13.
@@ -71,23 +68,23 @@ def compare(
     Returns:
         The report, as written to `report.json`.
     """
-    console = run.console
+    console, config, weights = run.console, start.config, start.weights
     trained = {}
-    if preset.train.epochs:
+    if config.train.epochs:
         for name, backend in backends.items():
-            trained[name] = _train(name, backend, run, data, val, preset, weights, devices[name])
+            trained[name] = _train(name, backend, run, data, val, start, devices[name])
     batch = min(LADDER_BATCH, len(data))
     order = itertools.chain.from_iterable(
-        epoch_order(len(data), batch, preset.train.seed, e) for e in itertools.count()
+        epoch_order(len(data), batch, config.train.seed, e) for e in itertools.count()
     )
     subject = parity.Subject(
-        preset,
+        config,
         weights,
-        parity.LazyBatches(data, list(itertools.islice(order, steps)), preset.model),
+        parity.LazyBatches(data, list(itertools.islice(order, steps)), config.model),
         dtype,
-        preset.train.seed,
+        config.train.seed,
         trained=trained["torch"].checkpoint.weights if trained else weights,
-        pictures=parity.LazyBatches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), preset.model),
+        pictures=parity.LazyBatches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model),
         isa=isa,
     )
     rows = list(parity.climb(subject, backends, rungs, progress_bar(console, f"ladder, {dtype}, rung")))
@@ -106,7 +103,7 @@ def compare(
         "baselines": baselines,
         "versions": versions(),
         "machine": machine(),
-        "config": to_dict(preset),
+        "config": {"name": start.run.based_on, **to_dict(config)},
     }
     drawn = _draw(run.path, trained, val, baselines, rows)
     if parity.NUM_RUNGS in rungs:
@@ -121,20 +118,17 @@ def compare(
 
 
 def _train(
-    name: str, backend: Backend, run: RunFolder, data: Dataset, val: Dataset, preset: Preset, weights: Weights, dev: Any
+    name: str, backend: Backend, run: RunFolder, data: Dataset, val: Dataset, start: Checkpoint, device: Any
 ) -> Trained:
     """Train one backend in a run folder of its own."""
-    own = RunFolder(run.path / name, run.console)
-    config = preset.train
-    steps = math.ceil(len(data) / config.batch_size)
-    own.log(f"{name}: {config.epochs} epochs of {steps} steps on {data.name}, {len(data)} pictures")
-    spec = data.name.removesuffix(":train")
-    val_spec = None if val.name == f"{spec}:val" else val.name
-    write_settings(own, Settings(spec, len(data), preset, val_spec, name))
-    start = Checkpoint(weights, preset.model, config, predict=preset.predict, data=data.name)
-    result = train_run(backend, own, data, val, preset, start, dev)
-    own.log(format_baselines(result.rows[-1]))
-    own.close()
+    train_config = start.config.train
+    steps = math.ceil(len(data) / train_config.batch_size)
+    start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=name))
+    with RunFolder(run.path / name, run.console) as own:
+        own.log(f"{name}: {train_config.epochs} epochs of {steps} steps on {data.name}, {len(data)} images")
+        own.write_config(start.run)
+        result = train_run(backend, own, data, val, start, device)
+        own.log(format_baselines(result.rows[-1]))
     return result
 
 
@@ -169,9 +163,9 @@ def _draw_same_weights(
 ) -> dict[str, Path]:
     """Draw what both backends detect with the weights of the last rung; return the picture by its caption."""
     images = [val[i][0] for i in range(min(PICTURES_SHOWN, len(val)))]
-    preset, detections = subject.preset, {}
+    config, detections = subject.config, {}
     for name, backend in backends.items():
-        net = backend.weights.make_net(preset.model, subject.trained)
-        detections[name] = backend.predict.predict(net, images, preset.model, preset.predict)
+        net = backend.weights.make_net(config.model, subject.trained)
+        detections[name] = backend.predict.predict(net, images, config.model, config.predict)
     save_pictures(path / "same_weights.png", val, detections, mark_differences=True)
     return {"The best detection of each backend with the same trained weights": path / "same_weights.png"}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from rich.console import Console
 
-from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from ssd_common.config.settings import Settings, settings_table
+from ssd_common.checkpoints.checkpoint import Checkpoint, encode_checkpoint
+from ssd_common.config import RunConfig
+from ssd_common.config.run import to_table
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
+from ssd_common.output.console import print_lines
 from ssd_common.output.folders import check_output_folder
+from ssd_common.output.lock import locked
 
 Row = dict[str, Any]
 
@@ -37,27 +41,45 @@ COLUMNS = (
 
 
 class RunFolder:
-    """A folder `runs/<name>` with a log, a table of epochs and weights; every file is there whole or not at all."""
+    """A folder `runs/<name>` with a log, a table of epochs and weights; every file is there whole or not at all.
+
+    It has one writer: while it is open it is locked, see `ssd_common.output.lock`. Use it in a `with` statement.
+    """
 
     def __init__(self, path: Path, console: Console, rows: Sequence[Row] = ()) -> None:
-        """Make the folder; `rows` are those of the epochs before, if the run goes on."""
+        """Make the folder and lock it; `rows` are those of the epochs before, if the run goes on.
+
+        Raises:
+            InputError: another process is writing to it.
+        """
         self.path, self.console, self.rows = path, console, list(rows)
         path.mkdir(parents=True, exist_ok=True)
-        self._log = (path / "log.txt").open("a", encoding="utf-8")
+        with ExitStack() as stack:
+            stack.enter_context(locked(path))
+            for stale in (*path.glob(".*.tmp"), *path.glob("weights/.*.tmp")):  # of a writer that was killed
+                stale.unlink()
+            self._log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8"))
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Close the log."""
-        self._log.close()
+        """Close the log, and let others write."""
+        self._open.close()
 
     def log(self, line: str) -> None:
         """Print a line and keep it in `log.txt`."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_lines([line], self.console)
         self._log.write(line + "\n")
         self._log.flush()
 
-    def write_config(self, config: dict[str, Any]) -> None:
+    def write_config(self, run_config: RunConfig) -> None:
         """Write `config.toml`."""
-        write_atomically(self.path / "config.toml", tomli_w.dumps(config).encode())
+        write_atomically(self.path / "config.toml", tomli_w.dumps(to_table(run_config)).encode())
 
     def record(self, row: Row) -> None:
         """Add the row of an epoch to `results.csv`."""
@@ -70,21 +92,28 @@ class RunFolder:
 
     def save(self, checkpoint: Checkpoint, best: bool) -> None:
         """Write `weights/last.safetensors`, and `weights/best.safetensors` if these are the best so far."""
+        last = self.path / "weights" / "last.safetensors"
+        encoded = encode_checkpoint(checkpoint, str(last))
         # The best first: a run stopped in between goes on before this epoch, and finds it the best once more.
         if best:
-            save_checkpoint(self.path / "weights" / "best.safetensors", checkpoint)
-        save_checkpoint(self.path / "weights" / "last.safetensors", checkpoint)
+            write_atomically(last.with_name("best.safetensors"), encoded)
+        write_atomically(last, encoded)
 
 
 def new_folder(out: Path | None, name: str) -> Path:
-    """Return the folder of a new run: `out`, or `runs/<name>` with a number behind it if that exists.
+    """Return the folder of a new run: `out`, or `runs/<name>` with a number behind it if that exists, which is made.
 
     Raises:
         InputError: `out` is a file, or holds a run already.
     """
-    if out is None:
-        candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in range(1, 10**6))
-        return next(path for path in candidates if not path.exists())
+    number = 1
+    while out is None:
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:  # made by another process, maybe just now
+            number += 1
     check_output_folder(out)
     if (out / "config.toml").exists():
         raise InputError(f"--out {out}: there is a run in this folder; name another, or continue it with --resume")
@@ -119,11 +148,6 @@ def read_rows(path: Path) -> list[Row]:
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: not a row of results ({error})") from None
     return rows
-
-
-def write_settings(run: RunFolder, settings: Settings) -> None:
-    """Write `config.toml` into a run folder."""
-    run.write_config(settings_table(settings))
 
 
 def format_row(row: Row, epochs: int) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +16,81 @@ from PIL import Image
 
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
+from ssd_common.config import ModelConfig, PredictConfig
+from ssd_common.config.tables import to_dict
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
-from ssd_common.output.atomic import write_atomically
 from ssd_common.output.folders import check_output_folder
+from ssd_common.runs.detections_file import DetectionsFile, file_version
 
 Detections = NDArray[np.floating]
 
+BATCH_SIZE = 32
+BATCH_BYTES = 256 * 1024 * 1024
+"""Pixels of a batch: large photographs go through the network in smaller batches."""
 
 _EXTENSIONS = {ending for ending, format_ in Image.registered_extensions().items() if format_ in FORMATS}
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Return the picture files among `paths`, folders replaced by the pictures in them.
+    """Return the image files among `paths`, each once, folders replaced by the images in them.
 
     Raises:
-        InputError: a path does not exist, or a folder holds no picture.
+        InputError: a path does not exist, or a folder holds no image.
     """
-    found = []
+    found: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _EXTENSIONS and p.is_file())
             if not inside:
-                raise InputError(f"{path}: no pictures in this folder")
+                raise InputError(f"{path}: no images in this folder")
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise InputError(f"{path}: no such picture or folder")
-    return found
+            raise InputError(f"{path}: no such image or folder")
+    return list(dict.fromkeys(found))
+
+
+def detect_in_files(
+    backend: Backend,
+    net: Any,
+    paths: Iterable[Path],
+    model_config: ModelConfig,
+    predict_config: PredictConfig,
+    on_unreadable: Callable[[InputError], object],
+    device: Any = None,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[tuple[Path, NDArray[np.uint8], Detections]]:
+    """Yield each image file with its pixels and its detections, as `predict` returns them.
+
+    Args:
+        backend: which framework.
+        net: the network.
+        paths: the files.
+        model_config: of the network.
+        predict_config: how predictions become detections.
+        on_unreadable: called with what is wrong with an image that cannot be read; it is left out.
+        device: where the network is.
+        batch_size: images in memory at a time; fewer where they have more than `BATCH_BYTES`.
+    """
+    batch: list[tuple[Path, NDArray[np.uint8]]] = []
+
+    def detected() -> Iterator[tuple[Path, NDArray[np.uint8], Detections]]:
+        images = [image for _, image in batch]
+        found = backend.predict.predict(net, images, model_config, predict_config, batch_size, device)
+        yield from ((path, image, rows) for (path, image), rows in zip(batch, found, strict=True))
+        batch.clear()
+
+    for path in paths:
+        try:
+            batch.append((path, read_image(path)))
+        except InputError as error:
+            on_unreadable(error)
+        if len(batch) == batch_size or sum(image.nbytes for _, image in batch) >= BATCH_BYTES:
+            yield from detected()
+    yield from detected()
 
 
 def predict_files(
@@ -53,10 +101,11 @@ def predict_files(
     score_threshold: float,
     device: str,
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Detect objects in picture files, yielding the objects of each; then write `detections.json`.
+    """Detect objects in image files, yielding each image with its objects; then write `detections.json`.
 
-    Each picture is written to `out`, with its boxes drawn in, under its own name as PNG. One that cannot be read is
-    left out, and named at the end.
+    Each image is written to `out`, with its boxes drawn in, under its own name as PNG, and its objects are a line of
+    `detections.jsonl`. Images that this file has already are left out, if they have not changed and are drawn: a
+    prediction that was stopped goes on. An image that cannot be read is left out, and named at the end.
 
     Args:
         backend: which framework.
@@ -67,44 +116,56 @@ def predict_files(
         device: as on the command line.
 
     Raises:
-        InputError: `out` is a file, or a picture cannot be read.
+        InputError: `out` is a file, or has the detections of other weights, of another threshold or of the other
+            framework; or an image cannot be read.
     """
     check_output_folder(out)
     where = backend.data.get_device(device)
-    net = backend.weights.make_net(checkpoint.model, checkpoint.weights, where)
-    names = checkpoint.model.class_names
-    everything: list[dict[str, Any]] = []
-    unreadable: list[str] = []
-    targets = _drawn_names(paths)
-    sources = {path.resolve() for path in paths}
-    for path, target in zip(paths, targets, strict=True):
-        if (out / target).resolve() in sources:
-            raise InputError(f"--out {out}: {path} would be drawn over {target} there; name another folder")
-        if out.resolve() == path.resolve().parent and (out / target).exists():
-            raise InputError(f"--out {out}: {target} is there already, beside {path.name}; name another folder")
-    for path, target in zip(paths, targets, strict=True):
-        try:
-            image = read_image(path)
-        except InputError as error:
-            unreadable.append(str(error))
-            continue
-        (rows,) = backend.predict.predict(net, [image], checkpoint.model, checkpoint.predict, device=where)
-        rows = rows[rows[:, 1] >= score_threshold]
-        objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
-        drawn = draw_detections(image, rows, names, threshold=score_threshold)
-        out.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn).save(out / target)
-        everything += objects
-        yield path, objects
-    if len(unreadable) < len(paths):
-        write_atomically(out / "detections.json", (json.dumps(everything, indent=1) + "\n").encode())
+    model_config, predict_config = checkpoint.config.model, checkpoint.config.predict
+    net = backend.weights.make_net(model_config, checkpoint.weights, where)
+    names = model_config.class_names
+    settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": _digest(checkpoint)}
+    unreadable: list[InputError] = []
+    with DetectionsFile(out, settings) as file:
+        left = [path for path in paths if not file.has(path)]
+        targets = _drawn_names(left, file.drawn_names())
+        _check_targets(out, targets, paths, file.drawn_names())
+        versions = {}
+
+        def noted() -> Iterator[Path]:
+            for path in left:
+                versions[path] = file_version(path)
+                yield path
+
+        found = detect_in_files(backend, net, noted(), model_config, predict_config, unreadable.append, where)
+        for path, image, rows in found:
+            rows = rows[rows[:, 1] >= score_threshold]
+            objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
+            drawn = io.BytesIO()
+            Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
+            out.mkdir(parents=True, exist_ok=True)
+            (out / targets[path]).write_bytes(drawn.getvalue())
+            file.add(path, versions.pop(path), targets[path], objects)
+            yield path, objects
+        if len(unreadable) < len(paths):
+            file.write_json(out / "detections.json", paths)
     if unreadable:
-        others = f"; {len(unreadable)} of {len(paths)} pictures could not be read, the others are in {out}"
-        raise InputError(unreadable[0] + (others if len(paths) > 1 else ""))
+        others = f"; {len(unreadable)} of {len(paths)} images could not be read, the others are in {out}"
+        raise InputError(f"{unreadable[0]}{others if len(paths) > 1 else ''}")
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    """Return a sha256 of all that turns an image into detections."""
+    digest = hashlib.sha256()
+    for config in (checkpoint.config.model, checkpoint.config.predict):
+        digest.update(json.dumps(to_dict(config), sort_keys=True).encode())
+    for name, value in sorted(checkpoint.weights.items()):
+        digest.update(name.encode() + value.tobytes())
+    return digest.hexdigest()
 
 
 def _object(path: Path, row: Detections, names: Sequence[str], height: int, width: int) -> dict[str, Any]:
-    """Return a detection as it is written: corners in pixels of the original picture."""
+    """Return a detection as it is written: corners in pixels of the original image."""
     corners = row[2:6].astype(float) * (width, height, width, height)
     return {
         "image": str(path),
@@ -115,15 +176,34 @@ def _object(path: Path, row: Detections, names: Sequence[str], height: int, widt
     }
 
 
-def _drawn_names(paths: Sequence[Path]) -> list[str]:
-    """Return the file name of each drawn picture, numbered where two pictures have the same name."""
-    taken: set[str] = set()
-    names = []
+def _drawn_names(paths: Iterable[Path], taken: Mapping[str, str]) -> dict[Path, str]:
+    """Return the file name of each drawn image, numbered where two images have the same name.
+
+    Args:
+        paths: the images.
+        taken: the names that drawn images have already, by the image's path.
+    """
+    used = set(taken.values())
+    numbers: dict[str, int] = {}
+    names = {}
     for path in paths:
-        name, number = f"{path.stem}.png", 1
-        while name in taken:
-            number += 1
-            name = f"{path.stem}-{number}.png"
-        taken.add(name)
-        names.append(name)
+        name = taken.get(str(path), f"{path.stem}.png")
+        while name in used and str(path) not in taken:
+            numbers[path.stem] = numbers.get(path.stem, 1) + 1
+            name = f"{path.stem}-{numbers[path.stem]}.png"
+        used.add(name)
+        names[path] = name
     return names
+
+
+def _check_targets(out: Path, targets: Mapping[Path, str], paths: Iterable[Path], ours: Mapping[str, str]) -> None:
+    """Raise InputError if an image would be drawn over one of `paths`, or over a file beside it that is not `ours`."""
+    there = set(os.listdir(out)) if out.is_dir() else set()
+    if not there.intersection(targets.values()):
+        return
+    sources, drawn = {path.resolve() for path in paths}, set(ours.values())
+    for path, target in targets.items():
+        if target in there and (out / target).resolve() in sources:
+            raise InputError(f"--out {out}: {path} would be drawn over {target} there; name another folder")
+        if target in there - drawn and out.resolve() == path.resolve().parent:
+            raise InputError(f"--out {out}: {target} is there already, beside {path.name}; name another folder")

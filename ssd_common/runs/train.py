@@ -10,7 +10,6 @@ import numpy as np
 
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.config import Preset
 from ssd_common.data.dataset import Dataset, describe_skipped
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
@@ -37,7 +36,6 @@ def train_run(
     run: RunFolder,
     data: Dataset,
     val: Dataset,
-    preset: Preset,
     start: Checkpoint,
     device: Any,
     compile: bool | None = None,
@@ -49,22 +47,21 @@ def train_run(
         run: the folder; its rows are those of the epochs before.
         data: training pictures.
         val: validation pictures.
-        preset: the configuration.
-        start: weights, momentum and epoch to start from.
+        start: weights, velocity and epoch to start from, and the configuration.
         device: as returned by the backend's `get_device`.
         compile: see the backend's `make_net`.
 
     Raises:
         InputError: the loss or a weight is no longer a finite number, or no picture has a good box.
     """
-    model, config = preset.model, preset.train
+    model, config = start.config.model, start.config.train
     net = backend.weights.make_net(model, start.weights, device, compile=compile)
     trainer = backend.train.make_trainer(net, config)
     steps_per_epoch = math.ceil(len(data) / config.batch_size)
     if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
         last = learning_rate(config, start.step - 1, config.epochs * steps_per_epoch)
         backend.train.set_learning_rate(trainer, last)
-    backend.weights.set_velocity(net, trainer, start.momentum)
+    backend.weights.set_velocity(net, trainer, start.velocity)
     trained = Trained(start, run.rows, [])
     if not run.rows:  # a run that is stopped in its first epoch can go on, too
         run.write_rows()
@@ -79,20 +76,12 @@ def train_run(
         if not all(np.isfinite(value).all() for value in weights.values()):
             raise InputError(f"{backend.name}: weights are no longer finite in epoch {row['epoch']}; lower --lr")
         metrics, trained.detections, truths = backend.evaluate.evaluate(
-            net, val, model, preset.predict, config.loss, config.batch_size, device
+            net, val, model, start.config.predict, config.loss, config.batch_size, device
         )
         metrics |= mean_average_precision(trained.detections, truths, model.num_classes)
         row |= {f"val_{name}": metrics[name] for name in EVALUATED}
-        trained.checkpoint = Checkpoint(
-            weights=weights,
-            model=model,
-            train=config,
-            predict=preset.predict,
-            momentum=backend.weights.get_velocity(net, trainer),
-            epoch=row["epoch"],
-            step=row["epoch"] * steps_per_epoch,
-            data=data.name,
-        )
+        velocity = backend.weights.get_velocity(net, trainer)
+        trained.checkpoint = Checkpoint(weights, start.run, velocity, row["epoch"], row["epoch"] * steps_per_epoch)
         best = all(_score(row) >= _score(earlier) for earlier in run.rows)
         run.record(row)
         run.save(trained.checkpoint, best)

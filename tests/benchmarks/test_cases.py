@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import cases, extras, ours, processes
+from benchmarks import cases, extras, processes
 from benchmarks.__main__ import run_benchmark
 from benchmarks.cases import CASES, GOALS, NUMPY_CASES
-from benchmarks.inputs import PREDICTIONS, Inputs, PictureFolder, Sizes, write_picture_folder
+from benchmarks.inputs import PREDICTIONS, TRAIN_FOLDER, Inputs, Sizes
 from benchmarks.instrument import Case
 from benchmarks.sides import Sides, load_book
+from ssd_common.backends import BACKENDS
 from ssd_common.config import BOOK, ModelConfig
+from ssd_common.data import load_dataset
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 from ssd_common.weights import initial_weights
@@ -40,10 +42,8 @@ def sides(backend, book, inputs):
 def test_the_names_of_the_cases_are_fixed():
     assert tuple(CASES) == NAMES
     assert set(NUMPY_CASES) == {"targets_20"}
-    assert {name for name, _ in GOALS} <= set(NAMES)
-    assert set(GOALS) == {(name, backend) for name in NAMES for backend in ("torch", "mxnet")} - {
-        ("train_step_bf16", "mxnet")
-    } | {("targets_20", "numpy")}
+    of_both = {(name, backend) for name in ("train_step_fp32", "epoch", "predict_files") for backend in BACKENDS}
+    assert set(GOALS) == of_both | {("train_step_bf16", "torch")}
 
 
 def check(case, name):
@@ -58,9 +58,9 @@ def test_a_training_step_is_the_book_s(sides):
 
 def test_a_training_step_in_lower_precision_is_the_book_s_roughly(sides):
     try:
-        ours.check_precision(sides.b, "bf16")
-    except ours.SkippedCaseError:
-        with pytest.raises(ours.SkippedCaseError, match="bf16"):
+        cases.check_precision(sides.b, "bf16")
+    except cases.SkippedCaseError:
+        with pytest.raises(cases.SkippedCaseError, match="bf16"):
             cases.train_step(sides, "bf16")
     else:
         check(cases.train_step(sides, "bf16"), "train_step_bf16")
@@ -106,29 +106,21 @@ def test_the_book_s_network_is_plain(sides):
         assert not any(getattr(block, "_active", False) for block in blocks)  # hybridized
 
 
-def test_the_picture_folder_is_what_the_book_reads(backend, book, tmp_path, monkeypatch):
+def test_both_sides_read_the_banana_folder_alike(backend, book, tmp_path, monkeypatch):
     inputs = Inputs(tmp_path, Sizes(batch=1, files=1, epoch=2))
-    monkeypatch.setattr(book, "download_extract", lambda name: tmp_path)
-    data = PictureFolder(inputs.picture_folder)
+    data = load_dataset("bananas", data_dir=inputs.banana_folder)
+    monkeypatch.setattr(book, "download_extract", lambda name: (inputs.banana_folder / TRAIN_FOLDER).parent)
     images, labels = book.read_data_bananas()
     assert len(images) == len(data) == 2
     for i, (image, label) in enumerate(data):
         theirs = backend.data.to_numpy(images[i])
         np.testing.assert_array_equal(image, theirs.transpose(1, 2, 0) if backend.name == "torch" else theirs)
         np.testing.assert_array_equal(label, backend.data.to_numpy(labels[i]).astype(np.float32))
+        np.testing.assert_array_equal(image, inputs.pictures[i][0])
         np.testing.assert_array_equal(label, inputs.pictures[i][1])
 
 
 # What they work on
-
-
-def test_a_written_picture_folder_is_read_back(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    labels = np.array([[0, 0.25, 0.5, 0.75, 1]], np.float32)
-    write_picture_folder(tmp_path / "set", [(image, labels)])
-    ((read, rows),) = PictureFolder(tmp_path / "set")
-    np.testing.assert_array_equal(read, image)
-    np.testing.assert_array_equal(rows, labels)
 
 
 def test_labels_are_boxes_inside_the_picture(inputs):
@@ -173,6 +165,7 @@ def test_a_run_measures_what_it_is_asked_for(d2l_torch):
     measured = [(case["name"], case["backend"]) for case in report["cases"]]
     assert measured == [("targets_20", "numpy"), ("targets_1", "torch"), ("targets_20", "torch")]
     assert all(case["ours_s"] > 0 and case["peer_s"] > 0 for case in report["cases"])
+    assert [list(case) for case in report["cases"]] == [["name", "backend", "ours_s", "peer_s", "ratio", "spread"]] * 3
     assert report["pairs"] == 1
     assert report["skipped"] == report["void"] == []
     assert report["versions"]["d2l"] != "missing"
@@ -182,9 +175,9 @@ def test_a_run_measures_what_it_is_asked_for(d2l_torch):
 @pytest.mark.backend("torch")
 def test_a_case_that_cannot_be_measured_is_named_with_its_reason(d2l_torch, monkeypatch):
     def cannot(b, precision):
-        raise ours.SkippedCaseError(f"no {precision} here")
+        raise cases.SkippedCaseError(f"no {precision} here")
 
-    monkeypatch.setattr(ours, "check_precision", cannot)
+    monkeypatch.setattr(cases, "check_precision", cannot)
     report = run(["torch"], ["train_step_bf16"])
     assert report["cases"] == []
     assert len(report["skipped"]) == 1
@@ -238,17 +231,19 @@ def test_the_operations_are_those_that_pytorch_counts(model):
     assert extras.network_flops(model) == (forward.get_total_flops(), backward.get_total_flops())
 
 
-def test_the_bare_step_is_a_step_without_targets_losses_and_metrics(sides):
-    train = sides.b.train
-    parts = [train.multibox_target, train.loss_terms, train.batch_metrics]
-    assert -5 < extras.overhead_share(sides, pairs=1) < 1
-    assert parts == [train.multibox_target, train.loss_terms, train.batch_metrics]
+def test_targets_losses_and_metrics_are_a_share_of_a_step(sides, monkeypatch):
+    assert 0 < extras.overhead_share(sides, pairs=1) < 1
+    sums, measured = [], extras.measure
 
+    def compared(case, pairs):
+        sums.append((case.ours(), case.peer()[0]))
+        return measured(case, pairs)
 
-def test_a_step_that_has_no_such_parts_is_no_bare_step(sides, monkeypatch):
-    monkeypatch.setattr(sides.b.train, "train_step", lambda *arguments: None)
-    with pytest.raises(RuntimeError, match="calls multibox_target 0 times"):
-        extras.overhead_share(sides, pairs=1)
+    monkeypatch.setattr(extras, "measure", compared)
+    extras.overhead_share(sides, pairs=1)
+    ((ours, (correct, anchors, abs_error, offsets)),) = sums
+    assert [ours[name] for name in ("correct", "anchors", "offsets")] == [correct, anchors, offsets]
+    assert ours["abs_error"] == pytest.approx(abs_error, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import json
 import signal
 import threading
 import time
@@ -94,25 +93,25 @@ def test_a_peer_that_fails_in_its_thread_fails_the_measurement():
         measure(Case("toy", "torch", int, fail, peer_thread=int), pairs=1)
 
 
-def test_interrupting_stops_the_peer_in_its_thread_as_well():
-    main, stopped = threading.main_thread().ident, []
+def test_interrupting_does_not_wait_for_the_peer_in_its_thread():
+    main, enough, peers = threading.main_thread().ident, threading.Event(), []
 
     def endless():
-        try:
-            time.sleep(0.2)  # both threads are under way
-            signal.pthread_kill(main, signal.SIGINT)  # what Ctrl-C sends
-            for _ in range(1000):
-                time.sleep(0.01)
-        except KeyboardInterrupt:
-            stopped.append(True)
+        peers.append(threading.current_thread())
+        time.sleep(0.2)  # both threads are under way
+        signal.pthread_kill(main, signal.SIGINT)  # what Ctrl-C sends
+        enough.wait()
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores the signal
     try:
         with pytest.raises(KeyboardInterrupt):
             measure(Case("toy", "torch", int, endless, peer_thread=int), pairs=1)
+        assert peers[0].is_alive()
+        assert peers[0].daemon  # the process does not wait for it either
     finally:
+        enough.set()
         signal.signal(signal.SIGINT, before)
-    assert stopped == [True]
+    peers[0].join()
 
 
 def test_garbage_is_collected_between_the_timed_runs_only():
@@ -158,15 +157,6 @@ def test_a_measurement_needs_a_pair_and_a_comparison(options, message):
     clock = Clock()
     with pytest.raises(InputError, match=message):
         measure(fake_case(clock, [1], [1], np.testing.assert_equal), clock=clock, **options)
-
-
-def test_the_report_of_the_results_is_json_with_these_keys():
-    results = [Result("epoch", "torch", 1.5, 4.5, 3.0, 0.1), Result("epoch", "mxnet", 2.0, 2.0, 1.0, 0.0)]
-    report = json.loads(json.dumps(instrument.to_json(results, machine={"cores": 2}, extras={})))
-    assert list(report) == ["cases", "machine", "extras"]
-    first = {"name": "epoch", "backend": "torch", "ours_s": 1.5, "peer_s": 4.5, "ratio": 3.0, "spread": 0.1}
-    assert report["cases"][0] == first
-    assert [list(case) for case in report["cases"]] == [list(first)] * 2
 
 
 def test_the_table_says_which_goals_are_reached():

@@ -3,16 +3,14 @@
 import json
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 from rich.console import Console
 
 from benchmarks.results import short
-from ssd_common.config import BOOK
-from ssd_common.config.settings import Settings
-from ssd_common.runs.folder import RunFolder, write_settings
-from ssd_common.runs.start import change_training
+from ssd_common.config import BOOK, RunConfig
+from ssd_common.runs.folder import RunFolder
+from ssd_common.runs.start import change_config
 
 CLASSES = ("cat", "dog")
 
@@ -25,9 +23,9 @@ def run(folder, *arguments):
 def report(folder, seed, ap50, epochs=20, **changes):
     """Write a run folder with nothing but its settings, and a report on it; return the report's path."""
     name = f"run-{seed}-{epochs}"
-    preset = change_training(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES, **changes})
-    with closing(RunFolder(folder / name, Console(quiet=True), [])) as run_folder:
-        write_settings(run_folder, Settings("voc:/home/me/animals", None, preset))
+    preset = change_config(BOOK, {"seed": seed, "epochs": epochs, "class_names": CLASSES, **changes})
+    with RunFolder(folder / name, Console(quiet=True)) as run_folder:
+        run_folder.write_config(RunConfig(preset, "book", data="voc:/home/me/animals"))
     metrics = {"ap50": ap50, "ap75": 0.5, "ap": 0.25, "voc07": 0.5, "voc12": 0.5, "pictures": 7, "objects": 1234}
     metrics |= {"class_error": 0.003, "baseline_class_error": 0.006, "bbox_mae": 0.001, "baseline_bbox_mae": 0.004}
     metrics["classes"] = [{"name": "cat", "ap50": ap50, "ap": 0.125}, {"name": "dog", "ap50": None, "ap": None}]

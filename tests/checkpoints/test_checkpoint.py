@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 import ssd_common.checkpoints.checkpoint
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ssd_common.config import STRAIGHT_DOPE, ModelConfig, PredictConfig, TrainConfig
+from ssd_common.config import STRAIGHT_DOPE, Config, ModelConfig, PredictConfig, RunConfig, TrainConfig
+from ssd_common.config.tables import to_dict
 from ssd_common.errors import InputError
 from ssd_common.weights import initial_weights, parameter_shapes
 
@@ -21,10 +22,11 @@ TRAINED = [name for name in parameter_shapes(TINY) if not name.endswith(STATISTI
 
 
 def random_tensors(names, dtype, seed):
-    """Return values of every magnitude and sign, by canonical name."""
+    """Return values of every magnitude, and of every sign except for variances, by canonical name."""
     rng = np.random.default_rng(seed)
     shapes = parameter_shapes(TINY)
-    return {name: rng.standard_normal(shapes[name]).astype(dtype) for name in names}
+    tensors = {name: rng.standard_normal(shapes[name]).astype(dtype) for name in names}
+    return {name: np.abs(value) if name.endswith("running_var") else value for name, value in tensors.items()}
 
 
 def assert_equal_tensors(actual, expected):
@@ -38,8 +40,9 @@ def assert_equal_tensors(actual, expected):
 def file(tmp_path_factory):
     """A weights file of a training with momentum."""
     path = tmp_path_factory.mktemp("weights") / "last.safetensors"
-    momentum = random_tensors(TRAINED, "float32", seed=2)
-    save_checkpoint(path, Checkpoint(initial_weights(TINY, TrainConfig()), TINY, momentum=momentum, data="synthetic"))
+    velocity = random_tensors(TRAINED, "float32", seed=2)
+    run_config = RunConfig(Config(TINY), data="synthetic")
+    save_checkpoint(path, Checkpoint(initial_weights(TINY, TrainConfig()), run_config, velocity))
     return path
 
 
@@ -48,25 +51,17 @@ def file(tmp_path_factory):
 
 def test_everything_in_a_checkpoint_comes_back(dtype, tmp_path):
     model = dataclasses.replace(STRAIGHT_DOPE.model, class_names=("pikachu",), image_size=128)
-    checkpoint = Checkpoint(
-        weights=random_tensors(parameter_shapes(TINY), dtype, seed=1),
-        model=model,
-        train=dataclasses.replace(STRAIGHT_DOPE.train, seed=7, momentum=0.9),
-        momentum=random_tensors(TRAINED, dtype, seed=2),
-        epoch=3,
-        step=12,
-        data="pikachu",
-        predict=dataclasses.replace(STRAIGHT_DOPE.predict, nms_threshold=0.25),
-    )
+    train = dataclasses.replace(STRAIGHT_DOPE.train, seed=7, momentum=0.9)
+    config = Config(model, train, dataclasses.replace(STRAIGHT_DOPE.predict, nms_threshold=0.25))
+    weights = random_tensors(parameter_shapes(TINY), dtype, seed=1)
+    run_config = RunConfig(config, "straight-dope", "mxnet", "voc:DIR:train", "voc:DIR:test", 12)
+    checkpoint = Checkpoint(weights, run_config, random_tensors(TRAINED, dtype, seed=2), epoch=3, step=12)
     path = tmp_path / "new" / "w.safetensors"
     save_checkpoint(path, checkpoint)
     loaded = load_checkpoint(path)
     assert_equal_tensors(loaded.weights, checkpoint.weights)
-    assert_equal_tensors(loaded.momentum, checkpoint.momentum)
-    rest = [field.name for field in dataclasses.fields(Checkpoint) if field.name not in ("weights", "momentum")]
-    assert len(rest) == 6
-    for name in rest:
-        assert getattr(loaded, name) == getattr(checkpoint, name)
+    assert_equal_tensors(loaded.velocity, checkpoint.velocity)
+    assert (loaded.run, loaded.epoch, loaded.step) == (checkpoint.run, checkpoint.epoch, checkpoint.step)
 
 
 def test_an_array_that_is_not_contiguous_is_saved_as_it_is_seen(tmp_path):
@@ -74,33 +69,25 @@ def test_an_array_that_is_not_contiguous_is_saved_as_it_is_seen(tmp_path):
     for name, value in weights.items():
         weights[name] = np.asfortranarray(value)
     weights["blk_0.0.1.bias"] = np.arange(32, dtype=np.float32)[::2]
-    save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY))
+    save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, RunConfig(Config(TINY))))
     assert_equal_tensors(load_checkpoint(tmp_path / "w.safetensors").weights, weights)
 
 
-@pytest.mark.parametrize("top_k", [7, None])
+@pytest.mark.parametrize("top_k", [7, 0])
 def test_how_predictions_become_detections_comes_back(top_k, tmp_path):
     predict = PredictConfig(nms_threshold=0.25, class_aware=False, clip=False, top_k=top_k)
     weights = initial_weights(TINY, TrainConfig())
-    save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY, predict=predict))
-    assert load_checkpoint(tmp_path / "w.safetensors").predict == predict
+    save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, RunConfig(Config(TINY, predict=predict))))
+    assert load_checkpoint(tmp_path / "w.safetensors").config.predict == predict
 
 
-def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path, monkeypatch):
+def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path):
     path, weights = tmp_path / "w.safetensors", initial_weights(TINY, TrainConfig())
-    write = ssd_common.checkpoints.checkpoint.to_safetensors
-    digest = ssd_common.checkpoints.checkpoint._digest
-
-    def without_predict(metadata):
-        return {name: value for name, value in metadata.items() if name != "predict"}
-
-    monkeypatch.setattr(ssd_common.checkpoints.checkpoint, "_digest", lambda t, m: digest(t, without_predict(m)))
-    monkeypatch.setattr(ssd_common.checkpoints.checkpoint, "to_safetensors", lambda t, m: write(t, without_predict(m)))
-    save_checkpoint(path, Checkpoint(weights, TINY, predict=STRAIGHT_DOPE.predict))
-    monkeypatch.undo()
-    with safetensors.safe_open(str(path), framework="np") as reader:
-        assert "predict" not in reader.metadata()
-    loaded = load_checkpoint(path).predict
+    metadata = {"format": "tinyssd-weights-1", "epoch": "1", "step": "2", "data": "pikachu:train"}
+    metadata |= {"model": json.dumps(to_dict(TINY)), "train": json.dumps(to_dict(TrainConfig()))}
+    metadata["sha256"] = ssd_common.checkpoints.checkpoint._digest(weights, metadata)
+    save_file(weights, path, metadata)
+    loaded = load_checkpoint(path).config.predict
     assert loaded == PredictConfig()
     assert loaded.top_k == 400
 
@@ -110,8 +97,8 @@ def test_any_reader_of_safetensors_can_read_the_file(file):
     with safetensors.safe_open(str(file), framework="np") as reader:
         metadata = reader.metadata()
         read = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118 - not a dict
-    assert_equal_tensors(read, checkpoint.weights | {f"momentum/{n}": v for n, v in checkpoint.momentum.items()})
-    assert json.loads(metadata["model"])["class_names"] == ["banana"]
+    assert_equal_tensors(read, checkpoint.weights | {f"momentum/{n}": v for n, v in checkpoint.velocity.items()})
+    assert json.loads(metadata["run"])["model"]["class_names"] == ["banana"]
     assert len(metadata["sha256"]) == 64
 
 
@@ -142,7 +129,7 @@ def test_a_flipped_bit_anywhere_is_noticed(part, count, file, tmp_path):
         assert "\n" not in str(error.value), place
 
 
-@pytest.mark.parametrize("name", ["epoch", "step", "data", "model", "train", "predict"])
+@pytest.mark.parametrize("name", ["epoch", "step", "run"])
 def test_changed_metadata_is_noticed(name, file, tmp_path):
     with safetensors.safe_open(str(file), framework="np") as reader:
         metadata, tensors = reader.metadata(), {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
@@ -215,10 +202,12 @@ def test_the_next_step_is_the_same_in_the_framework_that_takes_over(first, secon
     net, trainer = start(giver, begin, {})
     for gradient in gradients[:2]:
         step(first, net, trainer, gradient)
-    handed = Checkpoint(giver.weights.get_weights(net), TINY, TRAIN, giver.weights.get_velocity(net, trainer))
+    handed = Checkpoint(
+        giver.weights.get_weights(net), RunConfig(Config(TINY, TRAIN)), giver.weights.get_velocity(net, trainer)
+    )
     save_checkpoint(tmp_path / "w.safetensors", handed)
     loaded = load_checkpoint(tmp_path / "w.safetensors")
-    taken = start(taker, loaded.weights, loaded.momentum)
+    taken = start(taker, loaded.weights, loaded.velocity)
     step(second, *taken, gradients[2])
 
     for read in (lambda net, _: taker.weights.get_weights(net), taker.weights.get_velocity):
@@ -245,16 +234,15 @@ def test_a_step_is_the_formula_of_pytorchs_documentation(backend):
 
 def test_training_leaves_the_checkpoint_it_started_from_alone(backend, dtype):
     begin, momentum = (random_tensors(names, dtype, 1) for names in (parameter_shapes(TINY), TRAINED))
-    given = Checkpoint(
-        {n: v.copy() for n, v in begin.items()}, TINY, momentum={n: v.copy() for n, v in momentum.items()}
-    )
+    copies = [{n: v.copy() for n, v in tensors.items()} for tensors in (begin, momentum)]
+    given = Checkpoint(copies[0], RunConfig(Config(TINY)), copies[1])
     net = backend.weights.make_net(TINY, given.weights, dtype=dtype)
     trainer = backend.train.make_trainer(net, TRAIN)
-    backend.weights.set_velocity(net, trainer, given.momentum)
+    backend.weights.set_velocity(net, trainer, given.velocity)
     taken = backend.weights.get_velocity(net, trainer)
     step(backend.name, net, trainer, random_tensors(TRAINED, dtype, seed=3))
     assert_equal_tensors(given.weights, begin)
-    assert_equal_tensors(given.momentum, momentum)
+    assert_equal_tensors(given.velocity, momentum)
     for name in momentum:  # the very bits, though MXNet's come as float64
         np.testing.assert_array_equal(taken[name].astype(dtype), momentum[name], err_msg=name)
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.checkpoints.convert import FORMATS, load_weights, not_kept, save_weights
 from ssd_common.checkpoints.params_file import read_params, write_params
-from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
+from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig, Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import parameter_shapes
 
@@ -29,9 +29,10 @@ FOREIGN = [pytest.param(name, marks=pytest.mark.backend("torch") if name == "tor
 
 
 def random_weights(model=BOOK.model, dtype="float32", seed=0):
-    """Return values of every magnitude and sign for every tensor."""
+    """Return values of every magnitude, and of every sign except for variances, for every tensor."""
     rng = np.random.default_rng(seed)
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in parameter_shapes(model).items()}
+    weights = {name: rng.standard_normal(shape).astype(dtype) for name, shape in parameter_shapes(model).items()}
+    return {name: np.abs(value) if name.endswith("running_var") else value for name, value in weights.items()}
 
 
 def classes(count):
@@ -45,7 +46,7 @@ def write_foreign(folder, kind, weights, model=BOOK.model):
     if names is None:
         save_file(weights, path)
     else:
-        save_weights(path, Checkpoint(weights, model), names)
+        save_weights(path, Checkpoint(weights, RunConfig(Config(model))), names)
     return path.rename(folder / "weights")
 
 
@@ -82,7 +83,7 @@ def test_what_the_mxnet_network_saves_is_read(dtype, tmp_path):
     gluon_net(weights, model).save_parameters(str(tmp_path / "w"))
     checkpoint = load_weights(tmp_path / "w")
     assert_same_weights(checkpoint.weights, weights)
-    assert checkpoint.model == dataclasses.replace(BOOK.model, class_names=("class 0", "class 1", "class 2"))
+    assert checkpoint.config.model == dataclasses.replace(BOOK.model, class_names=("class 0", "class 1", "class 2"))
 
 
 @pytest.mark.backend("mxnet")
@@ -91,7 +92,7 @@ def test_the_mxnet_network_loads_what_we_write(dtype, tmp_path):
 
     model = classes(3)
     weights = random_weights(model, dtype)
-    save_weights(tmp_path / "w.params", Checkpoint(weights, model))
+    save_weights(tmp_path / "w.params", Checkpoint(weights, RunConfig(Config(model))))
     net = gluon_net(random_weights(model, dtype, seed=1), model)
     net.load_parameters(str(tmp_path / "w.params"))
     assert_same_weights(get_weights(net), weights)
@@ -192,7 +193,7 @@ def test_what_the_chapters_network_saves_is_read_with_and_without_its_prefix(pre
 @pytest.mark.backend("mxnet")
 def test_the_chapters_network_loads_what_we_write(tmp_path):
     weights = random_weights(classes(2))
-    save_weights(tmp_path / "w.params", Checkpoint(weights, classes(2)), names="straight-dope")
+    save_weights(tmp_path / "w.params", Checkpoint(weights, RunConfig(Config(classes(2)))), names="straight-dope")
     with classic_mxnet():
         net, blocks, heads = straight_dope_net(num_classes=2)
         net.load_parameters(str(tmp_path / "w.params"))
@@ -202,8 +203,8 @@ def test_the_chapters_network_loads_what_we_write(tmp_path):
 def test_the_published_weights_get_the_settings_of_their_chapter(data_dir):
     path = data_dir / "pretrained" / "ssd_pikachu-fbb7d872.params"
     checkpoint = load_weights(path)
-    assert checkpoint.model == STRAIGHT_DOPE.model
-    assert (checkpoint.train, checkpoint.predict) == (STRAIGHT_DOPE.train, STRAIGHT_DOPE.predict)
+    assert checkpoint.config.model == STRAIGHT_DOPE.model
+    assert (checkpoint.config.train, checkpoint.config.predict) == (STRAIGHT_DOPE.train, STRAIGHT_DOPE.predict)
     assert (checkpoint.momentum, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
     assert {str(value.dtype) for value in checkpoint.weights.values()} == {"float32"}
 
@@ -262,8 +263,8 @@ def test_the_state_dict_of_a_pytorch_network_is_read(kind, dtype, tmp_path):
         save_safetensors(net.state_dict(), tmp_path / "w", {"format": "pt"})
     checkpoint = load_weights(tmp_path / "w", class_names=("cat", "dog"))
     assert_same_weights(checkpoint.weights, torch_weights(net))
-    assert checkpoint.model == dataclasses.replace(BOOK.model, class_names=("cat", "dog"))
-    assert checkpoint.predict == BOOK.predict
+    assert checkpoint.config.model == dataclasses.replace(BOOK.model, class_names=("cat", "dog"))
+    assert checkpoint.config.predict == BOOK.predict
 
 
 @pytest.mark.backend("torch")
@@ -273,7 +274,7 @@ def test_a_pytorch_network_loads_what_we_write_strictly(suffix, dtype, tmp_path)
 
     model = classes(2)
     weights = random_weights(model, dtype)
-    save_weights(tmp_path / f"w{suffix}", Checkpoint(weights, model, step=17))
+    save_weights(tmp_path / f"w{suffix}", Checkpoint(weights, RunConfig(Config(model)), step=17))
     state = torch.load(tmp_path / f"w{suffix}", weights_only=True)
     net = torch_net(num_classes=2).to(getattr(torch, dtype))
     net.load_state_dict(state, strict=True)
@@ -425,10 +426,10 @@ def test_a_damaged_zip_is_refused_or_read_and_there_is_no_other_way_out(small_zi
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_the_classes_are_counted_and_named(kind, tmp_path):
     path = write_foreign(tmp_path, kind, random_weights(classes(2)), classes(2))
-    assert load_weights(path).model.class_names == ("class 0", "class 1")
-    assert load_weights(path, class_names=("cat", "dog")).model.class_names == ("cat", "dog")
+    assert load_weights(path).config.model.class_names == ("class 0", "class 1")
+    assert load_weights(path, class_names=("cat", "dog")).config.model.class_names == ("cat", "dog")
     preset = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, class_names=("one", "two")))
-    assert load_weights(path, preset).model.class_names == ("one", "two")
+    assert load_weights(path, preset).config.model.class_names == ("one", "two")
     assert refusal(path, None, ("cat",)) == "the weights have 2 classes, 1 are named (cat)"
 
 
@@ -437,7 +438,11 @@ def test_each_kind_has_the_preset_of_its_chapter_unless_told_otherwise(kind, tmp
     path = write_foreign(tmp_path, kind, random_weights())
     usual, other = (STRAIGHT_DOPE, BOOK) if kind == "straight-dope" else (BOOK, STRAIGHT_DOPE)
     for preset, checkpoint in ((usual, load_weights(path)), (other, load_weights(path, other))):
-        assert (checkpoint.model, checkpoint.train, checkpoint.predict) == (preset.model, preset.train, preset.predict)
+        assert (checkpoint.config.model, checkpoint.config.train, checkpoint.config.predict) == (
+            preset.model,
+            preset.train,
+            preset.predict,
+        )
 
 
 def file_name(kind, name):
@@ -499,7 +504,7 @@ def test_other_anchors_than_the_presets_are_refused(kind, tmp_path):
         "found (20, 64, 3, 3); is it the right preset?"
     )
     preset = dataclasses.replace(BOOK, model=ModelConfig(anchors=anchors))
-    assert load_weights(path, preset).model == preset.model
+    assert load_weights(path, preset).config.model == preset.model
 
 
 @pytest.mark.parametrize("outputs", [4, 7, 0])
@@ -535,14 +540,14 @@ def test_a_file_of_this_package_comes_back_whole_and_takes_no_other_configuratio
     loaded = load_weights(path)
     assert_same_weights(loaded.weights, checkpoint.weights)
     assert_same_weights(loaded.momentum, momentum)
-    assert (loaded.train, loaded.step, loaded.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
+    assert (loaded.config.train, loaded.step, loaded.config.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
     for given in ((BOOK,), (None, ("banana",))):
         assert refusal(path, *given) == "carries its own configuration and class names; leave preset and classes out"
 
 
 @pytest.mark.parametrize("key", [b'"format":"tinyssd', b'"sha256"', b'"model"', b"__metadata__"])
 def test_a_damaged_file_of_this_package_is_not_taken_for_a_foreign_one(key, tmp_path):
-    save_checkpoint(tmp_path / "w", Checkpoint(random_weights(), BOOK.model))
+    save_checkpoint(tmp_path / "w", Checkpoint(random_weights(), RunConfig(Config(BOOK.model))))
     content = (tmp_path / "w").read_bytes()
     assert content.count(key) == 1
     for place in range(content.index(key) + 1, content.index(key) + len(key)):
@@ -593,7 +598,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize("file", ["w.onnx", "w", "w.npz"])
 def test_an_unknown_suffix_is_refused(file, tmp_path):
     with pytest.raises(InputError, match=r"unknown suffix .*; the suffixes are \.safetensors, \.params, \.pt, \.pth$"):
-        save_weights(tmp_path / file, Checkpoint(random_weights(), BOOK.model))
+        save_weights(tmp_path / file, Checkpoint(random_weights(), RunConfig(Config(BOOK.model))))
     assert list(tmp_path.iterdir()) == []
     assert list(FORMATS) == [".safetensors", ".params", ".pt", ".pth"]
 
@@ -607,13 +612,13 @@ def test_an_unknown_suffix_is_refused(file, tmp_path):
 )
 def test_names_that_a_file_cannot_have_are_refused(file, names, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        save_weights(tmp_path / file, Checkpoint(random_weights(), BOOK.model), names)
+        save_weights(tmp_path / file, Checkpoint(random_weights(), RunConfig(Config(BOOK.model))), names)
 
 
 @pytest.mark.parametrize("suffix", [".params", ".safetensors", pytest.param(".pt", marks=pytest.mark.backend("torch"))])
 def test_weights_that_are_not_the_models_are_not_written(suffix, tmp_path):
     with pytest.raises(InputError, match=r"tensor cls_0\.weight should be \(12, 64, 3, 3\), found \(8, 64, 3, 3\)"):
-        save_weights(tmp_path / f"w{suffix}", Checkpoint(random_weights(), classes(2)))
+        save_weights(tmp_path / f"w{suffix}", Checkpoint(random_weights(), RunConfig(Config(classes(2)))))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -628,7 +633,7 @@ def test_weights_that_are_not_the_models_are_not_written(suffix, tmp_path):
     ],
 )
 def test_what_weights_alone_do_not_keep_is_said(file, names, preset, lost, tmp_path):
-    lines = not_kept(tmp_path / file, Checkpoint({}, preset.model, predict=preset.predict), names)
+    lines = not_kept(tmp_path / file, Checkpoint({}, RunConfig(Config(preset.model, predict=preset.predict))), names)
     assert len(lines) == bool(lost)
     for words in lost:
         assert words in lines[0]

@@ -17,13 +17,12 @@ from ssd_common import backends
 from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.cli import main
-from ssd_common.config import IMPROVED, ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings
+from ssd_common.config import IMPROVED, Config, ModelConfig, PredictConfig, RunConfig, TrainConfig, read_run_config
 from ssd_common.data import load_dataset
 from ssd_common.data.anchor_fit import box_shapes, fit_anchors
 from ssd_common.data.specs import DATASETS
 from ssd_common.errors import InputError
-from ssd_common.runs.folder import COLUMNS, RunFolder, write_settings
+from ssd_common.runs.folder import COLUMNS, RunFolder
 from ssd_common.weights import initial_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,12 +40,12 @@ def tinyssd(arguments):
 def folder(tmp_path_factory):
     """A folder with one of everything: weights good and bad, pictures good and bad, a finished run, configurations."""
     path = tmp_path_factory.mktemp("cli")
-    preset = Preset("book", ModelConfig(image_size=64), TrainConfig(epochs=1))
+    preset = Config(ModelConfig(image_size=64), TrainConfig(epochs=1))
     weights = initial_weights(preset.model, preset.train)
     run = RunFolder(path / "finished", Console(quiet=True))
-    write_settings(run, Settings("synthetic", 4, preset))
+    run.write_config(RunConfig(preset, data="synthetic", limit=4))
     run.record(dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1})
-    run.save(Checkpoint(weights, preset.model, preset.train, epoch=1, step=1, data="synthetic:train"), best=True)
+    run.save(Checkpoint(weights, RunConfig(preset, data="synthetic"), epoch=1, step=1), best=True)
     run.close()
 
     payload = (path / "finished" / "weights" / "last.safetensors").read_bytes()
@@ -144,7 +143,7 @@ BAD_INPUT = [
     ("train --image-size 300", ["the image size must be a multiple of 64, got 300"]),
     ("train --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
     ("train --init torch --weights good.safetensors", ["--init draws the initial weights", "--weights reads"]),
-    ("train --negatives-per-positive 0", ["negatives-per-positive must be at least 1, got 0"]),
+    ("train --negatives-per-positive -1", ["negatives-per-positive must not be negative, got -1"]),
     ("train --cls-loss focal --alpha 0", ["alpha must be a positive number, got 0.0"]),
     ("train --cls-loss focal --gamma -1", ["gamma must not be negative, got -1.0"]),
     ("train --bbox-loss smooth_l1 --sigma nan", ["sigma must be a positive number, got nan"]),
@@ -155,14 +154,14 @@ BAD_INPUT = [
     ("train --config unknown.toml", ["unknown.toml", "unknown setting 'learning_rate'", "epochs, batch_size, lr"]),
     (
         "train --config section.toml",
-        ["section.toml", "unknown setting 'optimiser'", "data, limit, preset, model, train"],
+        ["section.toml", "unknown setting 'optimiser'", "data, val_data, limit, based_on, model, train"],
     ),
     ("train --config number.toml", ["number.toml", "train"]),
     ("train --config type.toml", ["type.toml", "lr must be of type float, got 'fast'"]),
     ("train --config size.toml", ["size.toml", "the image size must be a multiple of 64, got 100"]),
     ("train --config mean.toml", ["mean.toml", "mean", "3", "[1.0, 2.0]"]),
     ("train --config nan.toml", ["nan.toml", "mean must be three finite numbers, got (nan, 1.0, 2.0)"]),
-    ("train --config flag.toml", ["flag.toml", "limit a whole number", "True"]),
+    ("train --config flag.toml", ["flag.toml", "limit must be of type int, got True"]),
     ("train --config preset.toml", ["preset.toml", "unknown preset 'improvd'", "book, straight-dope, improved"]),
     ("train --config magnitude.toml", ["magnitude.toml", "init-magnitude must be a positive number, got -1.0"]),
     ("train --config backend.toml", ["backend.toml", "unknown backend 'jax'; the backends are torch, mxnet"]),
@@ -200,8 +199,8 @@ BAD_INPUT = [
     ("eval --weights good.safetensors --out file", ["--out file: file is a file; name a folder"]),
     ("eval --weights good.safetensors --json file/m.json", ["--json", "file is a file"]),
     ("predict --weights good.safetensors", ["predict needs pictures: name files or folders"]),
-    ("predict none.png --weights good.safetensors", ["none.png: no such picture or folder"]),
-    ("predict empty --weights good.safetensors", ["empty: no pictures in this folder"]),
+    ("predict none.png --weights good.safetensors", ["none.png: no such image or folder"]),
+    ("predict empty --weights good.safetensors", ["empty: no images in this folder"]),
     ("predict good.png --weights none.safetensors", ["none.safetensors: no such weights file"]),
     ("predict good.png --weights good.safetensors --out file", ["file is a file; name a folder"]),
     ("predict good.png --weights good.safetensors --score-threshold 2", ["--score-threshold", "0 and 1, got 2.0"]),
@@ -397,26 +396,30 @@ def test_data_anchors_writes_a_configuration_with_anchors_that_fit_better(tmp_pa
     assert list(recall) == ["improved", "fitted"]
     assert float(recall["fitted"]) >= float(recall["improved"])
     assert out.splitlines()[-1] == f"wrote {file}; to use it: tinyssd train --config {file}"
-    settings = read_settings(file)
+    settings = read_run_config(file)
     labels = [rows for _, rows in load_dataset("synthetic", limit=30)]
     wider = dataclasses.replace(IMPROVED.model, image_size=320)
     fitted = dataclasses.replace(wider, anchors=fit_anchors(box_shapes(labels), wider))
-    assert settings == Settings("synthetic", None, dataclasses.replace(IMPROVED, model=fitted))
+    assert settings == RunConfig(dataclasses.replace(IMPROVED, model=fitted), "improved", data="synthetic")
     assert f"with {fitted.num_anchors} anchors" in out
 
 
 def test_a_configuration_that_names_a_preset_has_what_it_does_not_say_from_there(tmp_path):
-    (tmp_path / "a.toml").write_text('preset = "improved"\n[predict]\nnms_threshold = 0.3\n')
-    preset = read_settings(tmp_path / "a.toml").preset
-    assert (preset.name, preset.model, preset.train) == ("improved", IMPROVED.model, IMPROVED.train)
-    assert preset.predict.nms_threshold == 0.3
+    (tmp_path / "a.toml").write_text('based_on = "improved"\n[predict]\nnms_threshold = 0.3\n')
+    run_config = read_run_config(tmp_path / "a.toml")
+    assert (run_config.based_on, run_config.config.model, run_config.config.train) == (
+        "improved",
+        IMPROVED.model,
+        IMPROVED.train,
+    )
+    assert run_config.config.predict == PredictConfig(nms_threshold=0.3)
 
 
 def test_anchors_of_one_split_are_used_with_another_one_to_validate_on(tmp_path, capsys):
     assert tinyssd(f"data anchors synthetic:val --limit 9 --out {tmp_path / 'a.toml'}") == 0
     used = f"tinyssd train --config {tmp_path / 'a.toml'} --val-data SPEC"
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"to use it: {used}")
-    assert read_settings(tmp_path / "a.toml").data == "synthetic:val"
+    assert read_run_config(tmp_path / "a.toml").data == "synthetic:val"
 
 
 def test_data_lists_every_data_set(capsys):

@@ -13,9 +13,8 @@ from PIL import Image
 from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import load_checkpoint
 from ssd_common.cli import main
-from ssd_common.config import LossConfig, PredictConfig, TrainConfig
+from ssd_common.config import LossConfig, PredictConfig, TrainConfig, read_run_config
 from ssd_common.config.augment import AUGMENTATIONS
-from ssd_common.config.settings import read_settings
 from ssd_common.data import load_dataset
 from ssd_common.data.synthetic import scenes as synthetic
 from ssd_common.data.transforms import read_image
@@ -117,14 +116,14 @@ def test_training_fills_a_run_folder(backend, train):
 
 def test_the_configuration_of_a_run_is_all_that_was_asked_for(backend, train):
     run = train(backend.name, 1)
-    settings = read_settings(run.path / "config.toml")
+    settings = read_run_config(run.path / "config.toml")
     checkpoint = load_checkpoint(run.path / "weights" / "last.safetensors")
     assert (settings.data, settings.limit) == ("synthetic", 6)
-    assert settings.preset.train == checkpoint.train
-    assert settings.preset.model == checkpoint.model
-    train_config = checkpoint.train
+    assert settings.config.train == checkpoint.config.train
+    assert settings.config.model == checkpoint.config.model
+    train_config = checkpoint.config.train
     assert (train_config.epochs, train_config.lr, train_config.momentum, train_config.seed) == (1, 0.03125, 0.5, 3)
-    assert (checkpoint.model.image_size, checkpoint.model.class_names) == (64, ("banana",))
+    assert (checkpoint.config.model.image_size, checkpoint.config.model.class_names) == (64, ("banana",))
     assert (checkpoint.epoch, checkpoint.step) == (1, 2)  # 6 pictures are batches of 4 and 2
     assert load_checkpoint(run.path / "weights" / "best.safetensors").epoch == 1
 
@@ -200,7 +199,7 @@ def test_an_augmented_run_goes_on_as_augmented_and_evaluates_pictures_as_they_ar
     rows, resumed = (read_rows(tmp_path / name / "results.csv") for name in ("whole", "stopped"))
     same_rows(resumed, rows, rtol=0)
     for name in ("whole", "stopped"):
-        assert read_settings(tmp_path / name / "config.toml").preset.train.augment == AUGMENTATIONS["ssd"]
+        assert read_run_config(tmp_path / name / "config.toml").config.train.augment == AUGMENTATIONS["ssd"]
     assert rows[0]["loss"] != read_rows(plain.path / "results.csv")[0]["loss"]
     weights = tmp_path / "whole" / "weights" / "last.safetensors"
     tinyssd("eval", "--weights", weights, "--device", "cpu", "--json", tmp_path / "m.json")
@@ -266,6 +265,8 @@ def test_eval_counts_the_sizes_of_objects_in_pixels_of_the_original_picture(trai
 
 # predict
 
+WRITTEN = {"detections.json", "detections.jsonl", "tall.png", "wide.png"}
+
 
 def predict(backend, run, pictures, out, threshold):
     """Return the rows of `detections.json`."""
@@ -292,8 +293,8 @@ def test_detections_are_written_in_pixels_of_the_picture(backend, train, picture
     rows = predict(backend.name, run, [wide], tmp_path, 0.3)
     assert len(rows) > 2
     checkpoint = load_checkpoint(run.path / "weights" / "last.safetensors")
-    net = backend.weights.make_net(checkpoint.model, checkpoint.weights)
-    (expected,) = backend.predict.predict(net, [read_image(wide)], checkpoint.model, PredictConfig())
+    net = backend.weights.make_net(checkpoint.config.model, checkpoint.weights)
+    (expected,) = backend.predict.predict(net, [read_image(wide)], checkpoint.config.model, PredictConfig())
     expected = expected[expected[:, 1] >= 0.3]
     for row, (class_id, score, *corners) in zip(rows, expected, strict=True):
         assert set(row) == {"image", "label", "class_id", "score", "box"}
@@ -308,7 +309,7 @@ def test_detections_are_written_in_pixels_of_the_picture(backend, train, picture
 
 def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictures, tmp_path):
     rows = predict(backend.name, train(backend.name, 1), [pictures], tmp_path, 0.3)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["detections.json", "tall.png", "wide.png"]
+    assert {file.name for file in tmp_path.iterdir()} == WRITTEN
     for name, size in (("wide.png", (300, 200)), ("tall.png", (150, 250))):
         with Image.open(tmp_path / name) as drawn:
             assert drawn.size == size
@@ -325,10 +326,21 @@ def test_a_picture_that_cannot_be_read_keeps_no_other_from_being_written(train, 
     with pytest.raises(SystemExit) as done:
         main(["predict", str(tmp_path / "in"), "--weights", str(weights), "--out", str(out)])
     assert done.value.code == 2
-    assert sorted(file.name for file in out.iterdir()) == ["detections.json", "tall.png", "wide.png"]
+    assert {file.name for file in out.iterdir()} == WRITTEN
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tinyssd: {tmp_path / 'in' / 'bad.png'}: not a picture")
-    assert line.endswith(f"; 1 of 3 pictures could not be read, the others are in {out}")
+    assert line.endswith(f"; 1 of 3 images could not be read, the others are in {out}")
+
+
+@pytest.mark.backend("torch")
+def test_the_same_command_goes_on_where_it_was_stopped(train, pictures, tmp_path):
+    weights = train("torch", 1).path / "weights" / "last.safetensors"
+    flags = ["--weights", weights, "--out", tmp_path]
+    printed = tinyssd("predict", pictures / "tall.PNG", *flags)
+    assert printed.splitlines()[-1] == f"wrote {tmp_path}: 1 image, detections.jsonl and detections.json"
+    *found, last = tinyssd("predict", pictures, *flags).splitlines()
+    assert [line.partition(": ")[0] for line in found] == [str(pictures / "wide.png")]
+    assert last == f"wrote {tmp_path}: 2 images (1 of them earlier), detections.jsonl and detections.json"
 
 
 @pytest.mark.backend("torch")
@@ -357,7 +369,7 @@ def test_a_larger_input_with_fitted_anchors_goes_through_every_verb_of_both_fram
     config = tmp_path / "fitted.toml"
     sizes = ["--preset", "improved", "--image-size", 320]
     tinyssd("data", "anchors", "synthetic", "--limit", 12, *sizes, "--out", config)
-    model = read_settings(config).preset.model
+    model = read_run_config(config).config.model
     assert model.image_size == 320
     assert len({model.anchors.per_unit(i) for i in range(5)}) > 1
     small = ["--limit", 3, "--batch-size", 2, "--epochs", 1, "--device", "cpu"]
@@ -391,6 +403,6 @@ def test_every_flag_of_the_exercises_is_in_the_weights_file(tmp_path):
     tinyssd("train", *flags.split(), "--limit", 1, "--out", tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors")
     loss = LossConfig("focal", "smooth_l1", 0.5, 1.0, 2.0, negatives_per_positive=3, cls_weight=2.0, bbox_weight=0.5)
-    assert checkpoint.train == TrainConfig(epochs=0, schedule="cosine", momentum=0.5, loss=loss)
-    assert checkpoint.model.image_size == 64
-    assert read_settings(tmp_path / "run" / "config.toml").preset.train == checkpoint.train
+    assert checkpoint.config.train == TrainConfig(epochs=0, schedule="cosine", momentum=0.5, loss=loss)
+    assert checkpoint.config.model.image_size == 64
+    assert read_run_config(tmp_path / "run" / "config.toml").config.train == checkpoint.config.train

@@ -9,12 +9,11 @@ import pytest
 from rich.console import Console
 
 from ssd_common.cli import main
-from ssd_common.config import ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings
+from ssd_common.config import Config, ModelConfig, RunConfig, TrainConfig, read_run_config
 from ssd_common.data import load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
-from ssd_common.runs.folder import RunFolder, write_settings
+from ssd_common.runs.folder import RunFolder
 from tests.data.data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
 CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
@@ -41,7 +40,7 @@ def tiny(tmp_path: Path) -> Path:
     """A configuration for a picture of 64 pixels, one epoch."""
     run = RunFolder(tmp_path / "tiny", Console(quiet=True))
     model, train = ModelConfig(image_size=64), TrainConfig(epochs=1, batch_size=2, lr=0.01)
-    write_settings(run, Settings("synthetic", None, Preset("book", model, train)))
+    run.write_config(RunConfig(Config(model, train), data="synthetic"))
     run.close()
     return tmp_path / "tiny" / "config.toml"
 
@@ -66,7 +65,7 @@ def test_the_limit_of_a_configuration_is_one_of_its_own_data_set(voc: str, tiny:
     config = tmp_path / "limited.toml"
     config.write_text('data = "synthetic"\nlimit = 1\n' + tiny.read_text().partition("\n")[2].partition("\n")[2])
     assert tinyssd("train", "--data", voc, "--config", config, "--out", tmp_path / "run", "--device", "cpu") == 0
-    assert read_settings(tmp_path / "run" / "config.toml").limit is None
+    assert read_run_config(tmp_path / "run" / "config.toml").limit is None
 
 
 @pytest.mark.backend("torch")
@@ -96,9 +95,9 @@ def test_a_data_set_of_ones_own_is_trained_on_resumed_and_evaluated(
     (skipped,) = (line for line in lines if "skipped" in line)
     assert skipped.endswith(f"{voc}:train: skipped 1 of 3 boxes: run tinyssd data check '{voc}:train'")
     assert any(f"{voc}:train has 2 pictures, {voc}:val 1" in line for line in lines)
-    settings = read_settings(out / "config.toml")
-    assert (settings.data, settings.val_data) == (voc, None)
-    assert settings.preset.model.class_names == ("cat", "dog")
+    settings = read_run_config(out / "config.toml")
+    assert (settings.data, settings.val_data) == (voc, "")
+    assert settings.config.model.class_names == ("cat", "dog")
 
     assert tinyssd("train", "--resume", out, "--epochs", 2, *flags) == 0
     assert "skipped 1 of 3 boxes" in capsys.readouterr().out
@@ -116,7 +115,7 @@ def test_the_validation_pictures_may_be_another_data_set(tiny: Path, tmp_path: P
     out = tmp_path / "run"
     flags = ("--config", tiny, "--device", "cpu", "--out", out)
     assert tinyssd("train", "--data", training, "--val-data", validation, *flags) == 0
-    settings = read_settings(out / "config.toml")
+    settings = read_run_config(out / "config.toml")
     assert (settings.data, settings.val_data) == (training, validation)
     assert tinyssd("train", "--resume", out, "--epochs", 2, "--device", "cpu") == 0
     assert f"{validation} 1" in capsys.readouterr().out
@@ -182,9 +181,9 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(tmp_path: Path, capsys)
 def test_fitted_anchors_are_written_with_the_classes_of_the_data(voc: str, tmp_path: Path) -> None:
     out = tmp_path / "fitted.toml"
     assert tinyssd("data", "anchors", f"{voc}:train", "--out", out) == 0
-    settings = read_settings(out)
+    settings = read_run_config(out)
     assert settings.data == voc
-    assert settings.preset.model.class_names == load_dataset(voc, "train").class_names != ("banana",)
+    assert settings.config.model.class_names == load_dataset(voc, "train").class_names != ("banana",)
 
 
 def test_a_sheet_shows_the_pictures_with_their_boxes(voc: str, tmp_path: Path, capsys) -> None:

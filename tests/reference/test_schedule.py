@@ -1,14 +1,13 @@
 """The learning rate: PyTorch's own schedules, the same steps in both frameworks, the same when it is resumed."""
 
 import dataclasses
-from contextlib import closing
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.config import ModelConfig, Preset, TrainConfig
+from ssd_common.config import Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.config.tables import from_dict
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
@@ -156,22 +155,22 @@ def test_every_step_of_a_training_has_its_rate_and_so_after_it_is_resumed(schedu
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(schedule, backend, tmp_path):
     """MXNet keeps velocities times the rate, which is rounded anew at every step."""
     train = TrainConfig(epochs=3, batch_size=2, lr=0.03, momentum=0.9, schedule=schedule)
-    preset, data, kept = Preset("test", TINY, train), load_dataset("synthetic", limit=5), []
+    data, kept = load_dataset("synthetic", limit=5), []
 
     def run(name, start):
         folder = RunFolder(tmp_path / name, Console(quiet=True))
         folder.save = lambda checkpoint, best: kept.append(checkpoint)
-        with closing(folder):
-            return train_run(backend, folder, data, data, preset, start, backend.data.get_device("cpu")).checkpoint
+        with folder:
+            return train_run(backend, folder, data, data, start, backend.data.get_device("cpu")).checkpoint
 
-    whole = run("whole", Checkpoint(initial_weights(TINY, train), TINY, train))
+    whole = run("whole", Checkpoint(initial_weights(TINY, train), RunConfig(Config(TINY, train))))
     resumed = run("resumed", kept[0])
-    for kind in ("weights", "momentum"):
+    for kind in ("weights", "velocity"):
         for name, value in getattr(whole, kind).items():
             np.testing.assert_array_equal(getattr(resumed, kind)[name], value, err_msg=f"{kind} {name}")
 
 
 def test_a_schedule_that_does_not_exist_is_not_taken_from_a_file():
     with pytest.raises(InputError, match="schedule must be one of constant, cosine, one-cycle, got 'linear'"):
-        from_dict(TrainConfig, {"schedule": "linear"})
+        from_dict(TrainConfig(), {"schedule": "linear"}, "a file")
     assert from_dict(TrainConfig, {"schedule": "cosine"}) == dataclasses.replace(TrainConfig(), schedule="cosine")

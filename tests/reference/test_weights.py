@@ -7,9 +7,9 @@ import pytest
 
 import ssd_common.weights
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
-from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, ModelConfig, TrainConfig
+from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.errors import InputError
-from ssd_common.weights import count_parameters, initial_weights, parameter_shapes
+from ssd_common.weights import count_parameters, initial_weights, map_size, parameter_shapes
 
 ANCHORS = AnchorConfig(sizes=((0.1,), (0.2, 0.3, 0.4), (0.5,), (0.6, 0.7), (0.8,)), ratios=((1.0, 3.0),) * 5)
 MODELS = {
@@ -87,6 +87,21 @@ def test_the_number_of_parameters_is_that_of_pytorch(model):
 
     net = TinySSD(model.num_classes, model.anchors)
     assert count_parameters(model) == sum(parameter.numel() for parameter in net.parameters())
+
+
+@pytest.mark.backend("torch")
+def test_the_maps_of_a_layer_are_as_large_as_those_that_pytorch_takes(model):
+    import torch
+
+    from ssd_torch.model import TinySSD
+
+    net, seen = TinySSD(model.num_classes, model.anchors), {}
+    for name, layer in net.named_modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.BatchNorm2d):
+            layer.register_forward_hook(lambda _, X, __, name=name: seen.update({name: tuple(X[0].shape[2:])}))
+    net(torch.zeros(2, 3, model.image_size, model.image_size))
+    for name in parameter_shapes(model):
+        assert (map_size(name, model),) * 2 == seen[name.rsplit(".", 1)[0]], name
 
 
 def test_the_published_weights_of_the_straight_dope_have_as_many_values():
@@ -209,7 +224,7 @@ def test_weights_of_another_model_are_refused_by_name(name, value, message, back
     weights = {k: v for k, v in (random_weights(TINY, "float32") | {name: value}).items() if v is not None}
     for refuse in (
         lambda: backend.weights.make_net(TINY, weights),
-        lambda: save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, TINY)),
+        lambda: save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, RunConfig(Config(TINY)))),
     ):
         with pytest.raises(InputError) as error:
             refuse()

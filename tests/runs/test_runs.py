@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -18,8 +17,7 @@ import pytest
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ssd_common.config import PRESETS, ModelConfig, Preset, TrainConfig
-from ssd_common.config.settings import Settings, read_settings
+from ssd_common.config import PRESETS, Config, ModelConfig, RunConfig, TrainConfig, read_run_config
 from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
 from ssd_common.figures import detections as plotting
@@ -27,7 +25,7 @@ from ssd_common.figures.detections import save_pictures
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
 from ssd_common.output.folders import check_output_folder
-from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows, write_settings
+from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows
 from ssd_common.runs.start import resumed_checkpoint
 from ssd_common.runs.train import EVALUATED, train_run
 from ssd_common.weights import initial_weights
@@ -118,7 +116,6 @@ def test_new_runs_are_numbered(tmp_path, monkeypatch):
     made = []
     for _ in range(3):
         made.append(new_folder(None, "torch-synthetic"))
-        made[-1].mkdir(parents=True)
     assert [path.as_posix() for path in made] == [
         "runs/torch-synthetic",
         "runs/torch-synthetic-2",
@@ -133,9 +130,49 @@ def test_a_named_folder_is_taken_as_it_is_also_when_it_exists(tmp_path):
 
 
 def test_a_folder_that_holds_a_run_is_refused(run):
-    run.write_config({"backend": "torch"})
+    run.write_config(RunConfig(backend="torch"))
     with pytest.raises(InputError, match="there is a run in this folder; name another, or continue it with --resume"):
         new_folder(run.path, "name")
+
+
+LOCKING = """
+import sys, time
+from pathlib import Path
+from ssd_common.output.lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_run_has_one_writer_and_the_other_is_told_which_process_it_is(run):
+    other = subprocess.run(
+        [sys.executable, "-c", LOCKING, run.path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert other.returncode == 1
+    assert f"{run.path}: process {os.getpid()} (" in other.stderr.splitlines()[-1]
+    assert other.stderr.splitlines()[-1].endswith("is writing to this folder; wait for its end, or stop it")
+    run.close()
+    assert not (run.path / ".lock").exists()
+    RunFolder(run.path, run.console).close()  # free again
+
+
+def test_the_lock_of_a_writer_that_was_killed_stops_nobody_and_its_temporary_files_go(run):
+    run.close()
+    other = subprocess.Popen([sys.executable, "-c", LOCKING, run.path], stdout=subprocess.PIPE, text=True)
+    with other:
+        assert other.stdout.readline() == "locked\n"
+        stale = [run.path / ".config.toml.123.tmp", run.path / "weights" / ".last.safetensors.123.tmp"]
+        stale[1].parent.mkdir(exist_ok=True)
+        for path in stale:
+            path.write_bytes(b"half of it")
+        with pytest.raises(InputError, match=f"process {other.pid} "):
+            RunFolder(run.path, run.console)
+        assert all(path.exists() for path in stale)
+        other.kill()
+    with RunFolder(run.path, run.console):
+        assert not any(path.exists() for path in stale)
 
 
 @pytest.mark.parametrize("below", [".", "more", "more/and/more"])
@@ -211,10 +248,10 @@ def test_an_epoch_whose_weights_were_not_all_written_is_trained_again(written, r
         written -= 1
         replace(*paths)
 
-    run.save(Checkpoint(weights, MODEL, epoch=1), best=True)
+    run.save(Checkpoint(weights, RunConfig(Config(MODEL)), epoch=1), best=True)
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="disk full"):
-        run.save(Checkpoint(weights, MODEL, epoch=2), best=True)
+        run.save(Checkpoint(weights, RunConfig(Config(MODEL)), epoch=2), best=True)
     assert kept_epochs(run)["last"] == 1
     assert sorted(os.listdir(run.path / "weights")) == ["best.safetensors", "last.safetensors"]
 
@@ -249,12 +286,12 @@ def scripted_backend(weights, scores):
 
 
 def play(run, weights, scores, start=0):
-    preset = Preset("test", MODEL, TrainConfig(epochs=9))
     data = SyntheticDataset(num_images=1)
     backend = scripted_backend(weights, scores)
     scored = mock.patch("ssd_common.runs.train.mean_average_precision", lambda found, *_: {"ap": found[0], "ap50": 0.0})
     with scored:
-        return train_run(backend, run, data, data, preset, Checkpoint(weights, MODEL, epoch=start), "cpu")
+        config = Config(MODEL, TrainConfig(epochs=9))
+        return train_run(backend, run, data, data, Checkpoint(weights, RunConfig(config), epoch=start), "cpu")
 
 
 def kept_epochs(run):
@@ -282,9 +319,9 @@ def test_the_best_and_the_last_weights_are_kept(scores, best, run, weights):
 
 def test_a_run_that_goes_on_remembers_what_was_best(run, weights):
     play(run, weights, [(1, 0.1), (1, 0.5)])
-    again = RunFolder(run.path, run.console, read_rows(run.path / "results.csv"))
-    play(again, weights, [(1, 0.4), (1, 0.3)], start=2)
-    again.close()
+    run.close()
+    with RunFolder(run.path, run.console, read_rows(run.path / "results.csv")) as again:
+        play(again, weights, [(1, 0.4), (1, 0.3)], start=2)
     assert kept_epochs(run) == {"best": 2, "last": 4}
     assert [row["epoch"] for row in read_rows(run.path / "results.csv")] == [1, 2, 3, 4]
 
@@ -298,26 +335,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_what_was_good(loss, 
 
 
 def test_a_run_that_is_stopped_in_its_first_epoch_can_go_on(run, weights):
-    write_settings(run, Settings("synthetic", None, Preset("test", MODEL, TrainConfig(epochs=9))))
+    run.write_config(RunConfig(Config(MODEL, TrainConfig(epochs=9)), data="synthetic"))
     with pytest.raises(InputError, match="the loss is nan in epoch 1"):
         play(run, weights, [(math.nan, 0.1)])
     assert kept_epochs(run) == {"best": 0, "last": 0}
-    settings, start, rows = resumed_checkpoint(run.path, None)
-    assert (settings.preset.train.epochs, start.epoch, rows) == (9, 0, [])
+    start, rows = resumed_checkpoint(run.path, None)
+    assert (start.config.train.epochs, start.epoch, rows) == (9, 0, [])
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_leave_what_was_good(run, weights):
     broken = weights | {"blk_0.0.1.running_var": weights["blk_0.0.1.running_var"] * np.float32(np.inf)}
     backend, data = scripted_backend(broken, [(1, 0.1)]), SyntheticDataset(num_images=1)
     with pytest.raises(InputError, match="weights are no longer finite in epoch 1; lower --lr"):
-        train_run(backend, run, data, data, Preset("test", MODEL, TrainConfig()), Checkpoint(weights, MODEL), "cpu")
+        train_run(backend, run, data, data, Checkpoint(weights, RunConfig(Config(MODEL))), "cpu")
     assert kept_epochs(run) == {"best": 0, "last": 0}
     assert read_rows(run.path / "results.csv") == []
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
 def test_a_run_whose_table_lacks_epochs_does_not_go_on(kept, run, weights):
-    write_settings(run, Settings("synthetic", None, Preset("test", MODEL, TrainConfig(epochs=9))))
+    run.write_config(RunConfig(Config(MODEL, TrainConfig(epochs=9)), data="synthetic"))
     play(run, weights, [(1, 0.1), (1, 0.5)])
     table = run.path / "results.csv"
     lines = table.read_text().splitlines(keepends=True)
@@ -347,11 +384,10 @@ def test_the_progress_bar_is_seen_on_a_terminal_only(terminal):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_settings_of_a_run_come_back_whole(name, tmp_path):
-    """The Straight Dope lets all boxes compete: top_k is None, which TOML cannot say."""
-    settings = Settings("synthetic", None, PRESETS[name], backend="mxnet")
-    with closing(RunFolder(tmp_path, Console(quiet=True))) as run:
-        write_settings(run, settings)
-    assert read_settings(tmp_path / "config.toml") == settings
+    settings = RunConfig(PRESETS[name], name, "mxnet", "synthetic")
+    with RunFolder(tmp_path, Console(quiet=True)) as run:
+        run.write_config(settings)
+    assert read_run_config(tmp_path / "config.toml") == settings
 
 
 # The pictures at the end.

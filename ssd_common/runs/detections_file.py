@@ -1,0 +1,164 @@
+"""The file `detections.jsonl`: a line for the objects in each image, so that a prediction that was stopped goes on.
+
+The first line says what the detections depend on. Where an image has several lines, the last one counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any, BinaryIO, NamedTuple
+
+from ssd_common.errors import InputError
+from ssd_common.output.atomic import open_atomically
+
+NAME = "detections.jsonl"
+FORMAT = "tinyssd-detections-1"
+
+Version = tuple[int, ...]
+"""What tells an image file from an earlier one of its name: its bytes, and its modification time in nanoseconds."""
+
+
+class _Entry(NamedTuple):
+    """What is kept in memory of an image's line."""
+
+    start: int
+    """The line's first byte."""
+    drawn: str
+    """File name of the drawn image, beside this file."""
+    version: Version | None
+    """Of the image file."""
+
+
+class DetectionsFile:
+    """The lines that are there already, and those to be added; a context manager. Nothing is written before `add`.
+
+    Args:
+        folder: where the file is, or will be.
+        settings: what the detections depend on, as plain values.
+
+    Raises:
+        InputError: the file was written with other settings, or is another kind of file.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.path = folder / NAME
+        self._settings = {"format": FORMAT, **settings}
+        self._entries: dict[str, _Entry] = {}
+        self._end = 0  # of the last whole line
+        self._file: BinaryIO | None = None
+        if self.path.exists():
+            self._read()
+
+    def __enter__(self) -> DetectionsFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def has(self, image: Path) -> bool:
+        """Whether an image is done: it has a line, has not changed since, and is drawn."""
+        entry = self._entries.get(str(image))
+        return entry is not None and entry.version == file_version(image) and (self.path.parent / entry.drawn).is_file()
+
+    def drawn_names(self) -> dict[str, str]:
+        """Return the file name of the drawn image by the image's path, of every line."""
+        return {image: entry.drawn for image, entry in self._entries.items()}
+
+    def add(self, image: Path, version: Version | None, drawn: str, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Write the line of an image.
+
+        Args:
+            image: its path.
+            version: what `file_version` returned before the image was read.
+            drawn: file name of the drawn image, beside this file.
+            objects: what was found in it.
+        """
+        if self._file is None:
+            self._file = self._open()
+        self._entries[str(image)] = _Entry(self._end, drawn, version)
+        self._write({"image": str(image), "version": version, "drawn": drawn, "objects": objects})
+
+    def write_json(self, path: Path, images: Iterable[Path]) -> None:
+        """Write the objects in those of the images that have a line as one JSON list."""
+        with open_atomically(path) as file:
+            separator = "[\n"
+            for item in self._objects(images):
+                file.write(f"{separator}{indent(json.dumps(item, indent=1), ' ')}".encode())
+                separator = ",\n"
+            file.write(b"[]\n" if separator == "[\n" else b"\n]\n")
+
+    def _objects(self, images: Iterable[Path]) -> Iterator[Any]:
+        with self.path.open("rb") as file:
+            for image in images:
+                if entry := self._entries.get(str(image)):
+                    file.seek(entry.start)
+                    yield from json.loads(file.readline())["objects"]
+
+    def _read(self) -> None:
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: not a file; name another folder with --out")
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n") and (number > 1 or _line(self._settings).startswith(line)):
+                    break  # a prediction was stopped in the middle of it
+                try:
+                    content = json.loads(line)
+                    self._check(content) if number == 1 else self._keep(content)
+                except InputError:
+                    raise
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    raise InputError(
+                        f"{self.path}: line {number} was not written by tinyssd predict; "
+                        "delete the file, or name another folder with --out"
+                    ) from None
+                self._end += len(line)
+
+    def _check(self, settings: Any) -> None:
+        if settings["format"] != FORMAT:
+            raise ValueError("another format")
+        for name, value in self._settings.items():
+            if settings[name] != value:
+                raise InputError(
+                    f"{self.path}: its detections have the {name} {settings[name]}, this prediction has {value}; "
+                    "delete the file, or name another folder with --out"
+                )
+
+    def _keep(self, content: Any) -> None:
+        image, drawn, version = content["image"], content["drawn"], content["version"]
+        if not isinstance(image, str) or not isinstance(drawn, str) or not isinstance(content["objects"], list):
+            raise TypeError("not the line of an image")
+        self._entries[image] = _Entry(self._end, os.path.basename(drawn), tuple(version) if version else None)
+
+    def _open(self) -> BinaryIO:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("ab")
+        self._file.truncate(self._end)
+        if not self._end:
+            self._write(self._settings)
+        return self._file
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        """Write a line, and leave it with the operating system: what stops this process keeps it whole."""
+        assert self._file is not None
+        line = _line(content)
+        self._file.write(line)
+        self._file.flush()
+        self._end += len(line)
+
+
+def file_version(path: Path) -> Version | None:
+    """Return the version of a file; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
