@@ -19,8 +19,6 @@ from ssd_common.config import ModelConfig, PredictConfig, RunConfig
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
-from ssd_common.parity import oracles
-from ssd_common.parity.boxes import ONE_BY_ONE
 from ssd_common.parity.networks import as_mxnet_stores_it, config_of_steps, run_steps
 from ssd_common.parity.rungs import Array, Results, Subject, max_difference, worst
 from ssd_common.weights import Weights
@@ -96,7 +94,7 @@ def _training(result: tuple[list[float], Checkpoint]) -> list[Array]:
 def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     """Detect objects with trained weights: by the whole of each backend, and from PyTorch's predictions.
 
-    The reference is what is detected from PyTorch's predictions, one box at a time.
+    The reference is what numpy detects from PyTorch's predictions.
     """
     model, config = subject.config.model, subject.config.predict
     assert subject.trained is not None
@@ -118,9 +116,8 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> Result
 
         return found(detect, decode, predicted[b.name])
 
-    sides = {"numpy": found(_in_numpy, offset_inverse, predicted["torch"])}
-    sides |= {name: of_backend(backend) for name, backend in backends.items()}
-    return Results(sides, found(_one_by_one, offset_inverse, predicted["torch"]), ONE_BY_ONE)
+    sides = {name: of_backend(backend) for name, backend in backends.items()}
+    return Results(sides, found(_in_numpy, offset_inverse, predicted["torch"]), f"numpy {subject.dtype}")
 
 
 def _predict(b: Backend, subject: Subject, model: ModelConfig, weights: Weights) -> list[Predictions]:
@@ -136,8 +133,10 @@ def _predict(b: Backend, subject: Subject, model: ModelConfig, weights: Weights)
 
 def _in_numpy(anchors: Array, cls_preds: Array, bbox_preds: Array, config: PredictConfig) -> list[Array]:
     """Return what `predict.detect` of a backend returns, by the numpy reference."""
+    exponentials = np.exp(cls_preds - cls_preds.max(axis=-1, keepdims=True))
+    cls_probs = (exponentials / exponentials.sum(axis=-1, keepdims=True)).transpose(0, 2, 1)
     rows = detection.multibox_detection(
-        _probabilities(cls_preds),
+        cls_probs,
         bbox_preds,
         anchors,
         config.nms_threshold,
@@ -147,25 +146,6 @@ def _in_numpy(anchors: Array, cls_preds: Array, bbox_preds: Array, config: Predi
         top_k=config.top_k or None,
     )
     return [image[image[:, 0] >= 0] for image in rows]
-
-
-def _one_by_one(anchors: Array, cls_preds: Array, bbox_preds: Array, config: PredictConfig) -> list[Array]:
-    """Return what `predict.detect` of a backend returns, one box at a time."""
-    detected = []
-    for probabilities, offsets in zip(_probabilities(cls_preds), bbox_preds, strict=True):
-        boxes = offset_inverse(anchors[0], offsets.reshape(-1, 4))
-        boxes = boxes.clip(0, 1) if config.clip else boxes
-        thresholds = config.nms_threshold, config.pos_threshold
-        aware, top_k = config.class_aware, config.top_k
-        _, rows = oracles.detect(probabilities, boxes, *thresholds, class_aware=aware, top_k=top_k)
-        detected.append(rows[rows[:, 0] >= 0])
-    return detected
-
-
-def _probabilities(cls_preds: Array) -> Array:
-    """Return the softmax of logits, `(batch, num_classes + 1, num_anchors)`."""
-    exponentials = np.exp(cls_preds - cls_preds.max(axis=-1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).transpose(0, 2, 1)
 
 
 def _detect(detect: Detect, decode: Decode, predictions: list[Predictions], config: PredictConfig) -> list[Detected]:
