@@ -84,7 +84,7 @@ def preset_of(row, data, image_size):
     same = {"image_size": image_size, "class_names": data.class_names}
     book, lr = change_config(BOOK, same), BOOK.train.lr
     if row == "anchors":
-        fitted = fit_anchors(box_shapes(data[i][1] for i in range(len(data))), book.model)
+        fitted = fit_anchors(box_shapes(data[i].labels for i in range(len(data))), book.model)
         return change_config(book, {"anchors": fitted})
     if row == "improved":
         return change_config(IMPROVED, same)

@@ -18,7 +18,7 @@ def pictures_per_second(examples, config, size, seconds):
     """Return how many pictures a second of processor time are augmented, in turn, for at least so many seconds."""
     done, start = 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:
-        for index, (image, labels) in enumerate(examples):
+        for index, (image, labels, _) in enumerate(examples):
             augment(image, labels, config, size, picture_rng(0, done, index))
         done += 1
     return done * len(examples) / spent

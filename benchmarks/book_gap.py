@@ -20,7 +20,6 @@ from rich.console import Console
 from ssd_common.backends import load_backend
 from ssd_common.config import BOOK
 from ssd_common.data import load_dataset
-from ssd_common.data.dataset import ignored_objects
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.transforms import resize_image
 from ssd_common.errors import InputError
@@ -66,18 +65,13 @@ class Cached:
 
     def __init__(self, data, size):
         self.name, self.class_names = data.name, data.class_names
-        self._examples = [(resize_image(image, size), labels) for image, labels in (data[i] for i in range(len(data)))]
-        self._ignored = [ignored_objects(data, i) for i in range(len(data))]
+        self._examples = [data[i]._replace(image=resize_image(data[i].image, size)) for i in range(len(data))]
 
     def __len__(self):
         return len(self._examples)
 
     def __getitem__(self, index, /):
         return self._examples[index]
-
-    def ignored(self, index):
-        """Return the ignored objects of a picture; see `ignored_objects`."""
-        return self._ignored[index]
 
 
 def start_weights(variant, model, config):

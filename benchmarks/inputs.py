@@ -128,7 +128,7 @@ class Inputs:
         for i in range(self.sizes.files):
             height, width = (round(factor * self.sizes.image_size) for factor in FILE_SIZES[i % len(FILE_SIZES)])
             paths.append(self._folder / f"{i:03}.jpg")
-            Image.fromarray(resize_image(self.pictures[i][0], (height, width))).save(paths[-1], quality=90)
+            Image.fromarray(resize_image(self.pictures[i].image, (height, width))).save(paths[-1], quality=90)
         return paths
 
     @cached_property
@@ -138,7 +138,7 @@ class Inputs:
         return self._folder
 
     def _batch(self, indices: NDArray[np.integer]) -> tuple[Array, Array]:
-        images, labels = zip(*(self.pictures[int(i)] for i in indices), strict=True)
+        images, labels, _ = zip(*(self.pictures[int(i)] for i in indices), strict=True)
         return to_batch(images, self.model), pad_labels(labels)
 
 
@@ -148,7 +148,7 @@ def write_bananas(folder: Path, examples: list[Example]) -> None:
     with (folder / "label.csv").open("w", newline="") as file:
         writer: Any = csv.writer(file)
         writer.writerow(COLUMNS)
-        for i, (image, labels) in enumerate(examples):
+        for i, (image, labels, _) in enumerate(examples):
             Image.fromarray(image).save(folder / "images" / f"{i}.png")
             (class_id, *corners) = labels[0].tolist()
             writer.writerow([f"{i}.png", int(class_id), *(round(corner * len(image)) for corner in corners)])

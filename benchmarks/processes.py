@@ -113,7 +113,7 @@ def cold_start_predict(sides: Sides, pairs: int) -> Result:
         folder = Path(name)
         weights, picture = folder / "weights.safetensors", folder / "picture.png"
         save_checkpoint(weights, Checkpoint(inputs.trained_weights(b), RunConfig(Config(inputs.model))))
-        Image.fromarray(inputs.pictures[0][0]).save(picture)
+        Image.fromarray(inputs.pictures[0].image).save(picture)
         flags = ["predict", "--backend", b.name, "--weights", str(weights), "--out", str(folder / "out"), str(picture)]
         case = Case(
             "cold_start_predict",

@@ -21,7 +21,7 @@ import numpy as np
 
 from ssd_common.config import PRESETS, read_run_config
 from ssd_common.config.tables import differences
-from ssd_common.data.specs import coco_paths, parse_spec
+from ssd_common.data.specs import FORMATS, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 from ssd_common.runs import change_config
@@ -135,7 +135,8 @@ def _table(headings):
 def short(spec):
     """Return a data set's kind, folder and split: the folders above it are those of one machine."""
     parsed = parse_spec(spec)
-    path = coco_paths(parsed.path)[1].parent if parsed.kind == "coco" else Path(parsed.path)
+    path = FORMATS[parsed.kind].outputs(parsed.path)[-1]
+    path = path.parent if parsed.kind == "coco" else path
     return parsed._replace(path=path.name or parsed.path).of_split(parsed.split)
 
 

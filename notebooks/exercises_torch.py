@@ -326,7 +326,7 @@ assert mean_overlap[512, "fitted anchors"] > mean_overlap[256, "fitted anchors"]
 # For our bananas, which are not that small, we measure each by itself.
 
 # %%
-fitted = fit_anchors(box_shapes(data[i][1] for i in range(len(data))), book.model)
+fitted = fit_anchors(box_shapes(data[i].labels for i in range(len(data))), book.model)
 train_and_score("fitted anchors", change_config(book, {"anchors": fitted}))
 train_and_score("input twice as large", change_config(book, {"image_size": 2 * size}))
 show_results("the book", "fitted anchors", "input twice as large")
@@ -362,7 +362,7 @@ print(f"of {kept.shape[1]} anchors, {positives.mean():.1f} are positive and {kep
 from ssd_common.figures import save_box_panels
 from ssd_common.figures.boxes import Boxes
 
-corners, image = to_numpy(anchors)[0], val[0][0]
+corners, image = to_numpy(anchors)[0], val[0].image
 panels = {
     "positive anchors": [Boxes(corners[~background[0]])],
     "hard negatives": [Boxes(corners[kept[0] & background[0]])],

@@ -333,7 +333,7 @@ size, batch_size = (128, 4) if QUICK else (256, 8)
 fast_model = dataclasses.replace(model, image_size=size)
 fast_data = SyntheticDataset(image_size=size, num_images=batch_size)
 images, labels = next(batches(fast_data, in_order(batch_size, batch_size), fast_model))
-pictures = [fast_data[i][0] for i in range(batch_size)]
+pictures = [fast_data[i].image for i in range(batch_size)]
 
 
 # %%

@@ -63,7 +63,7 @@ from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.figures import save_box_panels
 from ssd_common.figures.boxes import Boxes
 
-image, labels = SyntheticDataset("train")[51]
+image, labels, _ = SyntheticDataset("train")[51]
 print(image.shape, labels)
 show_figure(
     save_box_panels,
@@ -312,7 +312,7 @@ print(f"{len(data)} training pictures, {len(val)} for validation; {model.num_anc
 # %%
 from ssd_common.figures import save_detection_grid
 
-images, labels = zip(*[data[i] for i in range(8)], strict=True)
+images, labels, _ = zip(*[data[i] for i in range(8)], strict=True)
 show_figure(
     save_detection_grid,
     images,
@@ -383,7 +383,7 @@ has_object = to_numpy(cls_labels[0]) > 0
 truth = batch_labels[0, :, 1:]
 show_figure(
     save_box_panels,
-    data[order[0][0]][0],
+    data[order[0][0]].image,
     {
         f"{has_object.sum()} of {model.num_anchors} anchors": [Boxes(to_numpy(anchors)[0, has_object])],
         "the box of the label": [Boxes(truth, ["banana"])],
@@ -502,7 +502,7 @@ show_source(forward, detect, predict)
 # %%
 from ssd_common.config import PredictConfig
 
-image, _ = val[max(range(len(val)), key=lambda i: detections[i][0, 1])]  # where the network is surest
+image = val[max(range(len(val)), key=lambda i: detections[i][0, 1])].image  # where the network is surest
 panels = {}
 for name, nms_threshold in (("before", 1.0), ("after", 0.5)):  # no two boxes overlap by more than 1
     (rows,) = predict(net, [image], model, PredictConfig(nms_threshold), device=device)
@@ -525,7 +525,7 @@ show_figure(
 # validation pictures. Pictures without a solid box are those where it is not sure.
 
 # %%
-images, labels = zip(*[val[i] for i in range(12)], strict=True)
+images, labels, _ = zip(*[val[i] for i in range(12)], strict=True)
 show_figure(
     save_detection_grid,
     images,
@@ -546,7 +546,7 @@ shown = right = 0
 for i, rows in enumerate(detections):
     sure = rows[rows[:, 1] >= 0.9, 2:]
     shown += len(sure)
-    right += int((box_iou(sure, val[i][1][:, 1:]) >= 0.5).any(axis=1).sum())
+    right += int((box_iou(sure, val[i].labels[:, 1:]) >= 0.5).any(axis=1).sum())
 print(f"{shown} boxes with a score of at least 0.9 in {len(val)} pictures, {right} of them right")
 assert shown >= len(val) / 3
 assert right >= 0.9 * shown

@@ -250,12 +250,12 @@ from ssd_common.data import load_dataset
 from ssd_common.figures import save_detection_grid
 
 train_data, val = (load_dataset(f"rec:{records[s]}", limit=32 if QUICK else None) for s in ("train", "val"))
-image, labels = val[0]
+image, labels, _ = val[0]
 assert image.shape == (256, 256, 3)
 np.testing.assert_array_equal(labels, rows[:, :5])
 examples = [train_data[i] for i in range(8)]
 names = model.class_names if PUBLISHED else train_data.class_names
-images, truths = zip(*examples, strict=True)
+images, truths, _ = zip(*examples, strict=True)
 caption = "Eight training pictures with the boxes of their labels, dashed."
 show_figure(save_detection_grid, images, [[]] * 8, names, truths, caption=caption)
 
@@ -363,7 +363,7 @@ assert trivial > 0.99
 from ssd_common.data.sampling import to_batch
 from ssd_common.data.transforms import read_image
 
-picture = read_image(demo_picture) if PUBLISHED else val[0][0]
+picture = read_image(demo_picture) if PUBLISHED else val[0].image
 net = make_net(model, weights, device)
 outputs = forward(net, to_device(to_batch([picture], model), device))
 _, cls_preds, bbox_preds = map(to_numpy, outputs)
@@ -430,10 +430,10 @@ if PUBLISHED:
     assert metrics["class_error"] > metrics["baseline_class_error"]
     assert metrics["ap75"] < metrics["ap50"] / 2
 shown = range(8)
-images = [val[i][0] for i in shown]
+images = [val[i].image for i in shown]
 caption = "Validation pictures with the best detection of each, and the true box, dashed."
 best = [found[i][:1] for i in shown]
-show_figure(save_detection_grid, images, best, names, [val[i][1] for i in shown], threshold=0, caption=caption)
+show_figure(save_detection_grid, images, best, names, [val[i].labels for i in shown], threshold=0, caption=caption)
 
 # %%
 from ssd_common.evaluation import precision_recall

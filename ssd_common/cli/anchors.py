@@ -37,7 +37,7 @@ def anchors(
 
     from ssd_common.config import NUM_BLOCKS, RunConfig, get_preset
     from ssd_common.config.run import to_table
-    from ssd_common.data import load_dataset, parse_spec, split_names
+    from ssd_common.data import DataSource
     from ssd_common.data.anchor_fit import IOU, best_overlaps, block_of, box_shapes, fit_anchors
     from ssd_common.output.atomic import write_atomically
     from ssd_common.output.console import progress_bar
@@ -45,8 +45,9 @@ def anchors(
 
     check_file("--out", out)
     chosen = change_config(get_preset(preset or "book"), {"image_size": image_size})
-    pictures = load_dataset(data, "train", data_dir=data_dir, limit=limit)
-    labels = [pictures[i][1] for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
+    source = DataSource(data, data_dir)
+    pictures = source.load("train", limit)
+    labels = [pictures[i].labels for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
     shapes = box_shapes(labels)
     fitted = dataclasses.replace(
         chosen.model, class_names=pictures.class_names, anchors=fit_anchors(shapes, chosen.model)
@@ -71,10 +72,9 @@ def anchors(
     if out is None:
         lines.append("--out FILE writes a configuration with the fitted anchors, for train --config FILE")
     else:
-        spec = parse_spec(data)
-        whole = spec.split in (None, "train") and "val" in split_names(spec)
+        whole = source.spec.split in (None, "train") and "val" in source.splits
         config = dataclasses.replace(chosen, model=fitted)
-        run_config = RunConfig(config, preset or "book", data=spec.whole if whole else data)
+        run_config = RunConfig(config, preset or "book", data=source.spec.whole if whole else data)
         write_atomically(out, tomli_w.dumps(to_table(run_config)).encode())
         lines.append(f"wrote {out}; to use it: tinyssd train --config {out}{'' if whole else ' --val-data SPEC'}")
     print_lines(lines)

@@ -59,7 +59,7 @@ def show(
         out: Picture to write.
         count: How many pictures to show.
     """
-    from ssd_common.data import parse_spec, read_annotations
+    from ssd_common.data import DataSource
     from ssd_common.data.annotated import require_usable
     from ssd_common.figures.data_sheet import save_data_sheet
     from ssd_common.output.console import progress_bar
@@ -67,8 +67,8 @@ def show(
     check_file("--out", out)
     if count < 1:
         raise InputError(f"--count must be at least 1, got {count}")
-    parsed = parse_spec(spec)
-    data = read_annotations(parsed, parsed.split or "train", data_dir)
+    source = DataSource(spec, data_dir)
+    data = source.read(source.spec.split or "train")
     require_usable(data)
     save_data_sheet(out, data, count, progress_bar(new_console(), "reading"))
     print_lines(

@@ -42,20 +42,19 @@ def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | 
     Raises:
         InputError: as `load_dataset`, or there are no validation pictures, or ones of other classes.
     """
-    from ssd_common.data import load_dataset, parse_spec, split_names
+    from ssd_common.data import DataSource
 
-    if val_data is None:
-        spec = parse_spec(data)
-        if spec.split:
-            raise InputError(
-                f"--data {data}: training uses both splits; name the data set alone, or another one with --val-data"
-            )
-        names = split_names(spec)
-        if "val" not in names:
-            what = f"its splits are {', '.join(names)}, and none is val" if names else "it is not divided into splits"
-            raise InputError(f"--data {data}: {what}: name the validation pictures with --val-data SPEC")
-    training = load_dataset(data, "train", data_dir=data_dir, limit=limit)
-    validation = load_dataset(val_data or data, "val", data_dir=data_dir)
+    source = DataSource(data, data_dir)
+    if val_data is None and source.spec.split:
+        raise InputError(
+            f"--data {data}: training uses both splits; name the data set alone, or another one with --val-data"
+        )
+    if val_data is None and "val" not in source.splits:
+        names = ", ".join(source.splits)
+        what = f"its splits are {names}, and none is val" if names else "it is not divided into splits"
+        raise InputError(f"--data {data}: {what}: name the validation pictures with --val-data SPEC")
+    training = source.load("train", limit)
+    validation = (DataSource(val_data, data_dir) if val_data else source).load("val")
     if training.class_names != validation.class_names:
         raise InputError(
             f"{training.name} has the classes {', '.join(training.class_names)}; "

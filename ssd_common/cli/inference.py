@@ -41,7 +41,7 @@ def evaluate(
     from ssd_common.checkpoints.convert import load_weights
     from ssd_common.config import get_preset
     from ssd_common.data import load_dataset
-    from ssd_common.data.dataset import describe_skipped
+    from ssd_common.data.annotated import describe_skipped
     from ssd_common.data.specs import validation_spec
     from ssd_common.evaluation.mistakes import find_mistakes
     from ssd_common.output.folders import check_output_folder

@@ -5,27 +5,24 @@ from __future__ import annotations
 import shlex
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
-from ssd_common.data.dataset import Example
-from ssd_common.data.formats.annotations import AnnotatedSet, Annotation
-from ssd_common.data.formats.objects import check_objects, normalised_corners
-from ssd_common.data.transforms import image_size, read_image
+from ssd_common.data.dataset import Dataset, Example
+from ssd_common.data.formats.annotations import AnnotatedSet
+from ssd_common.data.formats.objects import check_objects
+from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
 
 class AnnotatedDataset:
-    """The pictures of an `AnnotatedSet`, whatever its format.
-
-    An item is `(image, labels)`: image uint8 RGB `(height, width, 3)`, upright; labels float32 `(num_objects, 5)`, rows
-    `[class_id, xmin, ymin, xmax, ymax]`, corners as fractions of the picture. Both are read-only: copy what you change.
+    """The pictures of an `AnnotatedSet`, whatever its format; the arrays of an item are read-only.
 
     Objects that are wrong (see `check_objects`) are left out and counted; those that are difficult or crowds are in
     `ignored`.
 
     Args:
         source: what the files say.
+        limit: use only the first so many pictures.
         cache_bytes: how many bytes of decoded pictures are kept once they have been asked for. Beyond them a picture is
             read again each time, so that memory is bounded however many there are.
 
@@ -33,51 +30,36 @@ class AnnotatedDataset:
         InputError: there is no picture, or one cannot be used. `dataset[i]` raises it for a picture that is damaged.
     """
 
-    def __init__(self, source: AnnotatedSet, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, source: AnnotatedSet, limit: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
         require_usable(source)
         self.name, self.class_names = source.name, source.class_names
         self._annotations = source.annotations
+        self._length = min(len(source.annotations), limit or len(source.annotations))
         self._cache = ExampleCache(cache_bytes)
-        self._sizes = np.zeros((len(self), 2), np.int32)  # height and width, once known
-        self._objects = np.zeros((len(self), 2), np.int64)  # how many were skipped, and there in all, once known
+        self._objects = np.zeros((self._length, 2), np.int64)  # how many were skipped, and there in all, once known
         self._num_strays = len(source.strays)
 
     def __len__(self) -> int:
-        return len(self._annotations)
+        return self._length
 
     def __getitem__(self, index: int, /) -> Example:
-        self._check(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name}: index {index} is out of range, the data set has {len(self)} pictures")
         return self._cache.get(index, self._read)
-
-    def ignored(self, index: int) -> NDArray[np.float32]:
-        """Return the objects of a picture that are neither to be found nor missed, `(m, 5)` as labels."""
-        self._check(index)
-        annotation = self._annotations[index]
-        if not annotation.ignored.any():
-            return np.empty((0, 5), np.float32)
-        if not self._sizes[index].any():
-            self._sizes[index] = image_size(annotation.image, annotation.image_label)
-        height, width = self._sizes[index].tolist()
-        good, _ = check_objects(annotation, height, width)
-        return _labels(annotation, good & annotation.ignored, height, width)
 
     def skipped(self) -> tuple[int, int]:
         """Return how many objects were wrong, and how many there were in all, in the pictures read so far."""
         skipped, total = self._objects.sum(axis=0).tolist()
         return skipped + self._num_strays, total + self._num_strays
 
-    def _check(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name}: index {index} is out of range, the data set has {len(self)} pictures")
-
     def _read(self, index: int) -> Example:
         annotation = self._annotations[index]
         image = read_image(annotation.image, annotation.image_label)
-        height, width = self._sizes[index] = image.shape[:2]
-        good, problems = check_objects(annotation, height, width)
+        good, corners, problems = check_objects(annotation, *image.shape[:2])
         unread = len(annotation.problems)
         self._objects[index] = len(problems) + unread, len(good) + unread
-        return image, _labels(annotation, good & ~annotation.ignored, height, width)
+        rows = np.concatenate([annotation.class_ids[:, None].astype(np.float32), corners], axis=1)
+        return Example(image, rows[good & ~annotation.ignored], rows[good & annotation.ignored])
 
 
 def require_usable(source: AnnotatedSet) -> None:
@@ -90,6 +72,9 @@ def require_usable(source: AnnotatedSet) -> None:
         raise InputError(f"{source.name}: has no pictures: check the path and the split")
 
 
-def _labels(annotation: Annotation, chosen: NDArray[np.bool_], height: int, width: int) -> NDArray[np.float32]:
-    class_ids = annotation.class_ids[chosen, None].astype(np.float32)
-    return np.concatenate([class_ids, normalised_corners(annotation, height, width)[chosen]], axis=1)
+def describe_skipped(data: Dataset) -> str:
+    """Return the line that says how many objects were left out; empty if none was, or none was read from a file."""
+    skipped, total = data.skipped() if isinstance(data, AnnotatedDataset) else (0, 0)
+    if not skipped:
+        return ""
+    return f"{data.name}: skipped {skipped:,} of {total:,} boxes: run tinyssd data check {shlex.quote(data.name)}"

@@ -31,10 +31,10 @@ class ExampleCache:
         example = self._examples.get(index)
         if example is None:
             example = make(index)
-            image, labels = example
-            image.flags.writeable = labels.flags.writeable = False
+            for array in example:
+                array.flags.writeable = False
             with self._lock:
-                if index not in self._examples and image.nbytes <= self._left:
-                    self._left -= image.nbytes
+                if index not in self._examples and example.image.nbytes <= self._left:
+                    self._left -= example.image.nbytes
                     self._examples[index] = example
         return example

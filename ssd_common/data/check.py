@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssd_common.data import parse_spec, read_annotations, separate_splits
+from ssd_common.data import DataSource
 from ssd_common.data.dataset import counted
 from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Problem
 from ssd_common.data.formats.objects import check_objects
-from ssd_common.data.specs import UNDIVIDED, coco_paths
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
@@ -59,15 +58,14 @@ def check_data(
     Raises:
         InputError: there is no such data set.
     """
-    parsed = parse_spec(spec)
+    data = DataSource(spec, data_dir)
     check = Check(spec)
     seen: dict[Path, str] = {}
-    for split in separate_splits(parsed):
+    for split in data.separate_splits():
         try:
-            source = read_annotations(parsed, split, data_dir)
+            source = data.read(split)
         except InputError as error:
-            file = coco_paths(parsed.path)[1] if parsed.kind == "coco" else Path(parsed.path)
-            if parsed.kind not in UNDIVIDED or not file.is_file():
+            if data.format.divided or not data.format.outputs(data.spec.path)[-1].is_file():
                 raise
             check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
             continue
@@ -80,10 +78,8 @@ def check_data(
             except InputError as error:
                 check.problems.append(Problem(spec, "", "", f"unreadable record, {error}"))
                 continue
-            other = (
-                seen.setdefault(annotation.image, source.name) if isinstance(annotation.image, Path) else source.name
-            )
-            if other != source.name:
+            image = annotation.image
+            if isinstance(image, Path) and (other := seen.setdefault(image, source.name)) != source.name:
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
@@ -105,7 +101,7 @@ def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -
         check.problems.append(
             Problem(annotation.file, annotation.image_name, value, f"wrong picture size, it is {width} x {height}")
         )
-    good, problems = check_objects(annotation, height, width)
+    good, _, problems = check_objects(annotation, height, width)
     check.problems += problems
     for class_id in annotation.class_ids[good]:
         check.objects[source.class_names[class_id]] += 1

@@ -7,16 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ssd_common.data import parse_spec, read_annotations, separate_splits, split_names
+from ssd_common.data import DataSource
 from ssd_common.data.annotated import require_usable
 from ssd_common.data.formats.annotations import AnnotatedSet, Picture
-from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
-from ssd_common.data.formats.coco import write_coco
 from ssd_common.data.formats.objects import check_objects, pixel_boxes
-from ssd_common.data.formats.records import write_record_set
-from ssd_common.data.formats.voc import write_voc
-from ssd_common.data.formats.yolo import YAML, read_names, write_yolo
-from ssd_common.data.specs import FORMATS, UNDIVIDED, Spec, coco_paths
+from ssd_common.data.specs import FORMATS, Format, Outputs, Spec, parse_spec
 from ssd_common.data.transforms import SUFFIXES, image_size, image_suffix
 from ssd_common.errors import InputError
 
@@ -50,39 +45,39 @@ def convert_data(source: str, target: str, data_dir: Path | None = None, progres
     Raises:
         InputError: the source cannot be read, the target is in use, or has no place for all the splits.
     """
-    given, wanted = parse_spec(source), parse_spec(target)
-    if wanted.kind not in FORMATS:
-        raise InputError(f"'{target}' cannot be written; write one of {', '.join(FORMATS)}, such as yolo:DIR")
-    splits = separate_splits(given)
-    if len(splits) > 1 and (wanted.split or wanted.kind in UNDIVIDED):
-        names = ", ".join(map(str, splits))
-        raise InputError(f"{target} is one split, {source} has {names}: name one of them, {given.of_split(splits[0])}")
-    sets = [read_annotations(given, split, data_dir) for split in splits]
+    given, wanted = DataSource(source, data_dir), parse_spec(target)
+    row = FORMATS[wanted.kind]
+    if row.write is None:
+        kinds = ", ".join(kind for kind, row in FORMATS.items() if row.write)
+        raise InputError(f"'{target}' cannot be written; write one of {kinds}, such as yolo:DIR")
+    splits = given.separate_splits()
+    if len(splits) > 1 and (wanted.split or not row.divided):
+        names, first = ", ".join(map(str, splits)), given.spec.of_split(splits[0])
+        raise InputError(f"{target} is one split, {source} has {names}: name one of them, {first}")
+    sets = [given.read(split) for split in splits]
     for data in sets:
         require_usable(data)
-    _require_free(wanted, sets[0].class_names)
+    outputs = row.outputs(wanted.path)
+    _require_free(wanted, row, outputs, sets[0].class_names)
     done = Conversion()
-    shared = _names_in(wanted)  # the splits of VOC share one folder of pictures
+    taken = _names_in(outputs[0] / row.pictures) if row.pictures else None
     # What cannot be read shows before anything is written.
-    plans = [_plan(data, shared if wanted.kind == "voc" else set(), progress) for data in sets]
-    with _all_or_nothing(wanted):
+    plans = [_plan(data, set() if taken is None else taken, progress) for data in sets]
+    with _all_or_nothing(outputs):
         for split, data, plan in zip(splits, sets, plans, strict=True):
             pictures = _pictures(data, plan, done, progress)
-            _write(wanted, wanted.split or split or "train", data.class_names, pictures)
+            row.write(outputs, wanted.split or split or "train", data.class_names, pictures)
             done.lost |= data.lost
-    if wanted.kind == "yolo":
-        done.objects -= done.ignored
-    else:
+    done.lost |= row.lost
+    if row.marks_ignored:
         done.ignored = 0
-    if wanted.kind == "rec":
-        done.lost.add("names of the pictures")
+    done.objects -= done.ignored
     return done
 
 
 @contextmanager
-def _all_or_nothing(target: Spec) -> Iterator[None]:
+def _all_or_nothing(roots: Outputs) -> Iterator[None]:
     """Take away again what was written to the target if it is not written to its end: half a set passes for a whole."""
-    roots = {"coco": coco_paths, "rec": _record_paths}.get(target.kind, lambda path: [Path(path)])(target.path)
     before = _below(roots)
     try:
         yield
@@ -97,44 +92,16 @@ def _below(roots: Iterable[Path]) -> set[Path]:
     return {path for root in roots if root.exists() for path in (root, *root.rglob("*"))}
 
 
-def _record_paths(path: str) -> tuple[Path, Path, Path]:
-    """The files of a set of records: the pictures, their index, and the names of their classes."""
-    return Path(path), Path(path).with_suffix(".idx"), Path(path).parent / FILE_NAME
-
-
-def _write(target: Spec, split: str, class_names: tuple[str, ...], pictures: Iterable[Picture]) -> None:
-    if target.kind == "coco":
-        write_coco(*coco_paths(target.path), class_names, pictures)
-    elif target.kind == "rec":
-        write_record_set(Path(target.path), class_names, pictures)
-    else:
-        (write_voc if target.kind == "voc" else write_yolo)(Path(target.path), split, class_names, pictures)
-
-
-def _require_free(target: Spec, class_names: tuple[str, ...]) -> None:
+def _require_free(target: Spec, row: Format, outputs: Outputs, class_names: tuple[str, ...]) -> None:
     """Raise InputError if the target would be written over, or mixed with something else."""
-    path = Path(target.path)
-    named: tuple[str, ...] | None = None
-    if target.kind == "rec":
-        *outputs, names = _record_paths(target.path)
-        named = read_class_names(names)  # of the other files there
-        if named is None and any(path.parent.glob("*.rec")):
-            raise InputError(
-                f"{path.parent}: {names.name} would name the classes of the other .rec files, too: name another folder"
-            )
-    elif target.kind == "coco":
-        outputs = list(coco_paths(target.path))
-    elif target.split and _in_use(path):
-        if target.split in split_names(target):
-            raise InputError(f"{path} has a split '{target.split}': name another one, or another folder")
-        outputs = []
-        named = (read_class_names(path / FILE_NAME) if target.kind == "voc" else read_names(path / YAML)) or ()
-    else:
-        outputs = [path]
-    for output in outputs:
+    added = row.divided and target.split is not None and _in_use(outputs[0])
+    if added and target.split in row.open(target.path, None).splits:
+        raise InputError(f"{target.path} has a split '{target.split}': name another one, or another folder")
+    for output in () if added else outputs:
         if _in_use(output):
             raise InputError(f"{output} is there already: nothing is written over; name another one")
-    if named is not None and named != class_names:
+    named = row.names(outputs[-1])
+    if named != class_names and (added or named is not None):
         what = f"the classes {', '.join(named)}" if named else "no class names"
         raise InputError(f"{target.whole} has {what}; the source has {', '.join(class_names)}: name another folder")
 
@@ -144,10 +111,9 @@ def _in_use(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
-def _names_in(target: Spec) -> set[str]:
-    """The pictures that are in the target, without extension, in lower case: some file systems see no difference."""
-    folder = Path(target.path) / "JPEGImages"
-    return {path.stem.lower() for path in folder.iterdir()} if target.kind == "voc" and folder.is_dir() else set()
+def _names_in(folder: Path) -> set[str]:
+    """The pictures of a folder, without extension, in lower case: some file systems see no difference."""
+    return {path.stem.lower() for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _plan(data: AnnotatedSet, taken: set[str], progress: Progress) -> list[tuple[str, int, int]]:
@@ -177,7 +143,7 @@ def _pictures(
     for index in progress(range(len(plan))):
         annotation = data.annotations[index]
         name, height, width = plan[index]
-        good, bad = check_objects(annotation, height, width)
+        good, _, bad = check_objects(annotation, height, width)
         picture = Picture(
             name,
             annotation.image,

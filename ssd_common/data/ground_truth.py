@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.config import ModelConfig
-from ssd_common.data.dataset import Dataset, ignored_objects
+from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import pad_labels, to_batch
 
 
@@ -38,9 +38,7 @@ def batches_with_truth(
         pictures `(batch, 3, height, width)`, labels `(batch, max_objects, 5)` padded with -1, and a list of `batch`.
     """
     for indices in order:
-        images, labels = zip(*(data[int(i)] for i in indices), strict=True)
-        truths = [
-            GroundTruth(rows, image.shape[:2], ignored_objects(data, int(i)))
-            for i, image, rows in zip(indices, images, labels, strict=True)
-        ]
+        examples = [data[int(i)] for i in indices]
+        truths = [GroundTruth(item.labels, item.size, item.ignored) for item in examples]
+        images, labels, _ = zip(*examples, strict=True)
         yield to_batch(images, model_config), pad_labels(labels), truths

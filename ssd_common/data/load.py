@@ -5,23 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssd_common.data.annotated import AnnotatedDataset
-from ssd_common.data.dataset import Dataset, Subset
+from ssd_common.data.dataset import Dataset
 from ssd_common.data.formats.annotations import AnnotatedSet
-from ssd_common.data.formats.bananas import find_bananas, read_bananas
-from ssd_common.data.formats.coco import read_coco
-from ssd_common.data.formats.drawn import as_annotated_set
-from ssd_common.data.formats.pikachu import read_pikachu
-from ssd_common.data.formats.records import read_record_set
-from ssd_common.data.formats.voc import read_voc, voc_splits
-from ssd_common.data.formats.yolo import read_yolo, yolo_splits
-from ssd_common.data.specs import BUILT_IN, DATASETS, Spec, coco_paths, parse_spec
-from ssd_common.data.synthetic.scenes import SyntheticDataset
+from ssd_common.data.specs import FORMATS, parse_spec
 from ssd_common.errors import InputError
-
-__all__ = ["DATASETS", "SPLITS", "load_dataset", "parse_spec", "read_annotations", "separate_splits", "split_names"]
-
-SPLITS = ("train", "val")
-"""The splits of the data sets that are built in."""
 
 
 def load_dataset(
@@ -39,70 +26,59 @@ def load_dataset(
     Raises:
         InputError: the name, the split or the limit is not valid, or the files are missing or damaged.
     """
-    parsed = parse_spec(spec)
-    split = parsed.split or split
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1, got {limit}")
-    data: Dataset
-    _check_split(parsed, split)
-    if parsed.kind == "synthetic":
-        data = SyntheticDataset(split)
-    else:
-        data = AnnotatedDataset(read_annotations(parsed, split, data_dir))
-    return data if limit is None else Subset(data, limit)
+    return DataSource(spec, data_dir).load(split, limit)
 
 
-def read_annotations(spec: Spec, split: str | None, data_dir: str | Path | None = None) -> AnnotatedSet:
-    """Return a split of a data set as its files have it; `split` is one of `split_names`, None where that is empty.
+class DataSource:
+    """A data set, opened by its name; what its splits share is read once, however many of them are read.
+
+    `splits` are the names of its splits; empty where it is not divided, as COCO, RecordIO, and VOC without ImageSets.
+
+    Args:
+        spec: as in `load_dataset`.
+        data_dir: as in `load_dataset`.
 
     Raises:
-        InputError: the files are missing, or are not of the format.
+        InputError: there is no such data set, or it has no splits though its format has.
     """
-    _check_split(spec, split)
-    path = Path(spec.path)
-    name = spec.of_split(split if split_names(spec) else spec.split)
-    if spec.kind == "voc":
-        return read_voc(path, split, name)
-    if spec.kind == "yolo":
-        return read_yolo(path, split, name)
-    if spec.kind == "coco":
-        return read_coco(*coco_paths(spec.path), name)
-    if spec.kind == "rec":
-        return read_record_set(path, name)
-    if spec.kind == "bananas":
-        return read_bananas(find_bananas(data_dir), split or "train")
-    if spec.kind == "pikachu":
-        return read_pikachu(split or "train", data_dir)
-    return as_annotated_set(SyntheticDataset(split or "train"))
 
+    def __init__(self, spec: str, data_dir: str | Path | None = None) -> None:
+        self.spec = parse_spec(spec)
+        self.format = FORMATS[self.spec.kind]
+        self.splits, self._read = self.format.open(self.spec.path, data_dir)
 
-def _check_split(spec: Spec, split: str | None) -> None:
-    if spec.kind in BUILT_IN and split not in SPLITS:
-        raise InputError(f"unknown split '{split}' of data set '{spec.kind}'; the splits are {', '.join(SPLITS)}")
+    def separate_splits(self) -> tuple[str | None, ...]:
+        """Return the splits that together are the data set, each picture in one of them.
 
+        The split that the name has, if it has one; else all but the lists of VOC that repeat others: trainval, and
+        those of a single class. None stands for a data set that is not divided.
+        """
+        if self.spec.split or not self.splits:
+            return (self.spec.split,)
+        names = self.splits
+        repeated = {name for name in names if any(name.endswith(f"_{other}") for other in names)}
+        repeated |= {"trainval"} if {"train", "val"} <= set(names) else set()
+        return tuple(name for name in names if name not in repeated)
 
-def split_names(spec: Spec) -> tuple[str, ...]:
-    """Return the splits of a data set; empty where it is not divided, as COCO, RecordIO, and VOC without ImageSets.
+    def read(self, split: str | None) -> AnnotatedSet:
+        """Return a split as its files have it; any name will do where the data set is not divided.
 
-    Raises:
-        InputError: the files are missing.
-    """
-    if spec.kind in BUILT_IN:
-        return SPLITS
-    if spec.kind == "voc":
-        return voc_splits(Path(spec.path))
-    return yolo_splits(Path(spec.path)) if spec.kind == "yolo" else ()
+        Raises:
+            InputError: there is no such split, or its files are missing, or are not of the format.
+        """
+        self._check(split)
+        return self._read(split or "train", self.spec.of_split(split if self.splits else self.spec.split))
 
+    def load(self, split: str, limit: int | None = None) -> Dataset:
+        """Return a split, unless the data set's name has another one; see `load_dataset`."""
+        split = self.spec.split or split
+        if limit is not None and limit < 1:
+            raise InputError(f"limit must be at least 1, got {limit}")
+        if self.format.draw is not None:
+            self._check(split)
+            return self.format.draw(split, limit)
+        return AnnotatedDataset(self.read(split), limit)
 
-def separate_splits(spec: Spec) -> tuple[str | None, ...]:
-    """Return the splits that together are the data set, each picture in one of them.
-
-    The split that the name has, if it has one; else all of `split_names`, without the lists of VOC that repeat others:
-    trainval, and those of a single class. None stands for a data set that is not divided.
-    """
-    names = split_names(spec)
-    if spec.split or not names:
-        return (spec.split,)
-    repeated = {name for name in names if any(name.endswith(f"_{other}") for other in names)}
-    repeated |= {"trainval"} if {"train", "val"} <= set(names) else set()
-    return tuple(name for name in names if name not in repeated)
+    def _check(self, split: str | None) -> None:
+        if self.splits and split not in self.splits:
+            raise InputError(f"{self.spec.whole}: no split '{split}'; the splits are {', '.join(self.splits)}")

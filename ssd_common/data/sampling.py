@@ -65,16 +65,15 @@ def batches(
     """
 
     def example(index: int) -> Example:
-        image, labels = data[index]
+        image, labels, ignored = data[index]
         if augment_config == AugmentConfig():
-            return image, labels
-        changed = augment_picture(
-            image, labels, augment_config, model_config.image_size, picture_rng(seed, epoch, index)
-        )
-        return changed.image, changed.labels
+            return Example(image, labels, ignored)
+        rng = picture_rng(seed, epoch, index)
+        changed = augment_picture(image, labels, augment_config, model_config.image_size, rng)
+        return Example(changed.image, changed.labels)
 
     for indices in order:
-        images, labels = zip(*(example(int(i)) for i in indices), strict=True)
+        images, labels, _ = zip(*(example(int(i)) for i in indices), strict=True)
         yield to_batch(images, model_config, dtype), pad_labels(labels)
 
 

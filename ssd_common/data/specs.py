@@ -1,26 +1,109 @@
-"""How a data set is named: `pikachu`, `voc:DIR`, `coco:IMAGES,FILE.json`, each with `:split` or without."""
+"""How a data set is named: `pikachu`, `voc:DIR`, `coco:IMAGES,FILE.json`, each with `:split` or without.
+
+A format is one row of `FORMATS`: nothing else needs to know of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ssd_common.data.dataset import Dataset
+from ssd_common.data.formats.annotations import Opened, Picture
+from ssd_common.data.formats.bananas import open_bananas
+from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
+from ssd_common.data.formats.coco import coco_paths, open_coco, write_coco
+from ssd_common.data.formats.drawn import draw, open_drawn
+from ssd_common.data.formats.pikachu import open_pikachu
+from ssd_common.data.formats.records import names_beside, open_records, write_record_set
+from ssd_common.data.formats.voc import PICTURES, VocFolder, write_voc
+from ssd_common.data.formats.yolo import YAML, YoloFolder, read_names, write_yolo
 from ssd_common.errors import InputError
 
-BUILT_IN = {
-    "synthetic": "drawn bananas on drawn backgrounds, 1000 train + 100 val pictures; needs no files",
-    "pikachu": "the Pikachu pictures of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
-    "bananas": "the book's banana pictures, 1000 train + 100 val; downloaded once, 24 MB",
-}
+Outputs = tuple[Path, ...]
+ClassNames = tuple[str, ...]
+Pictures = Iterable[Picture]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the program knows about a format, or about a data set that is built in."""
+
+    about: str
+    open: Callable[[str, str | Path | None], Opened]
+    """Takes the path in the name, and the folder of the data sets that are built in."""
+    path: str = ""
+    """How its path is written, such as "DIR"; empty for what is built in."""
+    draw: Callable[[str, int | None], Dataset] | None = None
+    """Makes at most so many pictures of a split, where there is no file to read."""
+    outputs: Callable[[str], Outputs] = lambda path: (Path(path),)
+    """The files and folders of a path; the one that makes a data set of them is the last."""
+    write: Callable[[Outputs, str, ClassNames, Pictures], None] | None = None
+    """Takes the outputs, a split, the class names and the pictures."""
+    names: Callable[[Path], ClassNames | None] = lambda _: None
+    """The class names that bind what is written to an output; None if there are none."""
+    divided: bool = True
+    """Whether it can have several splits."""
+    pictures: str = ""
+    """The folder, within the data set, that all the splits have their pictures in, if they share one."""
+    marks_ignored: bool = True
+    """Whether it can mark an object as difficult or as a crowd."""
+    lost: frozenset[str] = frozenset()
+    """What it has no place for."""
+
+
 FORMATS = {
-    "voc": ("DIR", "Pascal VOC: Annotations, JPEGImages, ImageSets/Main/SPLIT.txt"),
-    "yolo": ("DIR", "Ultralytics or Roboflow YOLO: images/SPLIT, labels/SPLIT, names in data.yaml"),
-    "coco": ("IMAGES,FILE.json", "COCO: a folder of pictures and a file of their boxes, one split"),
-    "rec": ("FILE.rec", "MXNet's detection RecordIO, one split; class names in classes.txt beside it"),
+    "synthetic": Format(
+        "drawn bananas on drawn backgrounds, 1000 train + 100 val pictures; needs no files",
+        open=lambda path, data_dir: open_drawn(),
+        draw=draw,
+    ),
+    "pikachu": Format(
+        "the Pikachu pictures of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
+        open=lambda path, data_dir: open_pikachu(data_dir),
+    ),
+    "bananas": Format(
+        "the book's banana pictures, 1000 train + 100 val; downloaded once, 24 MB",
+        open=lambda path, data_dir: open_bananas(data_dir),
+    ),
+    "voc": Format(
+        "Pascal VOC: Annotations, JPEGImages, ImageSets/Main/SPLIT.txt",
+        open=lambda path, data_dir: VocFolder(Path(path)).opened(),
+        path="DIR",
+        write=lambda outputs, split, names, pictures: write_voc(outputs[0], split, names, pictures),
+        names=lambda folder: read_class_names(folder / FILE_NAME),
+        pictures=PICTURES,
+    ),
+    "yolo": Format(
+        "Ultralytics or Roboflow YOLO: images/SPLIT, labels/SPLIT, names in data.yaml",
+        open=lambda path, data_dir: YoloFolder(Path(path)).opened(),
+        path="DIR",
+        write=lambda outputs, split, names, pictures: write_yolo(outputs[0], split, names, pictures),
+        names=lambda folder: read_names(folder / YAML),
+        marks_ignored=False,
+    ),
+    "coco": Format(
+        "COCO: a folder of pictures and a file of their boxes, one split",
+        open=lambda path, data_dir: open_coco(*coco_paths(path)),
+        path="IMAGES,FILE.json",
+        outputs=coco_paths,
+        write=lambda outputs, split, names, pictures: write_coco(outputs[0], outputs[1], names, pictures),
+        divided=False,
+    ),
+    "rec": Format(
+        "MXNet's detection RecordIO, one split; class names in classes.txt beside it",
+        open=lambda path, data_dir: open_records(Path(path)),
+        path="FILE.rec",
+        outputs=lambda path: (Path(path).with_suffix(".idx"), Path(path)),
+        write=lambda outputs, split, names, pictures: write_record_set(outputs[-1], names, pictures),
+        names=names_beside,
+        divided=False,
+        lost=frozenset({"names of the pictures"}),
+    ),
 }
-UNDIVIDED = ("coco", "rec")
-"""The formats with a single split, whatever it is called."""
-DATASETS = BUILT_IN | {f"{kind}:{path}": text for kind, (path, text) in FORMATS.items()}
+DATASETS = {f"{kind}:{row.path}" if row.path else kind: row.about for kind, row in FORMATS.items()}
 """How each data set is named, and its description."""
 
 
@@ -28,7 +111,7 @@ class Spec(NamedTuple):
     """A data set's name, taken apart."""
 
     kind: str
-    """A key of `BUILT_IN` or `FORMATS`."""
+    """A key of `FORMATS`."""
     path: str
     """What stands between kind and split; empty for those that are built in."""
     split: str | None
@@ -52,35 +135,18 @@ def parse_spec(text: str) -> Spec:
     Raises:
         InputError: there is no such data set or format, or the path is missing.
     """
-    kind, colon, rest = text.partition(":")
-    if kind in BUILT_IN:
-        return Spec(kind, "", rest or None)
+    kind, _, rest = text.partition(":")
     if kind not in FORMATS:
         raise InputError(f"unknown data set '{kind}'; the data sets are {', '.join(DATASETS)}")
-    path, colon, split = rest.rpartition(":")
-    is_path = "/" in split or "\\" in split or split in (".", "..") or Path(_last_path(kind, rest)).exists()
-    if not colon or not path or is_path:
+    row = FORMATS[kind]
+    if not row.path:
+        return Spec(kind, "", rest or None)
+    if not rest:
+        raise InputError(f"'{text}' names no path; write {kind}:{row.path}")
+    path, _, split = rest.rpartition(":")
+    if not path or "/" in split or "\\" in split or split in (".", "..") or row.outputs(rest)[-1].exists():
         path, split = rest, ""
-    if not path:
-        raise InputError(f"'{text}' names no path; write {kind}:{FORMATS[kind][0]}")
     return Spec(kind, path, split or None)
-
-
-def coco_paths(path: str) -> tuple[Path, Path]:
-    """Return the folder of pictures and the JSON file of `IMAGES,FILE.json`; either may have commas in it.
-
-    Raises:
-        InputError: there is no comma.
-    """
-    parts = path.split(",")
-    pairs = [(",".join(parts[:i]), ",".join(parts[i:])) for i in range(1, len(parts))]
-    pairs = [pair for pair in pairs if all(pair)]
-    if not pairs:
-        raise InputError(
-            f"coco:{path}: write coco:IMAGES,FILE.json, the folder of the pictures and the file of the boxes"
-        )
-    images, file = next((pair for pair in pairs if Path(pair[1]).is_file()), pairs[-1])
-    return Path(images), Path(file)
 
 
 def validation_spec(data: str, val_data: str = "") -> str | None:
@@ -93,8 +159,4 @@ def validation_spec(data: str, val_data: str = "") -> str | None:
     if val_data or not data:
         return val_data or None
     spec = parse_spec(data)
-    return spec.of_split("val") if spec.split in (None, "train") and spec.kind not in UNDIVIDED else None
-
-
-def _last_path(kind: str, path: str) -> str:
-    return str(coco_paths(path)[1]) if kind == "coco" and "," in path else path
+    return spec.of_split("val") if spec.split in (None, "train") and FORMATS[spec.kind].divided else None

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from ssd_common.data.formats.annotations import AnnotatedSet
-from ssd_common.data.formats.objects import check_objects, normalised_corners
+from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import image_size, read_image
 from ssd_common.figures.canvas import STYLE, write_figure
 from ssd_common.figures.detections import CROWDED, show_bboxes
@@ -84,8 +84,7 @@ def save_data_sheet(
 def _objects(data: AnnotatedSet, index: int) -> Objects:
     annotation = data.annotations[index]
     height, width = image_size(annotation.image, annotation.image_label)
-    good, _ = check_objects(annotation, height, width)
-    corners = normalised_corners(annotation, height, width)
+    good, corners, _ = check_objects(annotation, height, width)
     return np.column_stack([annotation.class_ids, annotation.ignored, corners])[good].astype(np.float64)
 
 

@@ -241,17 +241,17 @@ def save_pictures(
     """
     count = min(PICTURES_SHOWN, len(val))
     examples = [val[i] for i in range(count)]
-    best = [max(1, len(labels)) for _, labels in examples]
+    best = [max(1, len(example.labels)) for example in examples]
     marks = None
     if mark_differences:
         pairs = [differing(*pair) for pair in zip(*(found[:count] for found in detections.values()), strict=True)]
         marks = [pair[side][:k].tolist() for side in (0, 1) for pair, k in zip(pairs, best, strict=True)]
     save_detection_grid(
         path,
-        [image for _ in detections for image, _ in examples],
+        [example.image for _ in detections for example in examples],
         [found[:k] for of_backend in detections.values() for found, k in zip(of_backend, best, strict=False)],
         val.class_names,
-        truths=[labels for _ in detections for _, labels in examples],
+        truths=[example.labels for _ in detections for example in examples],
         titles=[name for name in detections for _ in examples],
         columns=count,
         threshold=0.0,

@@ -86,7 +86,7 @@ def save_worst_mistakes(
     for mistake in worst_mistakes(mistakes, PER_KIND):
         rank[mistake.kind] += 1
         captions.append(_caption(mistake, rank[mistake.kind], counts[mistake.kind], data.class_names))
-        image, labels = data[mistake.picture]
+        image, labels, _ = data[mistake.picture]
         detected = np.zeros((0, 6)) if mistake.detection is None else mistake.detection[None]
         true = labels if mistake.truth is None else mistake.truth[None]
         view = _view(image, detected[:, 2:] if mistake.truth is None else np.vstack((detected[:, 2:], true[:, 1:])))

@@ -162,7 +162,7 @@ def _draw_same_weights(
     path: Path, backends: Mapping[str, Backend], subject: parity.Subject, val: Dataset
 ) -> dict[str, Path]:
     """Draw what both backends detect with the weights of the last rung; return the picture by its caption."""
-    images = [val[i][0] for i in range(min(PICTURES_SHOWN, len(val)))]
+    images = [val[i].image for i in range(min(PICTURES_SHOWN, len(val)))]
     config, detections = subject.config, {}
     for name, backend in backends.items():
         net = backend.weights.make_net(config.model, subject.trained)

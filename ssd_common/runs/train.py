@@ -10,7 +10,8 @@ import numpy as np
 
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.data.dataset import Dataset, describe_skipped
+from ssd_common.data import Dataset
+from ssd_common.data.annotated import describe_skipped
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import mean_average_precision

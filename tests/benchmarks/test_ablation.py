@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.book_gap import Cached
 from ssd_common.data import load_dataset
-from ssd_common.data.dataset import ignored_objects
 from tests.data.data_cases import write_coco
 
 FLAGS = "--data synthetic --limit 2 --epochs 1 --image-size 64 --seeds 1 --rows jitter improved --cache cache"
@@ -52,5 +51,5 @@ def test_objects_that_do_not_count_do_not_count_in_memory_either(tmp_path):
     data = load_dataset(spec)
     cached = Cached(data, 64)
     for i in range(len(data)):
-        np.testing.assert_array_equal(ignored_objects(cached, i), ignored_objects(data, i))
-    assert sum(len(ignored_objects(cached, i)) for i in range(len(data))) == 1
+        np.testing.assert_array_equal(cached[i].ignored, data[i].ignored)
+    assert sum(len(cached[i].ignored) for i in range(len(data))) == 1

@@ -112,12 +112,12 @@ def test_both_sides_read_the_banana_folder_alike(backend, book, tmp_path, monkey
     monkeypatch.setattr(book, "download_extract", lambda name: (inputs.banana_folder / TRAIN_FOLDER).parent)
     images, labels = book.read_data_bananas()
     assert len(images) == len(data) == 2
-    for i, (image, label) in enumerate(data):
+    for i, (image, label, _) in enumerate(data):
         theirs = backend.data.to_numpy(images[i])
         np.testing.assert_array_equal(image, theirs.transpose(1, 2, 0) if backend.name == "torch" else theirs)
         np.testing.assert_array_equal(label, backend.data.to_numpy(labels[i]).astype(np.float32))
-        np.testing.assert_array_equal(image, inputs.pictures[i][0])
-        np.testing.assert_array_equal(label, inputs.pictures[i][1])
+        np.testing.assert_array_equal(image, inputs.pictures[i].image)
+        np.testing.assert_array_equal(label, inputs.pictures[i].labels)
 
 
 # What they work on

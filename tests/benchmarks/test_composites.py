@@ -38,7 +38,7 @@ def test_the_boxes_are_those_of_the_cutouts(tmp_path, photographs):
     data = load_dataset(f"coco:{tmp_path}/out/images,{tmp_path}/out/labels.json", "train")
     assert (len(data), data.class_names) == (6, ("banana",))
     places = set()
-    for image, labels in (data[i] for i in range(len(data))):
+    for image, labels, _ in (data[i] for i in range(len(data))):
         red = image[..., 0].astype(int) - image[..., 1] > 80  # half of the colour, at the soft edge
         y, x = np.nonzero(red)
         seen = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) / 256
@@ -53,7 +53,7 @@ def test_without_cutouts_bananas_are_rendered(tmp_path, photographs):
     done = run(photographs, tmp_path / "out", "--pictures", 3)
     assert done.returncode == 0, done.stderr
     data = load_dataset(f"coco:{tmp_path}/out/images,{tmp_path}/out/labels.json", "train")
-    for image, labels in (data[i] for i in range(len(data))):
+    for image, labels, _ in (data[i] for i in range(len(data))):
         left, top, right, bottom = np.round(labels[0, 1:] * 256).astype(int)
         inside = image[top:bottom, left:right].astype(int)
         assert (np.abs(inside - GREY).max(axis=-1) > 30).mean() > 0.2

@@ -193,7 +193,7 @@ BAD_INPUT = [
     ("eval --weights truncated.safetensors", ["truncated.safetensors: not a readable safetensors file"]),
     ("eval --weights flipped.safetensors", ["flipped.safetensors: the sha256 does not match"]),
     ("eval --weights other.safetensors", ["other.safetensors: not the weights of a TinySSD", "conv1.weight"]),
-    ("eval --weights good.safetensors --data synthetic:test", ["unknown split 'test'", "train, val"]),
+    ("eval --weights good.safetensors --data synthetic:test", ["no split 'test'", "train, val"]),
     ("eval --weights good.safetensors --backend tensorflow", ["unknown backend 'tensorflow'", "torch, mxnet"]),
     ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
     ("eval --weights good.safetensors --out file", ["--out file: file is a file; name a folder"]),
@@ -397,7 +397,7 @@ def test_data_anchors_writes_a_configuration_with_anchors_that_fit_better(tmp_pa
     assert float(recall["fitted"]) >= float(recall["improved"])
     assert out.splitlines()[-1] == f"wrote {file}; to use it: tinyssd train --config {file}"
     settings = read_run_config(file)
-    labels = [rows for _, rows in load_dataset("synthetic", limit=30)]
+    labels = [example.labels for example in load_dataset("synthetic", limit=30)]
     wider = dataclasses.replace(IMPROVED.model, image_size=320)
     fitted = dataclasses.replace(wider, anchors=fit_anchors(box_shapes(labels), wider))
     assert settings == RunConfig(dataclasses.replace(IMPROVED, model=fitted), "improved", data="synthetic")

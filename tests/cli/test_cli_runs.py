@@ -77,7 +77,7 @@ def pictures(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures")
     data = load_dataset("synthetic", "train")
     for i, (name, size) in enumerate({"wide.png": (300, 200), "tall.PNG": (150, 250)}.items()):
-        Image.fromarray(data[i][0]).resize(size).save(path / name)
+        Image.fromarray(data[i].image).resize(size).save(path / name)
     (path / "notes.txt").write_text("no picture")
     (path / "manual.pdf").write_bytes(b"%PDF-1.4 no picture")
     return path
@@ -253,8 +253,8 @@ def test_eval_writes_its_pictures_and_metrics_into_a_folder(train, tmp_path):
 def test_eval_counts_the_sizes_of_objects_in_pixels_of_the_original_picture(train, tmp_path, monkeypatch):
     """The network sees the pictures at 64 x 64, where no object is large."""
     data = load_dataset("synthetic:val")
-    boxes = np.concatenate([data[i][1][:, 1:] for i in range(len(data))])
-    areas = np.prod((boxes[:, 2:] - boxes[:, :2]) * data[0][0].shape[1::-1], axis=1)
+    boxes = np.concatenate([data[i].labels[:, 1:] for i in range(len(data))])
+    areas = np.prod((boxes[:, 2:] - boxes[:, :2]) * data[0].image.shape[1::-1], axis=1)
     expected = [(areas <= 32**2).any(), ((areas >= 32**2) & (areas <= 96**2)).any(), (areas >= 96**2).any()]
     assert sum(expected) >= 1
     assert expected != [(areas / 16 <= 32**2).any(), (areas / 16 >= 32**2).any(), False]

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from ssd_common.cli import main
+from ssd_common.cli.flags import splits
 from ssd_common.config import Config, ModelConfig, RunConfig, TrainConfig, read_run_config
-from ssd_common.data import load_dataset
+from ssd_common.data import formats, load_dataset
 from ssd_common.data.specs import validation_spec
 from ssd_common.data.transforms import read_image
 from ssd_common.runs.folder import RunFolder
@@ -63,9 +64,9 @@ def test_a_run_does_not_go_on_with_other_classes(voc: str, tiny: Path, tmp_path:
 @pytest.mark.backend("torch")
 def test_the_limit_of_a_configuration_is_one_of_its_own_data_set(voc: str, tiny: Path, tmp_path: Path) -> None:
     config = tmp_path / "limited.toml"
-    config.write_text('data = "synthetic"\nlimit = 1\n' + tiny.read_text().partition("\n")[2].partition("\n")[2])
+    config.write_text(tiny.read_text().replace("limit = 0", "limit = 1"))
     assert tinyssd("train", "--data", voc, "--config", config, "--out", tmp_path / "run", "--device", "cpu") == 0
-    assert read_run_config(tmp_path / "run" / "config.toml").limit is None
+    assert read_run_config(tmp_path / "run" / "config.toml").limit == 0
 
 
 @pytest.mark.backend("torch")
@@ -121,6 +122,14 @@ def test_the_validation_pictures_may_be_another_data_set(tiny: Path, tmp_path: P
     assert f"{validation} 1" in capsys.readouterr().out
     assert tinyssd("eval", "--weights", out / "weights" / "last.safetensors") == 2
     assert "which pictures it was not trained on: name a data set with --data" in capsys.readouterr().err
+
+
+def test_each_annotation_is_read_once_for_both_splits(voc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = formats.voc._read_document, []
+    monkeypatch.setattr(formats.voc, "_read_document", lambda path: asked.append(path.stem) or read(path))
+    training, validation = splits(voc, None, None)
+    assert (len(training), len(validation)) == (2, 1)
+    assert sorted(asked) == ["four", "one", "three", "two"]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_a_data_set_without_boxes_is_refused():
 def test_pikachu_is_out_of_reach_of_the_book_s_anchors_and_in_reach_of_fitted_ones(data_dir):
     """Its boxes are 7 to 16 % of the picture wide, the book's smallest anchor is 20 %."""
     data = load_dataset("pikachu", "val", data_dir=data_dir)
-    labels = [rows for _, rows in data]
+    labels = [example.labels for example in data]
     fitted = dataclasses.replace(BOOK.model, anchors=fit_anchors(box_shapes(labels), BOOK.model))
     recall = {
         name: (best_overlaps(labels, model) >= 0.5).mean()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ssd_common.config import BOOK, STRAIGHT_DOPE, ModelConfig, TrainConfig
 from ssd_common.config.augment import AUGMENTATIONS, AugmentConfig, get_augmentation
 from ssd_common.config.tables import from_dict, to_dict
+from ssd_common.data import Example
 from ssd_common.data.augment.augmentation import augment, picture_rng
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.transforms import resize_image
@@ -34,7 +35,7 @@ class Pictures:
             raise IndexError(index)
         rng = np.random.default_rng(index)
         image = rng.integers(0, 256, (50 + 5 * index, 90 - 3 * index, 3), np.uint8)
-        return image, np.array([[0, 0.1, 0.2, 0.5, 0.6], [1, 0.4, 0.3, 0.9, 0.8]], np.float32)
+        return Example(image, np.array([[0, 0.1, 0.2, 0.5, 0.6], [1, 0.4, 0.3, 0.9, 0.8]], np.float32))
 
 
 # --- What comes out
@@ -124,7 +125,7 @@ def test_a_picture_without_objects_is_changed_too(name):
 
 @NAMES
 def test_the_picture_that_is_given_stays_as_it_was(name):
-    image, labels = Pictures()[0]
+    image, labels, _ = Pictures()[0]
     before = image.copy(), labels.copy()
     for array in (image, labels):
         array.flags.writeable = False
@@ -135,7 +136,7 @@ def test_the_picture_that_is_given_stays_as_it_was(name):
 
 
 def test_flips_are_as_frequent_as_asked_for():
-    image, labels = Pictures()[0]
+    image, labels, _ = Pictures()[0]
     for share in (0.0, 0.3, 1.0):
         scales = [augment(image, labels, AugmentConfig(flip=share), 64, picture_rng(0, e, 0)) for e in range(300)]
         flipped = np.mean([changed.mapping.scale[0] < 0 for changed in scales])
@@ -168,7 +169,7 @@ def test_a_picture_depends_on_the_seed_the_epoch_and_its_index_alone():
 
 
 def test_two_pictures_alike_are_changed_differently():
-    image, labels = Pictures()[0]
+    image, labels, _ = Pictures()[0]
     changed = {augment(image, labels, ALL, 64, picture_rng(0, 0, index)).image.tobytes() for index in range(20)}
     assert len(changed) == 20
 

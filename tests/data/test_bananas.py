@@ -1,4 +1,4 @@
-"""The book's banana set is fetched, believed by its hash, unpacked with limits; from a server on this machine."""
+"""The book's banana set is fetched, believed by its hash, and unpacked; from a server on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from ssd_common.cli import main
 from ssd_common.data import load_dataset
-from ssd_common.data.dataset import describe_skipped
+from ssd_common.data.annotated import describe_skipped
 from ssd_common.data.formats import bananas, download
 from ssd_common.errors import InputError
 from tests.data.data_cases import png
@@ -44,14 +45,12 @@ class Server(ThreadingHTTPServer):
     """Sends its content; the first time only a part, if it is told to."""
 
     content = b""
-    sends = -1
+    sends: int | None = None
     status = 200
-    understands_ranges = True
+    asked = 0
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str | None] = []
-        """The range of each request."""
 
     @property
     def url(self) -> str:
@@ -59,25 +58,21 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers a GET, with ranges."""
+    """Answers a GET."""
 
     server: Server
 
     def do_GET(self) -> None:
-        server, wanted = self.server, self.headers.get("Range")
-        server.asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.understands_ranges else 0
-        if server.status != 200 or start > len(server.content):
-            self.send_error(416 if start else server.status)
+        server = self.server
+        server.asked += 1
+        if server.status != 200:
+            self.send_error(server.status)
             return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
-        self.send_header("Content-Length", str(len(server.content) - start))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(server.content)))
         self.end_headers()
-        end = len(server.content) if server.sends < 0 else start + server.sends
-        server.sends = -1
-        self.wfile.write(server.content[start:end])
+        self.wfile.write(server.content[: server.sends])
+        server.sends = None
 
     def log_message(self, *_: object) -> None:
         pass
@@ -109,15 +104,15 @@ def test_the_set_is_downloaded_once_and_read(server: Server, tmp_path: Path, cap
         data = load_dataset("bananas")
         assert (data.name, data.class_names, len(data)) == ("bananas:train", ("banana",), 3)
         assert len(load_dataset("bananas:val")) == 2
-    image, labels = data[2]
+    image, labels, _ = data[2]
     assert (image.shape, image.dtype) == ((256, 256, 3), np.uint8)
     np.testing.assert_array_equal(labels, np.array([[0, 12 / 256, 20 / 256, 76 / 256, 116 / 256]], np.float32))
-    assert server.asked == [None]
+    assert server.asked == 1
     said = capsys.readouterr().err
     assert said.startswith("downloading banana-detection.zip, ")
     assert said.count("\n") == 1
     assert (tmp_path / "tinyssd" / f"{NAME}.zip").read_bytes() == server.content
-    assert not list(tmp_path.rglob("*.part"))
+    assert sorted(path.name for path in (tmp_path / "tinyssd").iterdir()) == [NAME, f"{NAME}.zip"]
 
 
 def test_another_file_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
@@ -127,34 +122,28 @@ def test_another_file_is_refused_and_not_kept(server: Server, tmp_path: Path) ->
     assert files_in(tmp_path) == []
 
 
-def test_a_cut_connection_is_one_line_and_the_next_try_goes_on_from_there(server: Server, tmp_path: Path) -> None:
+def test_a_cut_connection_is_one_line_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.sends = len(server.content) // 2
     with pytest.raises(InputError, match="cannot download") as refusal:
         load_dataset("bananas")
     assert "\n" not in str(refusal.value)
     assert server.url in str(refusal.value)
-    part = tmp_path / "tinyssd" / f"{NAME}.zip.part"
-    have = part.stat().st_size
-    assert 0 < have <= len(server.content) // 2
-    assert len(load_dataset("bananas")) == 3
-    assert server.asked == [None, f"bytes={have}-"]
-    assert not part.exists()
-
-
-def test_a_server_without_ranges_sends_it_all_again(server: Server) -> None:
-    server.sends, server.understands_ranges = 1000, False
-    with pytest.raises(InputError):
-        load_dataset("bananas")
+    assert files_in(tmp_path) == []
     assert len(load_dataset("bananas")) == 3
 
 
-@pytest.mark.parametrize("part", [b"something else", b"x" * 10**6])
-def test_a_part_of_another_file_is_found_out_and_dropped(server: Server, tmp_path: Path, part: bytes) -> None:
-    (tmp_path / "tinyssd").mkdir()
-    (tmp_path / "tinyssd" / f"{NAME}.zip.part").write_bytes(part)
+def test_a_server_that_sends_too_much_is_left(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="not the file whose sha1"):
         load_dataset("bananas")
-    assert len(load_dataset("bananas")) == 3
+    assert files_in(tmp_path) == []
+
+
+def test_processes_that_fetch_it_together_all_get_it(server: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        sets = list(threads.map(lambda _: load_dataset("bananas"), range(4)))
+    assert [len(data) for data in sets] == [3] * 4
+    assert sorted(path.name for path in (tmp_path / "tinyssd").iterdir()) == [NAME, f"{NAME}.zip"]
 
 
 def test_without_a_network_it_says_what_to_fetch_and_where_to_put_it(
@@ -180,47 +169,10 @@ def test_an_answer_that_is_an_error_is_told(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [f"{NAME}/../../evil", "../evil", "/evil", f"{NAME}/..\\..\\evil", "C:/evil", f"{NAME}/a/../../../evil"],
-)
-def test_an_archive_that_would_write_elsewhere_is_not_unpacked(server: Server, tmp_path: Path, name: str) -> None:
-    serve(server, archive({f"{NAME}/bananas_train/label.csv": HEADER.encode(), name: b"evil"}))
-    with pytest.raises(InputError, match=r"is no plain file inside its folder: not unpacked"):
-        load_dataset("bananas")
-    assert files_in(tmp_path) == [f"tinyssd/{NAME}.zip"]
-
-
-def test_an_archive_with_a_link_is_not_unpacked(server: Server, tmp_path: Path) -> None:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as content:
-        link = zipfile.ZipInfo(f"{NAME}/link")
-        link.external_attr = 0o120777 << 16
-        content.writestr(link, "/etc")
-    serve(server, file.getvalue())
-    with pytest.raises(InputError, match="link' is no plain file"):
-        load_dataset("bananas")
-    assert files_in(tmp_path) == [f"tinyssd/{NAME}.zip"]
-
-
-@pytest.mark.parametrize(
-    ("limit", "words"), [("MAX_BYTES", "more than 1,000,000 bytes"), ("MAX_FILES", "3 files, more")]
-)
-def test_a_bomb_is_not_unpacked(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, words: str
-) -> None:
-    monkeypatch.setattr(download, limit, {"MAX_BYTES": 10**6, "MAX_FILES": 2}[limit])
-    serve(server, archive({f"{NAME}/{i}": bytes(400_000) for i in range(3)}))
-    assert len(server.content) < 3000
-    with pytest.raises(InputError, match=words):
-        load_dataset("bananas")
-    assert files_in(tmp_path) == [f"tinyssd/{NAME}.zip"]
-
-
-@pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"no zip at all", "not a readable zip archive"),
-        (archive({"other/file": b""}), f"no folder {NAME} in it"),
+        (b"no zip at all", "no zip archive with a folder"),
+        (archive({"other/file": b""}), f"no zip archive with a folder {NAME}"),
         (
             archive({f"{NAME}/bananas_train/label.csv": b"a,b\n"}),
             "its columns are a, b; expected img_name, label, xmin",
@@ -237,22 +189,13 @@ def test_an_archive_of_something_else_is_refused_in_one_line(server: Server, con
     assert "\n" not in str(refusal.value)
 
 
-def test_a_cut_or_flipped_archive_is_refused(server: Server, tmp_path: Path) -> None:
-    flipped = bytearray(server.content)
-    flipped[5000] ^= 1
-    serve(server, bytes(flipped))
-    with pytest.raises(InputError, match="not a readable zip archive"):
-        load_dataset("bananas")
-    assert files_in(tmp_path) == [f"tinyssd/{NAME}.zip"]
-
-
 def test_rows_that_are_wrong_are_left_out(server: Server) -> None:
     rows = "0.png,0,10,20,74,116\n0.png,1,10,20,74,116\n0.png,0,10,20,10,116\n0.png,0,10,20\n"
     files = {f"{NAME}/bananas_train/label.csv": (HEADER + rows).encode()}
     files[f"{NAME}/bananas_train/images/0.png"] = png(256, 256)
     serve(server, archive(files))
     data = load_dataset("bananas")
-    assert len(data[0][1]) == 1
+    assert len(data[0].labels) == 1
     assert "skipped 3 of 4 boxes" in describe_skipped(data)
 
 
@@ -260,7 +203,7 @@ def test_a_set_in_the_data_folder_is_taken_from_there(server: Server, tmp_path: 
     with zipfile.ZipFile(io.BytesIO(server.content)) as content:
         content.extractall(tmp_path / "mine")
     assert len(load_dataset("bananas", data_dir=tmp_path / "mine")) == 3
-    assert server.asked == []
+    assert server.asked == 0
 
 
 def serve(server: Server, content: bytes) -> None:

@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssd_common.cli import main
-from ssd_common.data import parse_spec, read_annotations, separate_splits
+from ssd_common.data import DataSource
 from ssd_common.data.convert import convert_data
 from ssd_common.data.formats.annotations import Picture
 from ssd_common.data.formats.coco import read_coco
 from ssd_common.data.formats.coco import write_coco as write_coco_set
 from ssd_common.data.formats.objects import check_objects, pixel_boxes
 from ssd_common.data.formats.records import read_record_set, write_record_set
-from ssd_common.data.formats.voc import read_voc
+from ssd_common.data.formats.voc import VocFolder
 from ssd_common.data.formats.voc import write_voc as write_voc_set
-from ssd_common.data.formats.yolo import read_yolo, write_yolo
+from ssd_common.data.formats.yolo import YoloFolder, write_yolo
 from ssd_common.data.transforms import image_size
 from ssd_common.errors import InputError
 from tests.data.data_cases import CLASSES, PICTURES, noise, png, voc_object, voc_xml, write_coco, write_voc
@@ -44,15 +44,15 @@ def target(kind: str, folder: Path, name: str = "out") -> str:
 
 def content(spec: str, split: str | None = None) -> tuple[tuple[str, ...], Content]:
     """The classes of a split, and its good objects: class, corners in pixels and mark, by the digest of the picture."""
-    parsed = parse_spec(spec)
-    data = read_annotations(parsed, split or separate_splits(parsed)[0])
+    source = DataSource(spec)
+    data = source.read(split or source.separate_splits()[0])
     assert not data.problems
     pictures: Content = {}
     for index in range(len(data.annotations)):
         annotation = data.annotations[index]
         image = annotation.image.read_bytes() if isinstance(annotation.image, Path) else annotation.image
         height, width = image_size(image)
-        good, _ = check_objects(annotation, height, width)
+        good, _, _ = check_objects(annotation, height, width)
         boxes = pixel_boxes(annotation, height, width)[good].tolist()
         rows = zip(annotation.class_ids[good].tolist(), boxes, annotation.ignored[good].tolist(), strict=True)
         pictures[hashlib.sha256(image).hexdigest()] = list(rows)
@@ -133,8 +133,8 @@ def test_any_box_with_two_decimals_is_exact_after_any_format(
     write_coco_set(folder / "c", folder / "c.json", CLASSES, [picture])
     write_record_set(folder / "r.rec", CLASSES, [picture])
     for data in (
-        read_voc(folder / "v", "train", "voc"),
-        read_yolo(folder / "y", "train", "yolo"),
+        VocFolder(folder / "v").read("train", "voc"),
+        YoloFolder(folder / "y").read("train", "yolo"),
         read_coco(folder / "c", folder / "c.json", "coco"),
         read_record_set(folder / "r.rec", "rec"),
     ):
@@ -148,8 +148,8 @@ def test_labels_of_records_are_the_same_bits_after_any_format(data_dir: Path, tm
     for kind in FORMATS:
         convert_data(source, target(kind, tmp_path, kind))
         convert_data(target(kind, tmp_path, kind), target("rec", tmp_path, f"back-from-{kind}"))
-        ours = read_annotations(parse_spec(target("rec", tmp_path, f"back-from-{kind}")), None).annotations
-        theirs = read_annotations(parse_spec(source), None).annotations
+        ours = DataSource(target("rec", tmp_path, f"back-from-{kind}")).read(None).annotations
+        theirs = DataSource(source).read(None).annotations
         assert len(ours) == len(theirs) == 100
         for index in range(100):
             np.testing.assert_array_equal(ours[index].boxes, theirs[index].boxes)
@@ -188,7 +188,7 @@ def test_mxnet_reads_what_we_wrote(slice_of_bccd: str, tmp_path: Path) -> None:
 
     convert_data(slice_of_bccd, target("rec", tmp_path))
     path = tmp_path / "out.rec"
-    count = len(read_annotations(parse_spec(slice_of_bccd), "train").annotations)
+    count = len(DataSource(slice_of_bccd).read("train").annotations)
     iterator = mx.image.ImageDetIter(
         batch_size=count, data_shape=(3, 480, 640), path_imgrec=str(path), path_imgidx=str(path.with_suffix(".idx"))
     )

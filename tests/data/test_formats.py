@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common.data import load_dataset, parse_spec, separate_splits
-from ssd_common.data.dataset import describe_skipped, ignored_objects, skipped_objects
+from ssd_common.data import DataSource, load_dataset, parse_spec
+from ssd_common.data.annotated import describe_skipped
 from ssd_common.errors import InputError
 from tests.data.data_cases import noise, voc_object, voc_xml, write_coco, write_voc, write_yolo
 
@@ -22,7 +22,7 @@ CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 def labels_of(spec: str, split: str = "train") -> list[list[list[float]]]:
     """All the labels of a data set, the corners in pixels of a picture of 40 x 30."""
     scale = [1, 40, 30, 40, 30]
-    return [(labels * scale).round(4).tolist() for _, labels in load_dataset(spec, split)]
+    return [(labels * scale).round(4).tolist() for _, labels, _ in load_dataset(spec, split)]
 
 
 # --- what is right
@@ -34,7 +34,7 @@ def test_voc_is_read(tmp_path: Path) -> None:
     assert data.name == f"voc:{tmp_path / 'v'}:train"
     assert data.class_names == ("cat", "dog")
     assert labels_of(data.name) == [[], [[0, 1, 2, 21, 17], [1, 0, 0, 40, 30]]]
-    image, labels = data[1]
+    image, labels, _ = data[1]
     assert (image.shape, image.dtype, labels.dtype) == ((30, 40, 3), np.uint8, np.float32)
     np.testing.assert_array_equal(image, np.asarray(Image.open(tmp_path / "v" / "JPEGImages" / "one.jpg")))
     assert len(load_dataset(f"voc:{tmp_path / 'v'}", "val")) == 1
@@ -59,7 +59,7 @@ def test_the_real_voc_set_is_what_its_xml_says(data_dir: Path) -> None:
 def test_voc_without_lists_is_one_split_that_has_any_name(tmp_path: Path) -> None:
     folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT), "two": voc_xml(DOG)})
     shutil.rmtree(folder / "ImageSets")
-    assert separate_splits(parse_spec(f"voc:{folder}")) == (None,)
+    assert DataSource(f"voc:{folder}").separate_splits() == (None,)
     assert len(load_dataset(f"voc:{folder}", "val")) == 2
     assert load_dataset(f"voc:{folder}", "val").name == f"voc:{folder}"
 
@@ -69,7 +69,7 @@ def test_the_lists_of_voc_may_have_the_flags_of_a_class_and_names_with_spaces(tm
     folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT), "the other 1": voc_xml(DOG)}, lists)
     for split in ("train", "cat_train"):
         assert labels_of(f"voc:{folder}", split) == [[[0, 1, 2, 21, 17]], [[1, 0, 0, 40, 30]]]
-    assert separate_splits(parse_spec(f"voc:{folder}")) == ("train", "val")
+    assert DataSource(f"voc:{folder}").separate_splits() == ("train", "val")
 
 
 def test_notes_beside_the_pictures_of_voc_are_no_pictures(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_layout_of_roboflow_is_read_too(tmp_path: Path) -> None:
     (theirs / "valid" / "labels" / "one.txt").write_text("2 0.5 0.5 1 1\n")
     (theirs / "test" / "labels" / "one.txt").write_text("4 0.5 0.5 1 1\n")
     (theirs / "raw" / "images").mkdir(parents=True)
-    assert separate_splits(parse_spec(f"yolo:{theirs}")) == ("test", "train", "val")
+    assert DataSource(f"yolo:{theirs}").separate_splits() == ("test", "train", "val")
     assert load_dataset(f"yolo:{theirs}").class_names == tuple(f"class {i}" for i in range(5))
     (theirs / "data.yaml").write_bytes((ours / "data.yaml").read_bytes())
     assert labels_of(f"yolo:{theirs}") == [[[0, 0, 0, 40, 30]], []]
@@ -160,11 +160,11 @@ def test_difficult_objects_and_crowds_are_no_labels_but_ignored(tmp_path: Path) 
         (coco, 1, [[0, 0.1375, 0.20833333, 0.3875, 0.54166667]]),
         (load_dataset("synthetic"), 0, np.empty((0, 5))),
     ):
-        found = ignored_objects(data, index)
+        found = data[index].ignored
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert labels_of(f"voc:{folder}")[0] == [[0, 1, 2, 21, 17]]
-    assert skipped_objects(voc) == (0, 0)  # nothing of it has been read
+    assert voc.skipped() == (0, 3)
 
 
 # --- sizes, orientation, kinds of pictures
@@ -183,9 +183,8 @@ def test_boxes_refer_to_the_upright_picture(tmp_path: Path) -> None:
     exif[0x0112] = 6
     noise(40, 30).save(folder / "JPEGImages" / "one.jpg", exif=exif)  # lies on its side, is shown as 30 x 40
     data = load_dataset(f"voc:{folder}")
-    np.testing.assert_array_equal(ignored_objects(data, 0), [[0, 0, 0, 0.5, 1]])  # before the picture is decoded
     assert data[0][0].shape == (40, 30, 3)
-    np.testing.assert_array_equal(ignored_objects(data, 0), [[0, 0, 0, 0.5, 1]])
+    np.testing.assert_array_equal(data[0].ignored, [[0, 0, 0, 0.5, 1]])
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "I;16"])
@@ -194,7 +193,7 @@ def test_a_picture_of_any_kind_and_with_a_wrong_extension_becomes_rgb(tmp_path: 
     image = noise(40, 30).convert("L" if mode == "I;16" else mode)
     image = Image.fromarray(np.asarray(image).astype(np.uint16) << 8) if mode == "I;16" else image
     image.save(folder / "JPEGImages" / "one.jpg", "PNG")
-    image, labels = load_dataset(f"voc:{folder}")[0]
+    image, labels, _ = load_dataset(f"voc:{folder}")[0]
     assert (image.shape, image.dtype) == ((30, 40, 3), np.uint8)
     np.testing.assert_array_equal(labels, [[0, 0, 0, 1, 1]])
 
@@ -219,8 +218,8 @@ def test_bad_objects_are_skipped_counted_and_told(tmp_path: Path) -> None:
     assert describe_skipped(data) == ""
     for _ in range(2):  # each object is counted once, however often it is read
         assert labels_of(f"voc:{folder}") == [[[0, 1, 2, 21, 17]], [[1, 0, 0, 40, 30]]]
-        assert [len(labels) for _, labels in data] == [1, 1]
-    assert skipped_objects(data) == (9, 11)
+        assert [len(labels) for _, labels, _ in data] == [1, 1]
+    assert data.skipped() == (9, 11)
     line = f"{data.name}: skipped 9 of 11 boxes: run tinyssd data check"
     assert describe_skipped(data).startswith(line)
     assert describe_skipped(load_dataset("synthetic")) == ""
@@ -234,8 +233,8 @@ def test_a_corner_a_pixel_outside_is_cut_off(tmp_path: Path) -> None:
 def test_a_crowd_with_a_bad_box_is_not_ignored_but_wrong(tmp_path: Path) -> None:
     crowd = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [5, 5, 0, 5], "iscrowd": 1}
     data = load_dataset(write_coco(tmp_path, annotations=[crowd]))
-    assert len(ignored_objects(data, 0)) == len(data[0][1]) == 0
-    assert skipped_objects(data) == (1, 1)
+    assert len(data[0].ignored) == len(data[0].labels) == 0
+    assert data.skipped() == (1, 1)
 
 
 # --- files that are wrong are refused in one line
@@ -349,7 +348,7 @@ def test_a_yaml_file_without_class_names_is_refused(tmp_path: Path, names: str, 
         ("voc:", ["'voc:' names no path; write voc:DIR"]),
         ("voc", ["'voc' names no path; write voc:DIR"]),
         ("vox:none", ["unknown data set 'vox'", "voc:DIR"]),
-        ("bananas:test", ["unknown split 'test' of data set 'bananas'; the splits are train, val"]),
+        ("bananas:test", ["bananas: no split 'test'; the splits are train, val"]),
     ],
 )
 def test_a_data_set_that_is_not_there_is_refused(
@@ -375,7 +374,7 @@ def test_a_picture_that_is_not_there_or_damaged_is_named_when_it_is_read(tmp_pat
     with pytest.raises(InputError, match=r"pictures/one\.jpg: cannot read the picture \(No such file"):
         data[0]
     with pytest.raises(InputError, match=r"pictures/two\.jpg: not a picture"):
-        ignored_objects(data, 1)
+        data[1]
 
 
 # --- names of data sets

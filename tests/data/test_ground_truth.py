@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from ssd_common.config import ModelConfig
-from ssd_common.data.dataset import Subset, ignored_objects
+from ssd_common.data import Example, load_dataset
+from ssd_common.data.convert import convert_data
+from ssd_common.data.formats.recordio import IndexedRecordReader
 from ssd_common.data.ground_truth import batches_with_truth
 from ssd_common.data.sampling import batches, in_order
 from ssd_common.data.synthetic.scenes import SyntheticDataset
+from tests.data.data_cases import write_coco
 
 MODEL = ModelConfig(image_size=64)
 CROWD = np.array([[0, 0.5, 0.5, 1, 1]], np.float32)
@@ -25,10 +28,8 @@ class Pictures:
         if not 0 <= index < 3:
             raise IndexError(index)
         labels = np.tile(np.array([[0, 0.1, 0.2, 0.3, 0.4]], np.float32), (index, 1))
-        return np.full((50 + index, 80, 3), index, np.uint8), labels
-
-    def ignored(self, index):
-        return CROWD if index == 2 else np.zeros((0, 5), np.float32)
+        image = np.full((50 + index, 80, 3), index, np.uint8)
+        return Example(image, labels, CROWD) if index == 2 else Example(image, labels)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
@@ -47,13 +48,18 @@ def test_the_batches_of_an_evaluation_are_those_of_training(batch_size):
     assert [len(truth.ignored) for truth in everything] == [0, 0, 1]
 
 
-def test_a_data_set_may_have_objects_that_are_ignored():
-    for data in (Pictures(), Subset(Pictures(), 3), Subset(Subset(Pictures(), 3), 3)):
-        np.testing.assert_array_equal(ignored_objects(data, 2), CROWD)
-        assert ignored_objects(data, 0).shape == (0, 5)
-
-
-@pytest.mark.parametrize("data", [SyntheticDataset(num_images=1), Subset(SyntheticDataset(num_images=2), 1)])
-def test_a_data_set_without_such_objects_has_none(data):
-    none = ignored_objects(data, 0)
+def test_a_data_set_without_ignored_objects_has_none():
+    none = SyntheticDataset(num_images=1)[0].ignored
     assert (none.shape, none.dtype) == ((0, 5), np.float32)
+
+
+def test_a_record_is_read_once_for_all_evaluations(tmp_path, monkeypatch):
+    convert_data(write_coco(tmp_path), f"rec:{tmp_path / 'a.rec'}")
+    read, asked = IndexedRecordReader.read, []
+    monkeypatch.setattr(IndexedRecordReader, "read", lambda self, key: asked.append(key) or read(self, key))
+    data = load_dataset(f"rec:{tmp_path / 'a.rec'}")
+    asked.clear()
+    for _ in range(3):
+        truths = [truth for _, _, some in batches_with_truth(data, in_order(2, 2), MODEL) for truth in some]
+        assert [len(truth.ignored) for truth in truths] == [0, 1]
+    assert asked == [0, 1]

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssd_common.data import read_annotations
+from ssd_common.data import DataSource, Example
 from ssd_common.data.annotated import AnnotatedDataset
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
-from ssd_common.data.specs import parse_spec
 from ssd_common.data.synthetic.scenes import SyntheticDataset
 from tests.data.data_cases import noise
 
@@ -44,11 +43,11 @@ def write_coco(folder: Path, count: int, side: int) -> str:
 
 def test_going_through_a_large_set_takes_no_more_than_the_bound(tmp_path: Path) -> None:
     spec = write_coco(tmp_path, count=200, side=SIDE)
-    data = AnnotatedDataset(read_annotations(parse_spec(spec), None), cache_bytes=20 * PICTURE)
+    data = AnnotatedDataset(DataSource(spec).read(None), cache_bytes=20 * PICTURE)
     data[0]  # what Pillow loads once
     tracemalloc.start()
     for _ in range(2):
-        assert sum(len(labels) for _, labels in data) == 200
+        assert sum(len(labels) for _, labels, _ in data) == 200
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # Of 200 pictures; 30 were measured: the 20, and 120 kB of the decoder and of what Python keeps beside them.
@@ -58,9 +57,9 @@ def test_going_through_a_large_set_takes_no_more_than_the_bound(tmp_path: Path) 
 def test_what_fits_is_kept_and_nothing_is_thrown_out() -> None:
     made: list[int] = []
 
-    def make(index: int) -> tuple[np.ndarray, np.ndarray]:
+    def make(index: int) -> Example:
         made.append(index)
-        return np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32)
+        return Example(np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32))
 
     cache = ExampleCache(3 * PICTURE + 1)
     for _ in range(2):
@@ -75,9 +74,9 @@ def test_many_threads_keep_no_more_than_one() -> None:
     cache = ExampleCache(3 * PICTURE)
     together = threading.Barrier(8)
 
-    def make(index: int) -> tuple[np.ndarray, np.ndarray]:
+    def make(index: int) -> Example:
         together.wait()  # all of them make it before any can keep it
-        return np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32)
+        return Example(np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32))
 
     threads = [threading.Thread(target=cache.get, args=(7, make)) for _ in range(8)]
     for thread in threads:
@@ -85,8 +84,8 @@ def test_many_threads_keep_no_more_than_one() -> None:
     for thread in threads:
         thread.join()
 
-    def again(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.ones((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32)
+    def again(index: int) -> Example:
+        return Example(np.ones((SIDE, SIDE, 3), np.uint8), np.zeros((0, 5), np.float32))
 
     kept = [int(cache.get(index, again)[0].max()) for index in (7, 1, 2, 3, 7, 1, 2, 3)]
     assert kept == [0, 1, 1, 1, 0, 1, 1, 1]
@@ -115,7 +114,7 @@ def peak():  # not ru_maxrss: that of a new process starts at the size of the pr
 before = peak()
 data = load_dataset(sys.argv[1])
 for _ in range(2):
-    for image, labels in data:
+    for example in data:
         pass
 print(json.dumps({"bytes": peak() - before, "pictures": len(data)}))
 """

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssd_common.data import load_dataset
-from ssd_common.data.annotated import AnnotatedDataset
+from ssd_common.data.annotated import AnnotatedDataset, describe_skipped
 from ssd_common.data.cache import CACHE_BYTES
-from ssd_common.data.dataset import describe_skipped
 from ssd_common.data.formats.recordio import RecordWriter, read_records
 from ssd_common.data.formats.records import (
     ImageRecord,
@@ -166,7 +165,7 @@ def test_a_dataset_gives_pictures_and_labels_in_order(tmp_path: Path) -> None:
     assert dataset.class_names == ("dog", "cat")
     items = list(iter(dataset))
     assert len(items) == len(dataset) == 3
-    for seed, (image, labels) in enumerate(items):
+    for seed, (image, labels, _) in enumerate(items):
         np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(png(seed)))))
         np.testing.assert_array_equal(labels, [OBJECT])
     for index in (3, -1):
@@ -176,7 +175,8 @@ def test_a_dataset_gives_pictures_and_labels_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cache_bytes", [CACHE_BYTES, 0])
 def test_an_item_cannot_be_changed_by_accident(tmp_path: Path, cache_bytes: int) -> None:
-    image, labels = AnnotatedDataset(read_record_set(write_dataset(tmp_path / "three.rec"), "three"), cache_bytes)[0]
+    source = read_record_set(write_dataset(tmp_path / "three.rec"), "three")
+    image, labels, _ = AnnotatedDataset(source, cache_bytes=cache_bytes)[0]
     for array in (image, labels):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
@@ -184,8 +184,8 @@ def test_an_item_cannot_be_changed_by_accident(tmp_path: Path, cache_bytes: int)
 
 def test_only_the_cache_outlives_the_file(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "three.rec")
-    cached, uncached = (AnnotatedDataset(read_record_set(path, "three"), size) for size in (CACHE_BYTES, 0))
-    before, _ = cached[0]
+    cached, uncached = (AnnotatedDataset(read_record_set(path, "three"), cache_bytes=size) for size in (CACHE_BYTES, 0))
+    before = cached[0].image
     path.unlink()
     assert cached[0][0] is before
     for dataset, index in ((cached, 1), (uncached, 0)):
@@ -238,7 +238,7 @@ def test_classes_come_from_the_file_beside_the_records_or_are_numbered(tmp_path:
 def test_pikachu_has_one_small_object_in_each_of_its_pictures(data_dir: Path, split: str, size: int) -> None:
     dataset = load_dataset("pikachu", split, data_dir=data_dir)
     assert (dataset.name, dataset.class_names, len(dataset)) == (f"pikachu:{split}", ("pikachu",), size)
-    image, labels = dataset[size - 1]
+    image, labels, _ = dataset[size - 1]
     assert image.shape == (256, 256, 3)
     assert image.dtype == np.uint8
     assert labels.shape == (1, 5)
@@ -266,7 +266,7 @@ def test_pikachu_is_what_mxnet_reads(data_dir: Path) -> None:
         batch_size=100, data_shape=(3, 256, 256), path_imgrec=str(records), path_imgidx=str(records.with_suffix(".idx"))
     )
     batch = next(iterator)
-    images, labels = zip(*iter(load_dataset("pikachu", "val", data_dir=data_dir)), strict=True)
+    images, labels, _ = zip(*iter(load_dataset("pikachu", "val", data_dir=data_dir)), strict=True)
     assert batch.pad == 0
     np.testing.assert_array_equal(np.stack(labels), batch.label[0].asnumpy())
     # MXNet decodes with OpenCV. The two share libjpeg-turbo, and with Pillow 13.0 all 1000 pictures came out equal;
@@ -298,5 +298,5 @@ def test_pikachu_that_is_not_found_says_what_was_looked_for_and_how_to_point_to_
 
 
 def test_an_unknown_split_is_refused(data_dir: Path) -> None:
-    with pytest.raises(InputError, match="unknown split 'test' of data set 'pikachu'; the splits are train, val"):
+    with pytest.raises(InputError, match="pikachu: no split 'test'; the splits are train, val"):
         load_dataset("pikachu", "test", data_dir=data_dir)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from ssd_common.config import ModelConfig
+from ssd_common.data import Example
 from ssd_common.data.sampling import batches, epoch_order, in_order, pad_labels, to_batch
 
 MODEL = ModelConfig(image_size=64)
@@ -27,7 +28,7 @@ class Pictures:
         image = rng.integers(0, 256, (*self.sizes[index], 3), np.uint8)
         labels = rng.random((self.num_objects[index], 5)).astype("float32")
         labels[:, 0] = index
-        return image, labels
+        return Example(image, labels)
 
 
 @pytest.mark.parametrize(("num_images", "batch_size"), [(10, 3), (9, 3), (2, 5), (1, 1), (1000, 32)])

@@ -62,7 +62,7 @@ def test_the_name_and_the_classes_are_those_asked_for() -> None:
 
 def test_an_example_is_a_uint8_picture_and_float32_labels(bananas: list[Example]) -> None:
     assert len(bananas) == 250
-    for image, labels in bananas:
+    for image, labels, _ in bananas:
         assert image.shape == (256, 256, 3)
         assert image.dtype == np.uint8
         assert labels.shape == (1, 5)
@@ -88,7 +88,7 @@ def test_a_picture_is_the_same_whatever_was_read_before() -> None:
     backwards = SyntheticDataset("train", num_images=6, cache_bytes=0)
     first = [forwards[i] for i in range(6)]
     last = [backwards[i] for i in reversed(range(6))][::-1]
-    for (image, labels), (other_image, other_labels) in zip(first, last, strict=True):
+    for (image, labels, _), (other_image, other_labels, _) in zip(first, last, strict=True):
         np.testing.assert_array_equal(image, other_image)
         np.testing.assert_array_equal(labels, other_labels)
 
@@ -113,7 +113,7 @@ def test_another_seed_split_or_index_is_another_picture(one: Picture, other: Pic
 def test_the_cache_returns_what_was_made_even_after_a_caller_overwrote_its_copy() -> None:
     cached, made = SyntheticDataset(num_images=1), SyntheticDataset(num_images=1, cache_bytes=0)
     for data in (cached, made):
-        image, labels = data[0]
+        image, labels, _ = data[0]
         image[:], labels[:] = 0, -1
     np.testing.assert_array_equal(cached[0][0], made[0][0])
     np.testing.assert_array_equal(cached[0][1], made[0][1])
@@ -169,7 +169,7 @@ def test_a_picture_without_objects_has_an_empty_array_of_labels() -> None:
 
 
 def test_the_boxes_are_12_to_29_percent_of_the_picture_and_20_on_average(bananas: list[Example]) -> None:
-    boxes = np.concatenate([labels[:, 1:] for _, labels in bananas])
+    boxes = np.concatenate([labels[:, 1:] for _, labels, _ in bananas])
     sides = boxes[:, 2:] - boxes[:, :2]
     # A tip or a stem finer than a pixel may not reach the half opacity that counts.
     assert sides.min() >= 0.12 - 1.5 * PIXEL
@@ -179,7 +179,7 @@ def test_the_boxes_are_12_to_29_percent_of_the_picture_and_20_on_average(bananas
 
 
 def test_the_boxes_lie_inside_the_picture_and_all_over_it(bananas: list[Example]) -> None:
-    boxes = np.concatenate([labels[:, 1:] for _, labels in bananas])
+    boxes = np.concatenate([labels[:, 1:] for _, labels, _ in bananas])
     assert boxes.min() >= 0
     assert boxes.max() <= 1
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -240,7 +240,7 @@ def test_no_place_is_found_in_a_full_picture() -> None:
 @pytest.mark.parametrize("image_size", [32, 64, 101, 512])
 def test_the_picture_scales_with_its_size(image_size: int) -> None:
     data = SyntheticDataset(image_size=image_size, num_images=12, classes=THREE_CLASSES)
-    for image, labels in examples(data):
+    for image, labels, _ in examples(data):
         assert image.shape == (image_size, image_size, 3)
         sides = labels[:, 3:] - labels[:, 1:3]
         assert sides.min() >= 0.12 - 2.5 / image_size

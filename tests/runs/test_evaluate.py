@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
+from ssd_common.data import Example
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.evaluation.average_precision import PrecisionRecall, coco_average_precision
 from ssd_common.evaluation.mistakes import Mistake, find_mistakes
@@ -35,7 +36,7 @@ class Pictures:
         return len(self.labels)
 
     def __getitem__(self, index):
-        return np.full((*self.shape, 3), index, np.uint8), self.labels[index]
+        return Example(np.full((*self.shape, 3), index, np.uint8), self.labels[index])
 
     @property
     def truths(self):

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ssd_common.config import PRESETS, Config, ModelConfig, RunConfig, TrainConfig, read_run_config
+from ssd_common.data import Example
 from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
 from ssd_common.figures import detections as plotting
@@ -399,7 +400,7 @@ def test_a_picture_shows_as_many_of_the_best_detections_as_it_has_objects(monkey
     detections = np.array([[0, score, 0.1, 0.1, 0.2, 0.2] for score in (0.9, 0.8, 0.7, 0.6)])
     counts = (3, 1, 0)
     image = np.zeros((64, 64, 3), np.uint8)
-    val = Objects([(image, np.full((n, 5), 0.5, np.float32)) for n in counts])
+    val = Objects([Example(image, np.full((n, 5), 0.5, np.float32)) for n in counts])
     save_pictures(tmp_path / "one.png", val, {"torch": [detections] * 3})
     assert [found[:, 1].tolist() for found in shown["given"][1]] == [[0.9, 0.8, 0.7], [0.9], [0.9]]
     assert shown["differs"] is None

@@ -159,6 +159,15 @@ class AnnotatedSet:
     """What the files say and an `Annotation` does not hold, such as "truncated"."""
 
 
+class Opened(NamedTuple):
+    """A data set whose files were found."""
+
+    splits: tuple[str, ...]
+    """Empty where it is not divided."""
+    read: Callable[[str, str], AnnotatedSet]
+    """Takes a split, any if it is not divided, and what to call it; raises InputError for files not of the format."""
+
+
 def read_rows(
     items: Iterable[tuple[int, T]], read: Callable[[T], tuple[int, Box, bool]], file: str, noun: str
 ) -> tuple[list[Row], list[Problem]]:

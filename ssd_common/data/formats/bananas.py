@@ -10,8 +10,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssd_common.data.formats.annotations import SIDES, AnnotatedSet, BadObjectError, Box, annotate, read_box, read_rows
-from ssd_common.data.formats.download import fetch, unpack
+from ssd_common.data.formats.annotations import (
+    SIDES,
+    AnnotatedSet,
+    BadObjectError,
+    Box,
+    Opened,
+    annotate,
+    read_box,
+    read_rows,
+)
+from ssd_common.data.formats.download import fetch_folder
 from ssd_common.errors import InputError
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/banana-detection.zip"
@@ -20,34 +29,29 @@ FOLDER = "banana-detection"
 COLUMNS = ("img_name", "label", *SIDES)
 
 
-def find_bananas(data_dir: str | Path | None = None) -> Path:
-    """Return the folder with the banana set, fetched into the user's cache folder unless it is there.
+def open_bananas(data_dir: str | Path | None = None) -> Opened:
+    """Return the banana set, fetched into the user's cache folder when a split is read, unless it is there.
 
     Args:
         data_dir: the folder that may have `banana-detection`; by default the one that `TINYSSD_DATA` names.
-
-    Raises:
-        InputError: it cannot be downloaded or unpacked.
     """
+    return Opened(("train", "val"), lambda split, name: read_bananas(_find_bananas(data_dir), split, name))
+
+
+def _find_bananas(data_dir: str | Path | None) -> Path:
     data_dir = data_dir or os.environ.get("TINYSSD_DATA")
     if data_dir and (Path(data_dir) / FOLDER).is_dir():
         return Path(data_dir) / FOLDER
-    import pooch
-
-    folder = Path(pooch.os_cache("tinyssd")) / FOLDER
-    if not folder.is_dir():
-        archive = folder.with_suffix(".zip")
-        fetch(URL, SHA1, archive)
-        unpack(archive, FOLDER, folder)
-    return folder
+    return fetch_folder(URL, SHA1, FOLDER)
 
 
-def read_bananas(folder: Path, split: str) -> AnnotatedSet:
+def read_bananas(folder: Path, split: str, name: str) -> AnnotatedSet:
     """Return a split of the banana set as its file has it.
 
     Args:
         folder: with `bananas_train` and `bananas_val` in it.
         split: `"train"` or `"val"`.
+        name: what to call the set.
 
     Raises:
         InputError: its `label.csv` is missing or has other columns.
@@ -72,7 +76,7 @@ def read_bananas(folder: Path, split: str) -> AnnotatedSet:
         annotations.append(
             annotate(path.parent / "images" / image_name, image_name, where, rows, problems, noun="line")
         )
-    return AnnotatedSet(f"bananas:{split}", ("banana",), annotations)
+    return AnnotatedSet(name, ("banana",), annotations)
 
 
 def _read_object(line: Mapping[str, str | None]) -> tuple[int, Box, bool]:

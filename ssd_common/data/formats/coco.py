@@ -17,6 +17,7 @@ from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
     Box,
+    Opened,
     Picture,
     Problem,
     annotate,
@@ -31,6 +32,28 @@ BBOX = ("x", "y", "width", "height")
 DECIMALS = 9  # of a pixel: what adding and subtracting changes is beyond them
 KEPT = ("id", "image_id", "category_id", "bbox", "iscrowd", "area")
 SAYS_NOTHING: tuple[object, ...] = (None, 0, "", [], {})
+
+
+def coco_paths(path: str) -> tuple[Path, Path]:
+    """Return the folder of pictures and the JSON file of `IMAGES,FILE.json`; either may have commas in it.
+
+    Raises:
+        InputError: there is no comma.
+    """
+    parts = path.split(",")
+    pairs = [(",".join(parts[:i]), ",".join(parts[i:])) for i in range(1, len(parts))]
+    pairs = [pair for pair in pairs if all(pair)]
+    if not pairs:
+        raise InputError(
+            f"coco:{path}: write coco:IMAGES,FILE.json, the folder of the pictures and the file of the boxes"
+        )
+    images, file = next((pair for pair in pairs if Path(pair[1]).is_file()), pairs[-1])
+    return Path(images), Path(file)
+
+
+def open_coco(images: Path, file: Path) -> Opened:
+    """Return a COCO data set; see `read_coco`."""
+    return Opened((), lambda split, name: read_coco(images, file, name))
 
 
 def read_coco(images: Path, file: Path, name: str) -> AnnotatedSet:

@@ -8,7 +8,14 @@ import numpy as np
 from PIL import Image
 
 from ssd_common.data.dataset import Dataset
-from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Row, annotate
+from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Opened, Row, annotate
+from ssd_common.data.synthetic import scenes
+
+
+def draw(split: str, limit: int | None) -> Dataset:
+    """Return the drawn data set, at most so many pictures of it."""
+    count = scenes.SPLITS[split]
+    return scenes.SyntheticDataset(split, num_images=min(count, limit or count))
 
 
 class DrawnAnnotations:
@@ -21,7 +28,7 @@ class DrawnAnnotations:
         return len(self._data)
 
     def __getitem__(self, index: int, /) -> Annotation:
-        image, labels = self._data[index]
+        image, labels, _ = self._data[index]
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG")
         rows = [Row(i, int(row[0]), tuple(row[1:])) for i, row in enumerate(labels.tolist(), start=1)]
@@ -29,6 +36,11 @@ class DrawnAnnotations:
         return annotate(file.getvalue(), name, f"{self._data.name}: {name}", rows, fractions=True, dtype=np.float32)
 
 
-def as_annotated_set(data: Dataset) -> AnnotatedSet:
-    """Return the pictures of a data set and their labels, each made when it is asked for."""
-    return AnnotatedSet(data.name, data.class_names, DrawnAnnotations(data))
+def open_drawn() -> Opened:
+    """Return the drawn data set, each of its pictures made when it is asked for."""
+
+    def read(split: str, name: str) -> AnnotatedSet:
+        data = draw(split, None)
+        return AnnotatedSet(name, data.class_names, DrawnAnnotations(data))
+
+    return Opened(tuple(scenes.SPLITS), read)

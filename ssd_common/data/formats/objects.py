@@ -5,6 +5,8 @@ Decided once, for training (`annotated`), `tinyssd data check`, `show` and `conv
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,15 +18,19 @@ outside is a mistake."""
 ROUNDING = 1e-15  # of a fraction that was computed in double precision
 
 
-def normalised_corners(annotation: Annotation, height: int, width: int) -> NDArray[np.float32]:
-    """Return the corners `(n, 4)` as fractions of the picture, cut to it."""
-    size = (1, 1, 1, 1) if annotation.fractions else (width, height, width, height)
-    corners: NDArray[np.float32] = (annotation.boxes / size).clip(0, 1).astype(np.float32)
-    return corners
+class Checked(NamedTuple):
+    """The objects of a picture, checked."""
+
+    good: NDArray[np.bool_]
+    """Which of them are right, `(n,)`."""
+    corners: NDArray[np.float32]
+    """`(n, 4)`, as fractions of the picture, cut to it."""
+    problems: list[Problem]
+    """What is wrong with each of the others."""
 
 
-def check_objects(annotation: Annotation, height: int, width: int) -> tuple[NDArray[np.bool_], list[Problem]]:
-    """Return which objects of a picture are good, `(n,)`, and what is wrong with each of the others.
+def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
+    """Return which objects of a picture are good, and where they are.
 
     Args:
         annotation: the picture's.
@@ -32,7 +38,7 @@ def check_objects(annotation: Annotation, height: int, width: int) -> tuple[NDAr
         width: of the upright picture, in pixels.
     """
     unit = (1, 1) if annotation.fractions else (width, height)
-    corners = normalised_corners(annotation, height, width)
+    corners: NDArray[np.float32] = (annotation.boxes / (*unit, *unit)).clip(0, 1).astype(np.float32)
     good = np.ones(len(corners), bool)
     problems = []
     first: dict[tuple[int, Box], str] = {}
@@ -56,7 +62,7 @@ def check_objects(annotation: Annotation, height: int, width: int) -> tuple[NDAr
             good[i] = False
             value = f"({', '.join(f'{number:.10g}' for number in box)})"
             problems.append(Problem(annotation.file, annotation.place(i), value, reason))
-    return good, problems
+    return Checked(good, corners, problems)
 
 
 def pixel_boxes(annotation: Annotation, height: int, width: int) -> NDArray[np.float64]:

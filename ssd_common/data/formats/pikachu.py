@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ssd_common.data.formats.annotations import AnnotatedSet
+from ssd_common.data.formats.annotations import AnnotatedSet, Opened
 from ssd_common.data.formats.records import read_record_set
 from ssd_common.errors import InputError
 
 
-def read_pikachu(split: str, data_dir: str | Path | None = None) -> AnnotatedSet:
+def open_pikachu(data_dir: str | Path | None) -> Opened:
     """Return the Straight Dope's Pikachu set: 900 + 100 pictures of 256 x 256 with one object each.
 
     Source: the chapter "Object Detection Using Convolutional Neural Networks" of the Straight Dope. All coordinates of
     the set are inside 0...1, so its labels are returned as they are stored.
 
     Args:
-        split: `"train"` or `"val"`.
         data_dir: the folder with `pikachu/train.rec`, `train.rec` or `pikachu_train.rec` (and the same for `val`); by
             default the one that the environment variable `TINYSSD_DATA` names.
-
-    Raises:
-        InputError: none of the files is there; else as `read_record_set`.
     """
-    return read_record_set(_find_pikachu(split, data_dir), f"pikachu:{split}", ("pikachu",))
+
+    def read(split: str, name: str) -> AnnotatedSet:
+        return read_record_set(_find_pikachu(split, data_dir), name, ("pikachu",))
+
+    return Opened(("train", "val"), read)
 
 
 def _find_pikachu(split: str, data_dir: str | Path | None) -> Path:

@@ -24,6 +24,7 @@ from ssd_common.data.formats.annotations import (
     Annotation,
     BadObjectError,
     Box,
+    Opened,
     Picture,
     annotate,
     read_box,
@@ -156,6 +157,25 @@ def _read_object(num_classes: int, row: list[float]) -> tuple[int, Box, bool]:
     if class_id not in range(num_classes):
         raise BadObjectError(f"class id {class_id:g}", f"unknown class, the classes are 0 to {num_classes - 1}")
     return int(class_id), read_box(values[:4]), len(values) > 4 and values[4] == 1
+
+
+def open_records(path: Path) -> Opened:
+    """Return a detection data set in RecordIO; see `read_record_set`."""
+    return Opened((), lambda split, name: read_record_set(path, name))
+
+
+def names_beside(path: Path) -> tuple[str, ...] | None:
+    """Return the class names that bind a new `.rec` file, because there are others in its folder.
+
+    Raises:
+        InputError: the others have no names, and would get those of the new file.
+    """
+    named = read_class_names(path.parent / FILE_NAME)
+    if named is None and any(path.parent.glob("*.rec")):
+        raise InputError(
+            f"{path.parent}: {FILE_NAME} would name the classes of the other .rec files, too: name another folder"
+        )
+    return named
 
 
 def read_record_set(path: Path, name: str, class_names: tuple[str, ...] | None = None) -> AnnotatedSet:

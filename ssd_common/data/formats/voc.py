@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
     Box,
+    Opened,
     Picture,
     Problem,
     annotate,
@@ -33,9 +34,8 @@ from ssd_common.output.atomic import write_atomically
 
 KNOWN_TAGS = ("name", "bndbox", "difficult")
 SAYS_NOTHING = ("", "0", "Unspecified")  # what tools write into the fields of an object that nobody filled in
+LISTS, PICTURES = "ImageSets/Main", "JPEGImages"
 CLASS_FLAG = re.compile(r"\s+-?[01]$")  # behind an ID in the list of a single class
-
-
 OBJECT_FIELDS = {"pose": "Unspecified", "truncated": "0"}  # what readers of the format expect to find
 
 
@@ -56,56 +56,70 @@ class Document(NamedTuple):
     lost: frozenset[str]
 
 
-def voc_splits(folder: Path) -> tuple[str, ...]:
-    """Return the names of the splits; empty if the folder is not divided into any.
+class VocFolder:
+    """A VOC data set; its annotations are read once, for all the splits and the class names.
+
+    Args:
+        folder: the data set.
 
     Raises:
         InputError: there is no such folder, or it has no annotations.
     """
-    if not (folder / "Annotations").is_dir():
-        what = "no folder Annotations in it" if folder.is_dir() else "no such folder"
-        raise InputError(f"{folder}: {what}; a VOC data set has Annotations, JPEGImages and ImageSets/Main")
-    return tuple(sorted(path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt")))
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "Annotations").is_dir():
+            what = "no folder Annotations in it" if folder.is_dir() else "no such folder"
+            raise InputError(f"{folder}: {what}; a VOC data set has Annotations, {PICTURES} and {LISTS}")
+        self.folder = folder
+        self._lists = {path.stem: path for path in sorted((folder / LISTS).glob("*.txt"))}
+
+    def opened(self) -> Opened:
+        """Return its splits and `read`."""
+        return Opened(tuple(self._lists), self.read)
+
+    @cached_property
+    def _documents(self) -> dict[str, Document | Problem]:
+        """What each annotation says, by ID, or why it cannot be read."""
+        return {path.stem: _read_document(path) for path in sorted((self.folder / "Annotations").glob("*.xml"))}
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Those in `classes.txt`, or all that the annotations have, sorted."""
+        documents = [document for document in self._documents.values() if isinstance(document, Document)]
+        names = {item.name for document in documents for item in document.objects}
+        return read_class_names(self.folder / FILE_NAME) or tuple(sorted(names - {""}))
+
+    def read(self, split: str, name: str) -> AnnotatedSet:
+        """Return a split as its files have it.
+
+        Args:
+            split: one of those in `opened`; any name where there is none.
+            name: what to call the set.
+        """
+        documents = self._documents
+        ids, problems = _ids(self._lists[split], documents) if self._lists else (list(documents), [])
+        read = partial(_read_object, {class_name: i for i, class_name in enumerate(self.class_names)})
+        images, doubles = _images(self.folder / PICTURES)
+        annotations = []
+        lost: set[str] = set()
+        for stem in ids:
+            file, document = f"Annotations/{stem}.xml", documents.get(stem)
+            if document is None:
+                problems.append(Problem(file, "", "", f"missing annotation, listed in split {split}"))
+            elif isinstance(document, Problem):
+                problems.append(document)
+            elif stem not in images:
+                problems.append(Problem(f"{PICTURES}/{stem}.jpg", "", "", f"missing picture, {file} is there"))
+            else:
+                rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
+                image = images[stem]
+                problems += doubles.get(stem, [])
+                lost |= document.lost
+                annotations.append(annotate(image, image.name, file, rows, bad, header_size=document.size))
+        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), lost=frozenset(lost))
 
 
-def read_voc(folder: Path, split: str | None, name: str) -> AnnotatedSet:
-    """Return a split of a VOC data set as its files have it.
-
-    Args:
-        folder: the data set.
-        split: a file in `ImageSets/Main` without its extension; without that folder, whatever it is called.
-        name: what to call the set.
-
-    Raises:
-        InputError: the folder is not a VOC data set, or has no such split.
-    """
-    splits = voc_splits(folder)
-    if splits and split not in splits:
-        raise InputError(f"{folder}: no split '{split}' in ImageSets/Main; the splits are {', '.join(splits)}")
-    files = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
-    ids, problems = _ids(folder / "ImageSets" / "Main" / f"{split}.txt", files) if splits else (list(files), [])
-    documents, class_names = _read_documents(files, set(ids), problems)
-    class_names = read_class_names(folder / FILE_NAME) or class_names
-    read = partial(_read_object, {class_name: i for i, class_name in enumerate(class_names)})
-    images, doubles = _images(folder / "JPEGImages")
-    annotations = []
-    for stem in ids:
-        file = f"Annotations/{stem}.xml"
-        if stem not in files:
-            problems.append(Problem(file, "", "", f"missing annotation, listed in split {split}"))
-        elif stem not in images:
-            problems.append(Problem(f"JPEGImages/{stem}.jpg", "", "", f"missing picture, {file} is there"))
-        elif stem in documents:
-            document = documents[stem]
-            rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
-            image = images[stem]
-            problems += doubles.get(stem, [])
-            annotations.append(annotate(image, image.name, file, rows, bad, header_size=document.size))
-    lost: frozenset[str] = frozenset().union(*(document.lost for document in documents.values()))
-    return AnnotatedSet(name, class_names, annotations, tuple(problems), lost=lost)
-
-
-def _ids(path: Path, files: Mapping[str, Path]) -> tuple[list[str], list[Problem]]:
+def _ids(path: Path, documents: Container[str]) -> tuple[list[str], list[Problem]]:
     """The IDs in a list, each once, and those that are there twice."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -115,33 +129,14 @@ def _ids(path: Path, files: Mapping[str, Path]) -> tuple[list[str], list[Problem
     problems = []
     for number, line in enumerate(lines, start=1):
         stem = line.strip()
-        if stem not in files:
+        if stem not in documents:
             stem = CLASS_FLAG.sub("", stem)
         if stem in first:
             reason = f"duplicate picture, first in line {first[stem]}"
-            problems.append(Problem(f"ImageSets/Main/{path.name}", f"line {number}", stem, reason))
+            problems.append(Problem(f"{LISTS}/{path.name}", f"line {number}", stem, reason))
         elif stem:
             first[stem] = number
     return list(first), problems
-
-
-def _read_documents(
-    files: Mapping[str, Path], wanted: Container[str], problems: list[Problem]
-) -> tuple[dict[str, Document], tuple[str, ...]]:
-    """The annotations that are wanted, and the class names in all of them; adds those that cannot be read."""
-    documents: dict[str, Document] = {}
-    names: set[str] = set()
-    for stem, path in files.items():
-        try:
-            document = _read_document(path)
-        except (ET.ParseError, ValueError, LookupError, OSError) as error:
-            if stem in wanted:
-                problems.append(Problem(f"Annotations/{path.name}", "", "", f"unreadable annotation, {error}"))
-            continue
-        names |= {item.name for item in document.objects}
-        if stem in wanted:
-            documents[stem] = document
-    return documents, tuple(sorted(names - {""}))
 
 
 class _NoDocumentType(ET.TreeBuilder):
@@ -151,12 +146,15 @@ class _NoDocumentType(ET.TreeBuilder):
         raise ValueError(f"document type {name}: entities are not read")
 
 
-def _read_document(path: Path) -> Document:
-    parser = ET.XMLParser(target=_NoDocumentType())
-    parser.feed(path.read_bytes())
-    root = parser.close()
-    if root.tag != "annotation":
-        raise ValueError(f"begins with <{root.tag[:40]}>, not with <annotation>")
+def _read_document(path: Path) -> Document | Problem:
+    try:
+        parser = ET.XMLParser(target=_NoDocumentType())
+        parser.feed(path.read_bytes())
+        root = parser.close()
+        if root.tag != "annotation":
+            raise ValueError(f"begins with <{root.tag[:40]}>, not with <annotation>")
+    except (ET.ParseError, ValueError, LookupError, OSError) as error:
+        return Problem(f"Annotations/{path.name}", "", "", f"unreadable annotation, {error}")
     objects, lost = [], set()
     for element in root.iterfind("object"):
         box = element.find("bndbox")
@@ -190,7 +188,7 @@ def _images(folder: Path) -> tuple[dict[str, Path], dict[str, list[Problem]]]:
         other = images.setdefault(path.stem, path)
         if other is not path and path.suffix.lower() in SUFFIXES:
             reason = f"duplicate picture, {other.name} has the same name"
-            doubles.setdefault(path.stem, []).append(Problem(f"JPEGImages/{path.name}", "", "", reason))
+            doubles.setdefault(path.stem, []).append(Problem(f"{PICTURES}/{path.name}", "", "", reason))
     return images, doubles
 
 
@@ -203,13 +201,13 @@ def write_voc(folder: Path, split: str, class_names: Sequence[str], pictures: It
         class_names: written to `classes.txt`.
         pictures: what it has.
     """
-    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+    for part in ("Annotations", PICTURES, LISTS):
         (folder / part).mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FILE_NAME, "".join(f"{name}\n" for name in class_names).encode())
     ids = []
     for picture in pictures:
         root = ET.Element("annotation")
-        _add(root, {"folder": "JPEGImages", "filename": picture.name})
+        _add(root, {"folder": PICTURES, "filename": picture.name})
         _add(ET.SubElement(root, "size"), {"width": str(picture.width), "height": str(picture.height), "depth": "3"})
         for class_id, box, ignored in zip(picture.class_ids, picture.boxes.tolist(), picture.ignored, strict=True):
             element = ET.SubElement(root, "object")
@@ -218,9 +216,9 @@ def write_voc(folder: Path, split: str, class_names: Sequence[str], pictures: It
             _add(ET.SubElement(element, "bndbox"), corners)
         ET.indent(root, "\t")
         (folder / "Annotations" / f"{picture.stem}.xml").write_bytes(ET.tostring(root, "utf-8"))
-        picture.copy_to(folder / "JPEGImages")
+        picture.copy_to(folder / PICTURES)
         ids.append(picture.stem)
-    write_atomically(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in ids).encode())
+    write_atomically(folder / LISTS / f"{split}.txt", "".join(f"{stem}\n" for stem in ids).encode())
 
 
 def _add(element: ET.Element, fields: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ Source of the format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
     Box,
+    Opened,
     Picture,
     Problem,
     annotate,
@@ -38,21 +39,76 @@ from ssd_common.output.atomic import write_atomically
 YAML = "data.yaml"
 
 
-def yolo_splits(folder: Path) -> tuple[str, ...]:
-    """Return the names of the splits.
+class YoloFolder:
+    """A YOLO data set: where its splits are, and what its classes are called, found once.
+
+    Args:
+        folder: the data set.
 
     Raises:
         InputError: there is no such folder, or it has no splits.
     """
-    return tuple(_split_folders(folder))
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._folders = _split_folders(folder)
+
+    def opened(self) -> Opened:
+        """Return its splits and `read`."""
+        return Opened(tuple(self._folders), self.read)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Those in `data.yaml`, or as many numbers as the labels need."""
+        every_label = [labels for _, labels in self._folders.values()]
+        return read_names(self.folder / YAML) or numbered_classes(_count_classes(every_label))
+
+    def read(self, split: str, name: str) -> AnnotatedSet:
+        """Return a split as its files have it.
+
+        Args:
+            split: one of those in `opened`.
+            name: what to call the set.
+
+        Raises:
+            InputError: `data.yaml` names no classes.
+        """
+        images, labels = self._folders[split]
+        files = {path.relative_to(labels).with_suffix(""): path for path in sorted(labels.rglob("*.txt"))}
+        files.pop(Path("classes"), None)  # the class names, which some tools lay beside the labels
+        read = partial(_read_object, len(self.class_names))
+        pictures: dict[Path, Path] = {}
+        problems: list[Problem] = []
+        annotations = []
+        for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES):
+            stem = path.relative_to(images).with_suffix("")
+            if pictures.setdefault(stem, path) is not path:
+                reason = f"duplicate picture, {pictures[stem].name} has the same name"
+                problems.append(Problem(self._place(path), "", "", reason))
+                continue
+            file = files.pop(stem, None)
+            where = f"{self._place(labels / stem)}.txt"
+            try:
+                lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
+                continue
+            numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
+            rows, bad = read_rows(numbered, read, where, "line")
+            image_name = path.relative_to(images).as_posix()
+            annotations.append(annotate(path, image_name, where, rows, bad, noun="line", fractions=True))
+        strays = tuple(
+            Problem(self._place(path), "", "", f"missing picture, there is no {self._place(images / stem)}")
+            for stem, path in files.items()
+        )
+        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), strays)
+
+    def _place(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
 
 
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Return where the pictures and the labels of each split are, in either layout, by name.
-
-    Raises:
-        InputError: there is no such folder, or it has no splits.
-    """
+    """Where the pictures and the labels of each split are, in either layout, by name."""
     roboflow = {path.parent.name: (path.with_name("images"), path) for path in folder.glob("*/labels") if path.is_dir()}
     roboflow = {name: (images, labels) for name, (images, labels) in roboflow.items() if images.is_dir()}
     if "valid" in roboflow:
@@ -63,58 +119,6 @@ def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
         raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
     return {name: folders[name] for name in sorted(folders)}
-
-
-def read_yolo(folder: Path, split: str | None, name: str) -> AnnotatedSet:
-    """Return a split of a YOLO data set as its files have it.
-
-    Args:
-        folder: the data set.
-        split: one of `yolo_splits`.
-        name: what to call the set.
-
-    Raises:
-        InputError: the folder is not a YOLO data set, or has no such split, or `data.yaml` names no classes.
-    """
-    folders = _split_folders(folder)
-    if split not in folders:
-        raise InputError(f"{folder}: no split '{split}'; the splits are {', '.join(folders)}")
-    every_label = [labels for _, labels in folders.values()]
-    class_names = read_names(folder / YAML) or numbered_classes(_count_classes(every_label))
-    images, labels = folders[split]
-    files = {path.relative_to(labels).with_suffix(""): path for path in sorted(labels.rglob("*.txt"))}
-    files.pop(Path("classes"), None)  # the class names, which some tools lay beside the labels
-    read = partial(_read_object, len(class_names))
-    pictures: dict[Path, Path] = {}
-    problems: list[Problem] = []
-    annotations = []
-    for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES):
-        stem = path.relative_to(images).with_suffix("")
-        if pictures.setdefault(stem, path) is not path:
-            reason = f"duplicate picture, {pictures[stem].name} has the same name"
-            problems.append(Problem(path.relative_to(folder).as_posix(), "", "", reason))
-            continue
-        file = files.pop(stem, None)
-        where = f"{(labels / stem).relative_to(folder).as_posix()}.txt"
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
-            continue
-        numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
-        rows, bad = read_rows(numbered, read, where, "line")
-        image_name = path.relative_to(images).as_posix()
-        annotations.append(annotate(path, image_name, where, rows, bad, noun="line", fractions=True))
-    strays = tuple(
-        Problem(
-            path.relative_to(folder).as_posix(),
-            "",
-            "",
-            f"missing picture, there is no {(images / stem).relative_to(folder).as_posix()}",
-        )
-        for stem, path in files.items()
-    )
-    return AnnotatedSet(name, class_names, annotations, tuple(problems), strays)
 
 
 def read_names(path: Path) -> tuple[str, ...] | None:

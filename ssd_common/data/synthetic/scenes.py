@@ -106,17 +106,13 @@ class SyntheticDataset:
         return self._length
 
     def __getitem__(self, index: int, /) -> Example:
-        """Return a picture, uint8 RGB `(height, width, 3)`, and its labels, float32 `(num_objects, 5)`.
-
-        A label is `[class_id, xmin, ymin, xmax, ymax]`, the tight box of what is seen of an object, corners as
-        fractions of the picture.
-        """
-        image, labels = self._cache.get(index, self._make)
-        return image.copy(), labels.copy()  # what the caller does to them does not reach the cache
+        """Return a picture with its labels, the tight boxes of what is seen of the objects."""
+        image, labels, _ = self._cache.get(index, self._make)
+        return Example(image.copy(), labels.copy())  # what the caller does to them does not reach the cache
 
     def _make(self, index: int) -> Example:
         picture = self.picture(index)
-        return picture.image, tight_boxes(picture.owner, picture.class_ids)
+        return Example(picture.image, tight_boxes(picture.owner, picture.class_ids))
 
     def picture(self, index: int) -> Picture:
         """Return a picture with the map of its objects, made afresh."""
