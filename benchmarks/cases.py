@@ -49,7 +49,7 @@ class SkippedCaseError(Exception):
 def check_precision(b: Backend, precision: Precision) -> None:
     """Raise SkippedCaseError, with the backend's reason, if the CPU does not train in this precision."""
     try:
-        b.data.check_precision(precision, b.data.get_device("cpu"))
+        b.precision.check_precision(precision, b.data.get_device("cpu"))
     except InputError as error:
         raise SkippedCaseError(str(error)) from None
 
@@ -59,10 +59,11 @@ def our_train_step(
 ) -> Callable[[Any, Any], checks.Step]:
     """Return a function that trains our network on a batch, and returns the chapter's numbers and the new weights."""
     net = b.weights.make_net(model, weights)
+    b.precision.set_precision(net, precision)
     trainer = b.train.make_trainer(net, BOOK.train)
 
     def step(X: Any, Y: Any) -> checks.Step:
-        sums = b.train.train_step(net, trainer, X, Y, BOOK.train.loss, precision)
+        sums = b.train.train_step(net, trainer, X, Y, BOOK.train.loss)
         numbers = tuple(float(sums[name]) for name in ("correct", "anchors", "abs_error", "offsets"))
         return numbers, b.weights.get_weights(net)
 
@@ -120,7 +121,7 @@ def detection(sides: Sides, pictures: int) -> Case:
     def read(multibox_detection: Callable[..., Any]) -> list[Any]:
         return [b.data.to_numpy(multibox_detection(*predictions, anchors)) for predictions in sets]
 
-    ours = partial(read, partial(b.detection.multibox_detection, foreground_only=True))  # as `predict` calls it
+    ours = partial(read, b.detection.multibox_detection)
     peer = partial(read, sides.book.d2l.multibox_detection)
     return Case(f"detection_{pictures}", b.name, ours, peer, checks.same_detections, settle=pictures == 1)
 

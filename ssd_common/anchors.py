@@ -13,13 +13,13 @@ from ssd_common.config import ModelConfig
 def multibox_prior(data: Array, sizes: Sequence[float], ratios: Sequence[float]) -> Array:
     """Return the anchors centered on every unit of a feature map.
 
-    With size `s` and ratio `r` an anchor is `s sqrt(r)` wide and `s / sqrt(r)` high, both in units of the picture's
+    With size `s` and ratio `r` an anchor is `s sqrt(r)` wide and `s / sqrt(r)` high, both in units of the image's
     height, so that ratio 1 is a square in pixels on a map that is not square, too. Of all the pairs only those with the
     first size or the first ratio are used, sizes first.
 
     Args:
         data: `(..., height, width)`, a feature map; only its shape and dtype matter.
-        sizes: sides of a square anchor, as fractions of the picture's height.
+        sizes: sides of a square anchor, as fractions of the image's height.
         ratios: aspect ratios, width over height.
 
     Returns:

@@ -7,9 +7,21 @@ import importlib.metadata
 import platform
 import sys
 import warnings
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ssd_common.errors import InputError
+from ssd_common.machine import keep_freed_memory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ssd_common.config import LossConfig, ModelConfig, PredictConfig, TrainConfig
+    from ssd_common.data.dataset import Dataset
+    from ssd_common.data.ground_truth import GroundTruth
+    from ssd_common.weights import Weights
 
 BACKENDS = {"torch": "ssd_torch", "mxnet": "ssd_mxnet"}
 """The package of each backend, by the name of its framework."""
@@ -19,29 +31,201 @@ _NEEDS = {
 }
 
 
-class Backend:
-    """One of the two packages; its modules are attributes: `backend.boxes.box_iou`."""
-
-    anchors: ModuleType
-    boxes: ModuleType
-    data: ModuleType
-    detection: ModuleType
-    evaluate: ModuleType
-    losses: ModuleType
-    model: ModuleType
-    predict: ModuleType
-    targets: ModuleType
-    train: ModuleType
-    weights: ModuleType
-
-    def __init__(self, name: str, package: str) -> None:
-        self.name = name
-        for module in Backend.__annotations__:
-            setattr(self, module, importlib.import_module(f"{package}.{module}"))
+Tensor = Any
+"""An array of the framework."""
+Device = Any
+"""As a backend's `get_device` returns it."""
+Net = Any
+"""A network of the framework, as a backend's `make_net` returns it."""
+Trainer = Any
+"""An optimiser, as a backend's `make_trainer` returns it."""
 
 
+class Anchors(Protocol):
+    """`anchors.py` of a backend."""
+
+    def multibox_prior(self, data: Tensor, sizes: Sequence[float], ratios: Sequence[float]) -> Tensor: ...
+
+
+class Boxes(Protocol):
+    """`boxes.py` of a backend."""
+
+    def box_iou(self, boxes1: Tensor, boxes2: Tensor) -> Tensor: ...
+    def offset_inverse(self, anchors: Tensor, offset_preds: Tensor) -> Tensor: ...
+
+
+class Data(Protocol):
+    """`data.py` of a backend."""
+
+    def get_device(self, name: str = "auto") -> Device: ...
+    def to_device(self, array: NDArray[Any], device: Device = None, dtype: str | None = None) -> Tensor: ...
+    def to_numpy(self, tensor: Tensor) -> NDArray[Any]: ...
+
+
+class Detection(Protocol):
+    """`detection.py` of a backend."""
+
+    def nms(
+        self, boxes: Tensor, scores: Tensor, iou_threshold: float, *, class_ids: Tensor | None = None
+    ) -> Tensor: ...
+    def multibox_detection(
+        self,
+        cls_probs: Tensor,
+        offset_preds: Tensor,
+        anchors: Tensor,
+        nms_threshold: float = 0.5,
+        pos_threshold: float = 0.009999999,
+        *,
+        class_aware: bool = False,
+        clip: bool = False,
+        top_k: int | None = None,
+    ) -> Tensor: ...
+
+
+class Evaluate(Protocol):
+    """`evaluate.py` of a backend."""
+
+    def evaluate(
+        self,
+        net: Net,
+        data: Dataset,
+        model_config: ModelConfig,
+        predict_config: PredictConfig = ...,
+        loss_config: LossConfig = ...,
+        batch_size: int = 32,
+        device: Device = None,
+    ) -> tuple[dict[str, float], list[NDArray[Any]], list[GroundTruth]]: ...
+
+
+class Losses(Protocol):
+    """`losses.py` of a backend."""
+
+    def calc_loss(
+        self,
+        cls_preds: Tensor,
+        cls_labels: Tensor,
+        bbox_preds: Tensor,
+        bbox_labels: Tensor,
+        bbox_masks: Tensor,
+        loss_config: LossConfig = ...,
+    ) -> Tensor: ...
+
+
+class PrecisionOf(Protocol):
+    """`precision.py` of a backend."""
+
+    def check_precision(self, precision: str, device: Device) -> None: ...
+    def set_precision(self, net: Net, precision: str) -> None: ...
+
+
+class Predict(Protocol):
+    """`predict.py` of a backend."""
+
+    def forward(self, net: Net, X: Tensor, training: bool = False) -> tuple[Tensor, Tensor, Tensor]: ...
+    def detect(
+        self,
+        anchors: Tensor,
+        cls_preds: Tensor,
+        bbox_preds: Tensor,
+        predict_config: PredictConfig = ...,
+    ) -> list[NDArray[Any]]: ...
+    def predict(
+        self,
+        net: Net,
+        images: Sequence[NDArray[np.uint8]],
+        model_config: ModelConfig,
+        predict_config: PredictConfig = ...,
+        batch_size: int = 32,
+        device: Device = None,
+    ) -> list[NDArray[Any]]: ...
+
+
+class StateDict(Protocol):
+    """`state_dict.py`, which only PyTorch has."""
+
+    def read_state_dict(self, path: str | Path) -> dict[str, NDArray[Any]]: ...
+    def write_state_dict(self, path: str | Path, weights: Mapping[str, NDArray[Any]]) -> None: ...
+
+
+class Targets(Protocol):
+    """`targets.py` of a backend."""
+
+    def assign_anchor_to_bbox(self, ground_truth: Tensor, anchors: Tensor, iou_threshold: float = 0.5) -> Tensor: ...
+    def multibox_target(self, anchors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+class Train(Protocol):
+    """`train.py` of a backend."""
+
+    def make_trainer(self, net: Net, train_config: TrainConfig) -> Trainer: ...
+    def set_learning_rate(self, trainer: Trainer, lr: float) -> None: ...
+    def forward_backward(self, net: Net, X: Tensor, Y: Tensor, loss_config: LossConfig = ...) -> dict[str, Any]: ...
+    def train_step(
+        self, net: Net, trainer: Trainer, X: Tensor, Y: Tensor, loss_config: LossConfig = ...
+    ) -> dict[str, Any]: ...
+    def train(
+        self,
+        net: Net,
+        trainer: Trainer,
+        data: Dataset,
+        model_config: ModelConfig,
+        train_config: TrainConfig,
+        first_epoch: int = 0,
+        device: Device = None,
+        progress: Callable[[Any], Iterable[Any]] = ...,
+    ) -> Iterator[dict[str, Any]]: ...
+
+
+class WeightsOf(Protocol):
+    """`weights.py` of a backend."""
+
+    def make_net(
+        self,
+        model_config: ModelConfig,
+        weights: Weights,
+        device: Device = None,
+        dtype: str = "float32",
+        compile: bool | None = None,
+    ) -> Net: ...
+    def get_weights(self, net: Net) -> Weights: ...
+    def set_weights(self, net: Net, weights: Weights) -> None: ...
+    def get_gradients(self, net: Net) -> Weights: ...
+    def get_velocity(self, net: Net, trainer: Trainer) -> Weights: ...
+    def set_velocity(self, net: Net, trainer: Trainer, velocity: Weights) -> None: ...
+
+
+class Backend(Protocol):
+    """One of the two packages, as far as this one calls it: `backend.boxes.box_iou`.
+
+    A test compares these signatures with those of the packages, which have no annotations.
+    """
+
+    name: str
+    anchors: Anchors
+    boxes: Boxes
+    data: Data
+    detection: Detection
+    evaluate: Evaluate
+    losses: Losses
+    precision: PrecisionOf
+    predict: Predict
+    targets: Targets
+    train: Train
+    weights: WeightsOf
+
+
+class TorchBackend(Backend, Protocol):
+    """PyTorch, which alone can read its own weights files."""
+
+    state_dict: StateDict
+
+
+@overload
+def load_backend(name: Literal["torch"]) -> TorchBackend: ...
+@overload
+def load_backend(name: str) -> Backend: ...
 def load_backend(name: str) -> Backend:
-    """Return a backend, importing its framework.
+    """Return a backend, importing its framework. From then on the process keeps freed memory: see `keep_freed_memory`.
 
     Args:
         name: "torch" or "mxnet".
@@ -56,7 +240,9 @@ def load_backend(name: str) -> Backend:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # MXNet 1.9.1's own, about numpy and distutils
-            return Backend(name, BACKENDS[name])
+            package: Any = importlib.import_module(BACKENDS[name])
+        keep_freed_memory()
+        return package
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in BACKENDS.values():
             raise

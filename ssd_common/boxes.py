@@ -1,7 +1,7 @@
 """Bounding boxes: two formats, overlap, and the offsets that the network learns. The numpy reference.
 
 A box in corner format is `[xmin, ymin, xmax, ymax]`, in center format `[x, y, width, height]`. Coordinates are
-fractions of the picture, but nothing here depends on the unit. Every function keeps the dtype of its input: float64 in,
+fractions of the image, but nothing here depends on the unit. Every function keeps the dtype of its input: float64 in,
 float64 out.
 """
 

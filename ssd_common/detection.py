@@ -49,9 +49,8 @@ def multibox_detection(
     class_aware: bool = False,
     clip: bool = False,
     top_k: int | None = None,
-    foreground_only: bool = False,
 ) -> Array:
-    """Return the detections of every picture, the kept ones first.
+    """Return the detections of every image, the kept ones first.
 
     Rows are ordered: boxes that survive `nms` by descending score, then all others by anchor index with class id -1. A
     row whose score is below `pos_threshold` is background: class id -1, and its score becomes 1 - score.
@@ -64,9 +63,7 @@ def multibox_detection(
         pos_threshold: smallest score of a detection.
         class_aware: suppress within a class only; the book ignores the class.
         clip: cut boxes off at 0 and 1; the book does not.
-        top_k: let only the `top_k` best boxes of a picture compete and drop the others; the book lets all.
-        foreground_only: let only boxes compete whose score is at least `pos_threshold`. The detections are the same,
-            found sooner; the rows of background come in the order of the anchors.
+        top_k: let only the `top_k` best boxes of an image compete and drop the others; the book lets all.
 
     Returns:
         `(batch, num_anchors, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`.
@@ -81,9 +78,7 @@ def multibox_detection(
         boxes = boxes.clip(0, 1)
     return np.stack(
         [
-            _detect(
-                scores[i], class_ids[i], boxes[i], nms_threshold, pos_threshold, class_aware, top_k, foreground_only
-            )
+            _detect(scores[i], class_ids[i], boxes[i], nms_threshold, pos_threshold, class_aware, top_k)
             for i in range(batch)
         ]
     )
@@ -97,12 +92,9 @@ def _detect(
     pos_threshold: float,
     class_aware: bool,
     top_k: int | None,
-    foreground_only: bool,
 ) -> Array:
-    """Return the `(num_anchors, 6)` rows of one picture."""
+    """Return the `(num_anchors, 6)` rows of one image."""
     candidates = np.argsort(-scores, kind="stable")[:top_k]
-    if foreground_only:
-        candidates = candidates[scores[candidates] >= pos_threshold]
     keep = candidates[
         nms(
             boxes[candidates],

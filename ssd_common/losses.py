@@ -79,7 +79,7 @@ def smooth_l1(errors: Array, sigma: float) -> Array:
 def hard_negatives(cls_loss: Array, cls_labels: Labels, negatives_per_positive: float) -> NDArray[np.bool_]:
     """Return which anchors count in the class loss: the positives, and of the background those with the highest loss.
 
-    Of equal losses the lower anchor index comes first. A picture without positives keeps as much background as one with
+    Of equal losses the lower anchor index comes first. An image without positives keeps as much background as one with
     a single positive, so that it still teaches what background looks like; SSD drops it.
 
     Args:
@@ -110,7 +110,7 @@ def loss_terms(
     bbox_masks: Array,
     loss_config: LossConfig = LossConfig(),
 ) -> tuple[Array, Array]:
-    """Return the class loss and the offset loss of every picture, each times its weight.
+    """Return the class loss and the offset loss of every image, each times its weight.
 
     Both are means over all anchors, as in the book. With hard negatives they are means over what counts: the class loss
     over the anchors kept, the offset loss over the offsets of the positives. With three negatives for each positive
@@ -152,7 +152,7 @@ def calc_loss(
     bbox_masks: Array,
     loss_config: LossConfig = LossConfig(),
 ) -> Array:
-    """Return the loss of every picture: class loss plus offset loss.
+    """Return the loss of every image: class loss plus offset loss.
 
     Args: those of `loss_terms`.
 

@@ -16,9 +16,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 def keep_freed_memory(keep: bool = True) -> bool:
     """Tell the C library to keep what is freed instead of giving it back to the system, for the whole process.
 
-    A training step allocates gigabytes in large pieces, each of which glibc gets from the system and gives back, and
-    the system clears it page by page: a third of the step's time. Importing `ssd_torch` or `ssd_mxnet` calls this.
-    The price is memory, for pieces of many sizes leave gaps: call it with False after the import to have it back.
+    A training step allocates gigabytes in large pieces. By itself glibc gets each of them from the system and gives it
+    back, and the system clears it page by page, which takes a third of the step's time. `load_backend` calls this, and
+    with it the command line. Who imports `ssd_torch` or `ssd_mxnet` directly calls it once before training.
+
+    The price is memory: pieces of many sizes leave gaps. Where that is too much, call it with False after
+    `load_backend`. (With PyTorch, huge pages, `THP_MEM_ALLOC_ENABLE=1` in the environment, take less memory and nearly
+    as little time.)
 
     Args:
         keep: False goes back to what glibc does by itself once it has seen large pieces. What a thread has kept until

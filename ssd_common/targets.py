@@ -28,22 +28,22 @@ def assign_anchor_to_bbox(ground_truth: Array, anchors: Array, iou_threshold: fl
     num_boxes, num_anchors = ground_truth.shape[-2], anchors.shape[0]
     assigned = np.full((*ground_truth.shape[:-2], num_anchors), -1, np.int64)
     if num_boxes and num_anchors:
-        for picture in np.ndindex(assigned.shape[:-1]):
-            jaccard = box_iou(ground_truth[picture], anchors)  # (num_boxes, num_anchors)
+        for image in np.ndindex(assigned.shape[:-1]):
+            jaccard = box_iou(ground_truth[image], anchors)  # (num_boxes, num_anchors)
             overlaps = jaccard.max(axis=0)
             close = np.flatnonzero(overlaps >= iou_threshold)
-            assigned[picture][close] = jaccard[:, close].argmax(axis=0)
+            assigned[image][close] = jaccard[:, close].argmax(axis=0)
             while overlaps.max() > 0:
                 anchor = overlaps.argmax()
                 box = jaccard[:, anchor].argmax()
-                assigned[picture][anchor] = box
+                assigned[image][anchor] = box
                 jaccard[:, anchor] = jaccard[box] = -1
                 overlaps = jaccard.max(axis=0)
     return assigned
 
 
 def multibox_target(anchors: Array, labels: Array) -> tuple[Array, Array, NDArray[np.int64]]:
-    """Return what the network is to predict for every anchor of every picture.
+    """Return what the network is to predict for every anchor of every image.
 
     Padding rows (class id below 0), rows with a value that is not finite and boxes without area are ignored: they
     never make an anchor positive.
@@ -63,11 +63,11 @@ def multibox_target(anchors: Array, labels: Array) -> tuple[Array, Array, NDArra
     valid = (labels[..., 0] >= 0) & np.isfinite(labels).all(axis=-1)
     labels = np.where(valid[..., None], labels, -1)
     assigned = assign_anchor_to_bbox(labels[..., 1:], anchors)  # (batch, num_anchors)
-    picture, anchor = np.nonzero(assigned >= 0)
-    rows = labels[picture, assigned[picture, anchor]]  # (positives, 5)
+    image, anchor = np.nonzero(assigned >= 0)
+    rows = labels[image, assigned[image, anchor]]  # (positives, 5)
     offsets, mask = np.zeros((2, batch, len(anchors), 4), anchors.dtype)
-    offsets[picture, anchor] = offset_boxes(anchors[anchor], rows[:, 1:])
-    mask[picture, anchor] = 1
+    offsets[image, anchor] = offset_boxes(anchors[anchor], rows[:, 1:])
+    mask[image, anchor] = 1
     class_labels = np.zeros((batch, len(anchors)), np.int64)
-    class_labels[picture, anchor] = rows[:, 0].astype(np.int64) + 1
+    class_labels[image, anchor] = rows[:, 0].astype(np.int64) + 1
     return offsets.reshape(batch, -1), mask.reshape(batch, -1), class_labels

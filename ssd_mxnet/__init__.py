@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from ssd_common.machine import keep_freed_memory
-
 
 def _use_every_core():
     """Tell MXNet the number of cores: it takes half of the processors for hyper-threads, for PyTorch as well."""
@@ -17,9 +15,43 @@ def _use_every_core():
     os.environ.setdefault("MXNET_OMP_MAX_THREADS", str(len(cores)))
 
 
-keep_freed_memory()
 _use_every_core()  # before MXNet is imported
 
 from mxnet import npx  # noqa: E402
 
 npx.set_np()  # numpy semantics for every array and every Gluon block, as in the book
+
+from . import (  # noqa: E402
+    anchors,
+    boxes,
+    data,
+    detection,
+    evaluate,
+    greedy,
+    losses,
+    model,
+    precision,
+    predict,
+    targets,
+    train,
+    weights,
+)
+
+name = "mxnet"
+
+__all__ = [
+    "anchors",
+    "boxes",
+    "data",
+    "detection",
+    "evaluate",
+    "greedy",
+    "losses",
+    "model",
+    "name",
+    "precision",
+    "predict",
+    "targets",
+    "train",
+    "weights",
+]

@@ -3,7 +3,6 @@
 from mxnet import cpu, gpu, np, npx
 
 from ssd_common.backends import gpu_number
-from ssd_common.errors import InputError
 
 
 def get_device(name="auto"):
@@ -17,20 +16,6 @@ def get_device(name="auto"):
     """
     number = gpu_number(name, npx.num_gpus(), "MXNet")
     return cpu() if number is None else gpu(number)
-
-
-def check_precision(precision, device):
-    """Raise InputError if the device cannot train in a precision at a useful speed.
-
-    MXNet 1.9.1 trains in float32 only: its automatic mixed precision leaves the operators of `npx` alone (results are
-    the same to the bit), and its anchor operator takes nothing but float32.
-
-    Args:
-        precision: "fp32" or "bf16".
-        device: as returned by `get_device`.
-    """
-    if precision != "fp32":
-        raise InputError(f"precision {precision}: MXNet trains in fp32 only; leave --precision out or use PyTorch")
 
 
 def to_device(array, device=None, dtype=None):

@@ -1,4 +1,4 @@
-"""Measuring: the sums of a batch, and a data set's metrics and detections."""
+"""Measuring: the sums of a batch, and a dataset's metrics and detections."""
 
 from mxnet import autograd, np
 
@@ -18,8 +18,8 @@ def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbo
     """Return the sums over one batch from which `EpochMeter` computes the metrics.
 
     Args:
-        cls: class loss of every picture, `(batch,)`.
-        bbox: offset loss of every picture, `(batch,)`.
+        cls: class loss of every image, `(batch,)`.
+        bbox: offset loss of every image, `(batch,)`.
         cls_preds: see `loss_terms`, and so the rest.
     """
     with autograd.pause():
@@ -39,15 +39,15 @@ def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbo
 def evaluate(
     net, data, model_config, predict_config=PredictConfig(), loss_config=LossConfig(), batch_size=32, device=None
 ):
-    """Return the metrics of a data set, and what was detected and what is true in each of its pictures.
+    """Return the metrics of a dataset, and what was detected and what is true in each of its images.
 
     Args:
         net: the network.
-        data: the data set.
+        data: the dataset.
         model_config: its `ModelConfig`.
         predict_config: how predictions become detections.
         loss_config: which losses to report.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
         device: where the network is.
 
     Returns:
@@ -56,8 +56,8 @@ def evaluate(
     """
     meter, detections, truths = EpochMeter(), [], []
     order = in_order(len(data), batch_size)
-    pictures = Prefetched(batches_with_truth(data, order, model_config), len(order))
-    for images, labels, true in meter.time_data(pictures):
+    made = Prefetched(batches_with_truth(data, order, model_config), len(order))
+    for images, labels, true in meter.time_data(made):
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)

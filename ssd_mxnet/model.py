@@ -1,6 +1,6 @@
 """The network, in the order of the chapter."""
 
-from mxnet import np, npx, symbol
+from mxnet import np
 from mxnet.gluon import nn
 
 from ssd_common.config import BASE_CHANNELS, BLOCK_CHANNELS, BOOK, NUM_BLOCKS
@@ -34,7 +34,7 @@ def bbox_predictor(num_anchors):
 
 
 def flatten_pred(pred):
-    """Return the predictions of one feature map, channels innermost, in one row a picture.
+    """Return the predictions of one feature map, channels innermost, in one row an image.
 
     Args:
         pred: `(batch, channels, height, width)`.
@@ -44,8 +44,7 @@ def flatten_pred(pred):
 
     Source: d2l, section "Single Shot Multibox Detection", concatenating predictions for multiple scales.
     """
-    _, npx = _namespaces(pred)
-    return npx.batch_flatten(pred.transpose(0, 2, 3, 1))
+    return pred.transpose(0, 2, 3, 1).reshape(len(pred), -1)
 
 
 def concat_preds(preds):
@@ -59,32 +58,34 @@ def concat_preds(preds):
 
     Source: d2l, section "Single Shot Multibox Detection", concatenating predictions for multiple scales.
     """
-    np, _ = _namespaces(preds[0])
     return np.concatenate([flatten_pred(pred) for pred in preds], axis=1)
 
 
-def down_sample_blk(num_channels):
+def down_sample_blk(out_channels):
     """Return the block that halves height and width: twice convolution, batch normalisation and ReLU, then max pooling.
 
     Args:
-        num_channels: channels of its output.
+        out_channels: channels of its output.
 
     Source: d2l, section "Single Shot Multibox Detection", downsampling block.
     """
     blk = nn.HybridSequential()
     for _ in range(2):
-        blk.add(nn.Conv2D(num_channels, kernel_size=3, padding=1), nn.BatchNorm(), nn.Activation("relu"))
+        blk.add(nn.Conv2D(out_channels, kernel_size=3, padding=1))
+        blk.add(nn.BatchNorm())
+        blk.add(nn.Activation("relu"))
     blk.add(nn.MaxPool2D(2))
     return blk
 
 
 def base_net():
-    """Return the base network: three downsampling blocks, a 256 × 256 picture to 64 maps of 32 × 32.
+    """Return the base network: three downsampling blocks, a 256 × 256 image to 64 maps of 32 × 32.
 
     Source: d2l, section "Single Shot Multibox Detection", base network block.
     """
     blk = nn.HybridSequential()
-    blk.add(*[down_sample_blk(channels) for channels in BASE_CHANNELS])
+    for channels in BASE_CHANNELS:
+        blk.add(down_sample_blk(channels))
     return blk
 
 
@@ -125,48 +126,43 @@ def blk_forward(X, blk, size, ratio, cls_predictor, bbox_predictor):
     return Y, anchors, cls_predictor(Y), bbox_predictor(Y)
 
 
-class TinySSD(nn.HybridBlock):
+class TinySSD(nn.Block):
     """The single shot multibox detector: five feature map blocks, each with its anchors and predictors.
 
-    Called with pictures `(batch, 3, height, width)`, height and width multiples of 64, it returns anchors
+    Called with images `(batch, 3, height, width)`, height and width multiples of 64, it returns anchors
     `(1, num_anchors, 4)`, class logits `(batch, num_anchors, num_classes + 1)` and offsets `(batch, num_anchors * 4)`.
-    Hybridized it runs in float32, because the anchor operator of MXNet does; unhybridized in float64 as well.
 
     Args:
         num_classes: object classes, without background.
-        anchors: an `AnchorConfig`; the default is the book's.
+        anchor_config: an `AnchorConfig`; the default is the book's.
 
     Source: d2l, section "Single Shot Multibox Detection", the complete model.
     """
 
-    def __init__(self, num_classes, anchors=BOOK.model.anchors):
+    def __init__(self, num_classes, anchor_config=BOOK.model.anchors):
         super().__init__()
-        self.num_classes, self.anchors = num_classes, anchors
+        self.num_classes, self.anchor_config = num_classes, anchor_config
         for i in range(NUM_BLOCKS):
+            num_anchors = anchor_config.per_unit(i)
             setattr(self, f"blk_{i}", get_blk(i))
-            setattr(self, f"cls_{i}", cls_predictor(anchors.per_unit(i), num_classes))
-            setattr(self, f"bbox_{i}", bbox_predictor(anchors.per_unit(i)))
+            setattr(self, f"cls_{i}", cls_predictor(num_anchors, num_classes))
+            setattr(self, f"bbox_{i}", bbox_predictor(num_anchors))
 
-    def hybrid_forward(self, F, X):
-        """Return anchors, class logits and offsets of a batch of pictures."""
+    def forward(self, X):
+        """Return anchors, class logits and offsets of a batch of images."""
         anchors, cls_preds, bbox_preds = [], [], []
         for i in range(NUM_BLOCKS):
             X, anchor, cls_pred, bbox_pred = blk_forward(
                 X,
                 getattr(self, f"blk_{i}"),
-                self.anchors.sizes[i],
-                self.anchors.ratios[i],
+                self.anchor_config.sizes[i],
+                self.anchor_config.ratios[i],
                 getattr(self, f"cls_{i}"),
                 getattr(self, f"bbox_{i}"),
             )
             anchors.append(anchor)
             cls_preds.append(cls_pred)
             bbox_preds.append(bbox_pred)
-        anchors = F.np.concatenate(anchors, axis=1)
-        cls_preds = F.npx.reshape(concat_preds(cls_preds), (-2, -1, self.num_classes + 1))  # -2: the batch size
+        anchors = np.concatenate(anchors, axis=1)
+        cls_preds = concat_preds(cls_preds).reshape(len(X), -1, self.num_classes + 1)
         return anchors, cls_preds, concat_preds(bbox_preds)
-
-
-def _namespaces(data):
-    """Return the np and npx that act on `data`: those of arrays, or those of symbols while a block is hybridized."""
-    return (symbol.np, symbol.npx) if isinstance(data, symbol.Symbol) else (np, npx)

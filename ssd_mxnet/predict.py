@@ -1,4 +1,4 @@
-"""Prediction: from pictures to detections."""
+"""Prediction: from images to detections."""
 
 from mxnet import autograd, npx
 
@@ -14,7 +14,7 @@ def forward(net, X, training=False):
 
     Args:
         net: the network.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         training: let batch normalisation use the statistics of the batch, as in training.
     """
     with autograd.pause(train_mode=training):
@@ -22,7 +22,7 @@ def forward(net, X, training=False):
 
 
 def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
-    """Return the detections in each picture from what the network returned, best score first.
+    """Return the detections in each image from what the network returned, best score first.
 
     Args:
         anchors: `(1, num_anchors, 4)`.
@@ -36,6 +36,8 @@ def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
     Source: d2l, section "Single Shot Multibox Detection", prediction.
     """
     cls_probs = npx.softmax(cls_preds, axis=-1).transpose(0, 2, 1)
+    # A box below the threshold is background, and suppresses none above it: the fewer compete, the sooner it is done.
+    competing = int((cls_probs[:, 1:].max(axis=1) >= predict_config.pos_threshold).sum(axis=1).max())
     output = multibox_detection(
         cls_probs,
         bbox_preds,
@@ -44,21 +46,20 @@ def detect(anchors, cls_preds, bbox_preds, predict_config=PredictConfig()):
         predict_config.pos_threshold,
         class_aware=predict_config.class_aware,
         clip=predict_config.clip,
-        top_k=predict_config.top_k or None,
-        foreground_only=True,
+        top_k=min(competing, predict_config.top_k or competing),
     )
     return [rows[rows[:, 0] >= 0] for rows in to_numpy(output)]
 
 
 def predict(net, images, model_config, predict_config=PredictConfig(), batch_size=32, device=None):
-    """Return the detections in each picture, best score first.
+    """Return the detections in each image, best score first.
 
     Args:
         net: the network.
         images: list of uint8 RGB numpy arrays `(height, width, 3)`, of any size.
         model_config: its `ModelConfig`.
         predict_config: thresholds of non-maximum suppression.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
         device: where the network is.
 
     Returns:

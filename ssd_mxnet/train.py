@@ -8,9 +8,10 @@ from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.metrics import EpochMeter
 from ssd_common.schedule import learning_rate
 
-from .data import check_precision, to_device
+from .data import to_device
 from .evaluate import batch_metrics
 from .losses import loss_terms
+from .precision import set_precision
 from .targets import multibox_target
 
 
@@ -34,26 +35,24 @@ def set_learning_rate(trainer, lr):
         trainer: as returned by `make_trainer`.
         lr: see `ssd_common.schedule.learning_rate`.
     """
-    if lr != trainer.learning_rate:
-        for state in trainer._updaters[0].states.values():  # `-lr` times the velocity of PyTorch: the old steps too
-            if state is not None:
-                state *= lr / trainer.learning_rate
-        trainer.set_learning_rate(lr)
+    (updater,) = trainer._updaters  # private, of one device: there is no public way to the states
+    for state in updater.states.values():  # each is `-lr` times the velocity, and None without momentum
+        if state is not None and lr != trainer.learning_rate:
+            state *= lr / trainer.learning_rate
+    trainer.set_learning_rate(lr)
 
 
-def forward_backward(net, X, Y, loss_config=LossConfig(), precision="fp32"):
+def forward_backward(net, X, Y, loss_config=LossConfig()):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
         net: the network.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
-        precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    check_precision(precision, X.ctx)
     with autograd.record():
         anchors, cls_preds, bbox_preds = net(X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
@@ -63,21 +62,20 @@ def forward_backward(net, X, Y, loss_config=LossConfig(), precision="fp32"):
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss_config=LossConfig(), precision="fp32"):
+def train_step(net, trainer, X, Y, loss_config=LossConfig()):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
         net: the network.
         trainer: as returned by `make_trainer`.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
-        precision: "fp32"; MXNet on the CPU has no faster one (see `check_precision`).
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss_config, precision)
-    trainer.step(1)  # the loss is a mean already, over as many pictures as the last batch has
+    metrics = forward_backward(net, X, Y, loss_config)
+    trainer.step(1)  # the loss is a mean already, over as many images as the last batch has
     return metrics
 
 
@@ -87,7 +85,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
     Args:
         net: the network.
         trainer: as returned by `make_trainer`.
-        data: the training data set.
+        data: the training dataset.
         model_config: the `ModelConfig` of the network.
         train_config: a `TrainConfig`.
         first_epoch: how many epochs were trained before.
@@ -99,6 +97,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
+    set_precision(net, train_config.precision)
     for epoch in range(first_epoch, train_config.epochs):
         meter = EpochMeter()
         order = epoch_order(len(data), train_config.batch_size, train_config.seed, epoch)
@@ -110,5 +109,5 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
                 trainer, learning_rate(train_config, epoch * len(order) + i, train_config.epochs * len(order))
             )
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, train_config.loss, train_config.precision))
+            meter.add(train_step(net, trainer, X, Y, train_config.loss))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -1,13 +1,9 @@
 """To and from the canonical weights of `ssd_common.weights`."""
 
-from mxnet import np
-
 from ssd_common.weights import check_weights
 
 from .data import to_device, to_numpy
 from .model import TinySSD
-
-_CANONICAL = {"gamma": "weight", "beta": "bias"}  # batch normalisation's names in Gluon
 
 
 def make_net(model_config, weights, device=None, dtype="float32", compile=None):
@@ -18,7 +14,7 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
-        compile: whether to hybridize. By default wherever it can be done: in float32 (see `TinySSD`).
+        compile: whether to hybridize the layers; by default it is done.
 
     Raises:
         InputError: the weights are not those of the model; the message names the tensor.
@@ -26,69 +22,79 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
     check_weights(weights, model_config, "weights")
     net = TinySSD(model_config.num_classes, model_config.anchors)
     net.cast(dtype)
-    for name, parameter in _parameters(net).items():
-        parameter.shape = weights[name].shape  # otherwise known only after the first batch
+    for name, tensor in _tensors(net).items():
+        tensor.shape = weights[name].shape  # otherwise known only after the first batch
     net.initialize(init="zeros", ctx=device)  # the default draws no float64
     set_weights(net, weights)
-    if dtype == "float32" if compile is None else compile:
-        net.hybridize(static_alloc=True, static_shape=True)
+    if compile is not False:
+        _compile(net)
     return net
+
+
+def _compile(net):
+    """Let the layers be compiled at the first batch."""
+    net.hybridize(static_alloc=True, static_shape=True)
 
 
 def get_weights(net):
     """Return every parameter and running statistic as numpy arrays by canonical name."""
-    return {name: to_numpy(parameter.data()) for name, parameter in _parameters(net).items()}
+    return {name: to_numpy(tensor.data()) for name, tensor in _tensors(net).items()}
 
 
 def set_weights(net, weights):
     """Overwrite every parameter and running statistic with numpy arrays by canonical name."""
-    for name, parameter in _parameters(net).items():
-        parameter.set_data(to_device(weights[name], dtype=parameter.dtype))
+    for name, tensor in _tensors(net).items():
+        tensor.set_data(to_device(weights[name], dtype=tensor.dtype))
 
 
 def get_gradients(net):
     """Return the gradient of every parameter as numpy arrays by canonical name."""
-    return {name: to_numpy(p.grad()) for name, p in _parameters(net).items() if p.grad_req != "null"}
+    return {name: to_numpy(tensor.grad()) for name, tensor in _tensors(net).items() if tensor.grad_req != "null"}
 
 
 def get_velocity(net, trainer):
     """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
 
     The convention is PyTorch's: `v = momentum * v + gradient`, and `lr * v` is subtracted from the parameter. MXNet
-    keeps `-lr * v`.
+    keeps `-lr * v`; it is divided in float64, so that `set_velocity` gets the same bits back.
     """
-    states = trainer._updaters[0].states  # no public way but a pickle
-    velocity = {}
-    for index, name in _trainer_order(net, trainer).items():
-        if states.get(index) is not None:
-            # In float64, so that `set_velocity` gets the same bits back.
-            velocity[name] = to_numpy(states[index]).astype("float64") / -trainer.learning_rate
-    return velocity
+    updater, places = _updater(net, trainer)
+    states = {name: updater.states.get(place) for name, place in places.items()}
+    rate = -trainer.learning_rate
+    return {name: to_numpy(state).astype("float64") / rate for name, state in states.items() if state is not None}
 
 
 def set_velocity(net, trainer, velocity):
     """Give the optimiser the velocities that `get_velocity` returned, in either framework."""
-    updater, parameters = trainer._updaters[0], _parameters(net)
-    for index, name in _trainer_order(net, trainer).items():
+    updater, places = _updater(net, trainer)
+    for name, parameter in _tensors(net).items():
         if name in velocity:
-            data = parameters[name].data()
-            state = np.array(velocity[name] * -trainer.learning_rate, dtype=data.dtype, ctx=data.ctx)
-            updater.states[index] = state.as_nd_ndarray()  # the optimiser's operators take no other
-            updater.states_synced[index] = True
+            state = to_device(velocity[name] * -trainer.learning_rate, parameter.data().ctx, parameter.dtype)
+            updater.states[places[name]] = state.as_nd_ndarray()  # the optimiser's operators take no other
+            updater.states_synced[places[name]] = True
 
 
-def _parameters(net):
-    """Return the parameters of the network by canonical name: Gluon's place names, with two words exchanged."""
-    named = net._collect_params_with_prefix()  # what save_parameters uses; the public names are only counters
-    return {_canonical(name): parameter for name, parameter in named.items()}
+def _tensors(net):
+    """Return the parameters of the network by canonical name: Gluon's names, with two words of its own replaced.
+
+    They are the names that `save_parameters` writes, for which there is no public function: the public ones count how
+    many layers the process has made.
+    """
+    canonical, named = {"gamma": "weight", "beta": "bias"}, {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        layer, part = name.rsplit(".", 1)
+        named[f"{layer}.{canonical.get(part, part)}"] = parameter
+    assert len(named) == len(net.collect_params())
+    return named
 
 
-def _canonical(name):
-    layer, part = name.rsplit(".", 1)
-    return f"{layer}.{_CANONICAL.get(part, part)}"
+def _updater(net, trainer):
+    """Return the part of a trainer that keeps the velocities, and the place in it of each parameter by canonical name.
 
-
-def _trainer_order(net, trainer):
-    """Return the canonical name of each trained parameter by its index in the trainer, which sorts them its own way."""
-    names = {id(parameter): name for name, parameter in _parameters(net).items()}
-    return {i: names[id(p)] for i, p in enumerate(trainer._params) if p.grad_req != "null"}
+    The trainer sorts parameters its own way. Its public functions only write the velocities to a file, as a pickle.
+    With several devices it would keep them elsewhere.
+    """
+    (updater,) = trainer._updaters
+    names = {id(parameter): name for name, parameter in _tensors(net).items()}
+    assert len(trainer._params) == len(names)
+    return updater, {names[id(p)]: place for place, p in enumerate(trainer._params) if p.grad_req != "null"}

@@ -36,7 +36,7 @@ def bbox_predictor(num_inputs, num_anchors):
 
 
 def flatten_pred(pred):
-    """Return the predictions of one feature map, channels innermost, in one row a picture.
+    """Return the predictions of one feature map, channels innermost, in one row an image.
 
     Args:
         pred: `(batch, channels, height, width)`.
@@ -46,7 +46,7 @@ def flatten_pred(pred):
 
     Source: d2l, section "Single Shot Multibox Detection", concatenating predictions for multiple scales.
     """
-    return torch.flatten(pred.permute(0, 2, 3, 1), start_dim=1)
+    return pred.permute(0, 2, 3, 1).reshape(len(pred), -1)
 
 
 def concat_preds(preds):
@@ -72,20 +72,26 @@ def down_sample_blk(in_channels, out_channels):
 
     Source: d2l, section "Single Shot Multibox Detection", downsampling block.
     """
-    blk = []
+    blk = nn.Sequential()
     for _ in range(2):
-        blk += [nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()]
+        blk.append(nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1))
+        blk.append(nn.BatchNorm2d(out_channels))
+        blk.append(nn.ReLU())
         in_channels = out_channels
-    return nn.Sequential(*blk, nn.MaxPool2d(2))
+    blk.append(nn.MaxPool2d(2))
+    return blk
 
 
 def base_net():
-    """Return the base network: three downsampling blocks, a 256 × 256 picture to 64 maps of 32 × 32.
+    """Return the base network: three downsampling blocks, a 256 × 256 image to 64 maps of 32 × 32.
 
     Source: d2l, section "Single Shot Multibox Detection", base network block.
     """
-    channels = (3, *BASE_CHANNELS)
-    return nn.Sequential(*[down_sample_blk(channels[i], channels[i + 1]) for i in range(len(BASE_CHANNELS))])
+    blk, in_channels = nn.Sequential(), 3
+    for channels in BASE_CHANNELS:
+        blk.append(down_sample_blk(in_channels, channels))
+        in_channels = channels
+    return blk
 
 
 def get_blk(i):
@@ -98,11 +104,9 @@ def get_blk(i):
     """
     if i == 0:
         return base_net()
-    if i == 1:
-        return down_sample_blk(BASE_CHANNELS[-1], BLOCK_CHANNELS)
     if i == NUM_BLOCKS - 1:
         return nn.AdaptiveMaxPool2d((1, 1))
-    return down_sample_blk(BLOCK_CHANNELS, BLOCK_CHANNELS)
+    return down_sample_blk(BASE_CHANNELS[-1] if i == 1 else BLOCK_CHANNELS, BLOCK_CHANNELS)
 
 
 def blk_forward(X, blk, size, ratio, cls_predictor, bbox_predictor):
@@ -130,34 +134,35 @@ def blk_forward(X, blk, size, ratio, cls_predictor, bbox_predictor):
 class TinySSD(nn.Module):
     """The single shot multibox detector: five feature map blocks, each with its anchors and predictors.
 
-    Called with pictures `(batch, 3, height, width)`, height and width multiples of 64, it returns anchors
+    Called with images `(batch, 3, height, width)`, height and width multiples of 64, it returns anchors
     `(1, num_anchors, 4)`, class logits `(batch, num_anchors, num_classes + 1)` and offsets `(batch, num_anchors * 4)`.
 
     Args:
         num_classes: object classes, without background.
-        anchors: an `AnchorConfig`; the default is the book's.
+        anchor_config: an `AnchorConfig`; the default is the book's.
 
     Source: d2l, section "Single Shot Multibox Detection", the complete model.
     """
 
-    def __init__(self, num_classes, anchors=BOOK.model.anchors):
+    def __init__(self, num_classes, anchor_config=BOOK.model.anchors):
         super().__init__()
-        self.num_classes, self.anchors = num_classes, anchors
+        self.num_classes, self.anchor_config = num_classes, anchor_config
         channels = (BASE_CHANNELS[-1], *[BLOCK_CHANNELS] * (NUM_BLOCKS - 1))
         for i in range(NUM_BLOCKS):
+            num_anchors = anchor_config.per_unit(i)
             setattr(self, f"blk_{i}", get_blk(i))
-            setattr(self, f"cls_{i}", cls_predictor(channels[i], anchors.per_unit(i), num_classes))
-            setattr(self, f"bbox_{i}", bbox_predictor(channels[i], anchors.per_unit(i)))
+            setattr(self, f"cls_{i}", cls_predictor(channels[i], num_anchors, num_classes))
+            setattr(self, f"bbox_{i}", bbox_predictor(channels[i], num_anchors))
 
     def forward(self, X):
-        """Return anchors, class logits and offsets of a batch of pictures."""
+        """Return anchors, class logits and offsets of a batch of images."""
         anchors, cls_preds, bbox_preds = [], [], []
         for i in range(NUM_BLOCKS):
             X, anchor, cls_pred, bbox_pred = blk_forward(
                 X,
                 getattr(self, f"blk_{i}"),
-                self.anchors.sizes[i],
-                self.anchors.ratios[i],
+                self.anchor_config.sizes[i],
+                self.anchor_config.ratios[i],
                 getattr(self, f"cls_{i}"),
                 getattr(self, f"bbox_{i}"),
             )

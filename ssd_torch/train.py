@@ -11,6 +11,7 @@ from ssd_common.schedule import learning_rate
 from .data import to_device
 from .evaluate import batch_metrics
 from .losses import loss_terms
+from .precision import set_precision
 from .targets import multibox_target
 
 
@@ -39,43 +40,39 @@ def set_learning_rate(trainer, lr):
         group["lr"] = lr
 
 
-def forward_backward(net, X, Y, loss_config=LossConfig(), precision="fp32"):
+def forward_backward(net, X, Y, loss_config=LossConfig()):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
         net: the network.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
-        precision: "fp32" or "bf16", of the network's forward and backward pass.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
     net.train()
     net.zero_grad()
-    with torch.autocast(X.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        anchors, cls_preds, bbox_preds = net(X)
-    cls_preds, bbox_preds = cls_preds.to(anchors.dtype), bbox_preds.to(anchors.dtype)
+    anchors, cls_preds, bbox_preds = net(X)
     bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
     cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
     (cls + bbox).mean().backward()
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss_config=LossConfig(), precision="fp32"):
+def train_step(net, trainer, X, Y, loss_config=LossConfig()):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
         net: the network.
         trainer: as returned by `make_trainer`.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
-        precision: "fp32" or "bf16", of the network's forward and backward pass.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss_config, precision)
+    metrics = forward_backward(net, X, Y, loss_config)
     trainer.step()
     return metrics
 
@@ -86,7 +83,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
     Args:
         net: the network.
         trainer: as returned by `make_trainer`.
-        data: the training data set.
+        data: the training dataset.
         model_config: the `ModelConfig` of the network.
         train_config: a `TrainConfig`.
         first_epoch: how many epochs were trained before.
@@ -98,6 +95,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
+    set_precision(net, train_config.precision)
     for epoch in range(first_epoch, train_config.epochs):
         meter = EpochMeter()
         order = epoch_order(len(data), train_config.batch_size, train_config.seed, epoch)
@@ -109,5 +107,5 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
                 trainer, learning_rate(train_config, epoch * len(order) + i, train_config.epochs * len(order))
             )
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, train_config.loss, train_config.precision))
+            meter.add(train_step(net, trainer, X, Y, train_config.loss))
         yield {"epoch": epoch + 1, **meter.summary()}

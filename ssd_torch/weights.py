@@ -1,14 +1,8 @@
 """To and from the canonical weights of `ssd_common.weights`."""
 
-import io
-import os
-import re
-import zipfile
-
 import torch
 
 from ssd_common.errors import InputError
-from ssd_common.output.atomic import write_atomically
 from ssd_common.weights import check_weights
 
 from .data import to_device, to_numpy
@@ -29,33 +23,37 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         InputError: the weights are not those of the model; the message names the tensor. Or there is no compiler.
     """
     check_weights(weights, model_config, "weights")
-    net = TinySSD(model_config.num_classes, model_config.anchors).to(device or "cpu", getattr(torch, dtype))
+    net = TinySSD(model_config.num_classes, model_config.anchors)
+    net.to(device or "cpu", getattr(torch, dtype))
     set_weights(net, weights)
     if compile:
-        _check_compiler()
-        net.compile()
+        _compile(net)
     return net
 
 
-def _check_compiler():
+def _compile(net):
+    """Let the network be compiled at its first batch.
+
+    PyTorch has no public way to ask for a C++ compiler, and without one its first batch fails with a page of text.
+    """
     from torch._inductor import cpp_builder, exc  # slow to import
 
     try:
         cpp_builder.get_cpp_compiler()
     except exc.InvalidCxxCompiler:
         raise InputError("torch.compile needs a C++ compiler, and there is none: install g++") from None
+    net.compile()
 
 
 def get_weights(net):
     """Return every parameter and running statistic as numpy arrays by canonical name."""
-    return {name: to_numpy(value).copy() for name, value in _tensors(net).items()}
+    return {name: to_numpy(tensor).copy() for name, tensor in _tensors(net).items()}
 
 
 def set_weights(net, weights):
     """Overwrite every parameter and running statistic with numpy arrays by canonical name."""
-    with torch.no_grad():
-        for name, value in _tensors(net).items():
-            value.copy_(to_device(weights[name]))
+    for name, tensor in _tensors(net).items():
+        tensor.copy_(to_device(weights[name]))
 
 
 def get_gradients(net):
@@ -69,7 +67,7 @@ def get_velocity(net, trainer):
     The convention is PyTorch's: `v = momentum * v + gradient`, and `lr * v` is subtracted from the parameter.
     """
     states = {name: trainer.state[parameter].get("momentum_buffer") for name, parameter in net.named_parameters()}
-    return {name: to_numpy(value).copy() for name, value in states.items() if value is not None}
+    return {name: to_numpy(state).copy() for name, state in states.items() if state is not None}
 
 
 def set_velocity(net, trainer, velocity):
@@ -79,72 +77,6 @@ def set_velocity(net, trainer, velocity):
             trainer.state[parameter]["momentum_buffer"] = torch.tensor(velocity[name]).to(parameter)  # a copy
 
 
-def read_state_dict(path):
-    """Return the tensors of a file that `torch.save(net.state_dict(), path)` wrote, as numpy arrays by name.
-
-    Nothing in the file is run. Types that numpy lacks come as float32.
-
-    Args:
-        path: a zip, as PyTorch has written since 1.6; usually `.pt` or `.pth`.
-
-    Raises:
-        InputError: the file is missing, damaged, or holds anything but tensors.
-    """
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such weights file")
-    size = os.path.getsize(path)
-    try:
-        _check_zip(path, size)
-        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - weights_only
-    except InputError:
-        raise
-    except Exception as error:  # on damaged bytes zipfile and torch raise whatever they stumble on
-        runs = re.search(r"GLOBAL (\S+)", str(error))  # the rest of this message advises to run the file
-        reason = f"it holds {runs[1]!r:.80}" if runs else f"damaged, or more than tensors: {type(error).__name__}"
-        raise InputError(
-            f"{path}: cannot be read as a state_dict ({reason}); write it with torch.save(net.state_dict(), path)"
-        ) from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise InputError(f"{path}: not a state_dict; write it with torch.save(net.state_dict(), path)")
-    # One stored number can pass for a tensor of any shape, and for any number of tensors.
-    needed = sum(value.numel() * value.element_size() for value in state.values())
-    if needed > size:
-        raise InputError(f"{path}: tensors of {needed} bytes in a file of {size}: it is damaged, take another copy")
-    return {name: _as_numpy(value, f"{path}: tensor {name!r:.80}") for name, value in state.items()}
-
-
-def write_state_dict(path, weights):
-    """Write numpy arrays by name as PyTorch's `torch.save` does, for `net.load_state_dict(torch.load(path))`.
-
-    The file is written beside `path` and renamed: a reader, or a crash, never sees half of it.
-    """
-    buffer = io.BytesIO()
-    torch.save({name: torch.tensor(value) for name, value in weights.items()}, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def _check_zip(path, size):
-    """Raise unless a zip is one of PyTorch's: not packed, no byte in two records, and as the checksums say."""
-    with zipfile.ZipFile(path) as file:
-        records = file.infolist()
-        if not any(record.filename.endswith("data.pkl") for record in records):
-            raise InputError(f"{path}: a zip, but not one that torch.save wrote")
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-            raise InputError(f"{path}: a packed zip, which torch.save does not write")
-        if sum(record.file_size for record in records) > size or file.testzip() is not None:
-            raise InputError(f"{path}: a checksum or a length does not match; the file is damaged, take another copy")
-
-
-def _as_numpy(value, where):
-    try:
-        return to_numpy(value.float() if value.dtype == torch.bfloat16 else value)
-    except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{where} cannot be read by numpy ({reason}); save a plain tensor") from None
-
-
 def _tensors(net):
     """Return the tensors of the network by canonical name: PyTorch's names, without its count of batches."""
-    return {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}

@@ -164,7 +164,7 @@ def test_the_trainer_of_gluon_sorts_parameters_by_name():
 
     net = backend.weights.make_net(BOOK.model, initial_weights(BOOK.model, TrainConfig()))
     trainer = backend.train.make_trainer(net, TrainConfig(momentum=0.5))
-    order = list(backend.weights._trainer_order(net, trainer).values())
+    order = list(backend.weights._updater(net, trainer)[1])
     trained = [name for name in parameter_shapes(BOOK.model) if "running" not in name]
     assert sorted(order) == sorted(trained)
     assert order != trained

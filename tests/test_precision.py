@@ -24,9 +24,10 @@ def step(precision):
     """Return what a step in PyTorch measured, its gradients and the weights after it."""
     torch = load_backend("torch")
     net = torch.weights.make_net(MODEL, initial_weights(MODEL, BOOK.train))
+    torch.precision.set_precision(net, precision)
     trainer = torch.train.make_trainer(net, BOOK.train)
     X, Y = (torch.data.to_device(array) for array in batch())
-    metrics = torch.train.train_step(net, trainer, X, Y, precision=precision)
+    metrics = torch.train.train_step(net, trainer, X, Y)
     return {k: float(v) for k, v in metrics.items()}, torch.weights.get_gradients(net), torch.weights.get_weights(net)
 
 
@@ -61,11 +62,11 @@ def test_a_machine_without_the_instructions_refuses(monkeypatch):
 
     backend, cpu = load_backend("torch"), torch.device("cpu")
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    backend.data.check_precision("fp32", cpu)
+    backend.precision.check_precision("fp32", cpu)
     with pytest.raises(InputError, match="no bfloat16 instructions; leave --precision out"):
-        backend.data.check_precision("bf16", cpu)
+        backend.precision.check_precision("bf16", cpu)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
-    backend.data.check_precision("bf16", cpu)
+    backend.precision.check_precision("bf16", cpu)
 
 
 @pytest.mark.backend("torch")
@@ -77,7 +78,7 @@ def test_a_gpu_that_only_emulates_bfloat16_refuses(capability, refused, monkeypa
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
     backend, second = load_backend("torch"), torch.device("cuda", 1)
     with pytest.raises(InputError, match="this GPU has no bfloat16") if refused else nullcontext():
-        backend.data.check_precision("bf16", second)
+        backend.precision.check_precision("bf16", second)
     assert asked == [second]
 
 
@@ -85,8 +86,7 @@ def test_a_gpu_that_only_emulates_bfloat16_refuses(capability, refused, monkeypa
 def test_mxnet_refuses_rather_than_train_in_another_precision():
     backend = load_backend("mxnet")
     with pytest.raises(InputError, match="MXNet trains in fp32 only"):
-        backend.data.check_precision("bf16", backend.data.get_device("cpu"))
+        backend.precision.check_precision("bf16", backend.data.get_device("cpu"))
     net = backend.weights.make_net(MODEL, initial_weights(MODEL, BOOK.train))
-    X, Y = (backend.data.to_device(array) for array in batch())
     with pytest.raises(InputError, match="MXNet trains in fp32 only"):
-        backend.train.train_step(net, backend.train.make_trainer(net, BOOK.train), X, Y, precision="bf16")
+        backend.precision.set_precision(net, "bf16")

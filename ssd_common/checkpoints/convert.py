@@ -123,7 +123,7 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
         file_names = _gluon_names() if names == "gluon" else _straight_dope_names()
         write_params(path, {file_names[name]: weights[name] for name in _CANONICAL})
     else:
-        load_backend("torch").weights.write_state_dict(path, _state_dict(weights, checkpoint.step))
+        load_backend("torch").state_dict.write_state_dict(path, _state_dict(weights, checkpoint.step))
 
 
 def _read_arrays(path: Path) -> Arrays | None:
@@ -138,7 +138,7 @@ def _read_arrays(path: Path) -> Arrays | None:
     if start[:8] == LIST_MAGIC.to_bytes(8, "little"):
         return read_params(path)
     if start[:4] == b"PK\3\4":
-        arrays: Arrays = load_backend("torch").weights.read_state_dict(path)
+        arrays: Arrays = load_backend("torch").state_dict.read_state_dict(path)
         return arrays
     if start[8:] == b"{":  # behind the length of the header, its JSON
         tensors, metadata = read_safetensors(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from ssd_common.parity.rungs import Array, Results, Subject
 
 CHOICES: tuple[dict[str, Any], ...] = ({}, {"class_aware": True, "top_k": 400})
 """Which boxes compete in the book, and in `predict`."""
-IN_NUMPY = SimpleNamespace(boxes=boxes, targets=targets, detection=detection)
-"""The reference, with the attributes of a `Backend`."""
-Compute = Callable[[Any, Callable[[Array], Any], Callable[[Any], Array]], Any]
-"""Computes with the modules of a package: takes the package, its `to_device` and its `to_numpy`."""
 
 
 def measure_anchors(subject: Subject, backends: Mapping[str, Backend]) -> Results:
@@ -45,8 +41,8 @@ def measure_iou(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     decoded = _decoded(subject)[0]
     calls = [(truth, grid), (truth[-1], grid), (decoded[:64], decoded), (grid, truth)]
 
-    def compute(package: Any, to_device: Callable[[Array], Any], to_numpy: Callable[[Any], Array]) -> list[Array]:
-        return [to_numpy(package.boxes.box_iou(to_device(first), to_device(second))) for first, second in calls]
+    def compute(b: Backend) -> list[Array]:
+        return [b.data.to_numpy(b.boxes.box_iou(*map(b.data.to_device, arguments))) for arguments in calls]
 
     return _against_numpy(subject, backends, compute, "float64")
 
@@ -55,13 +51,11 @@ def measure_assignment(subject: Subject, backends: Mapping[str, Backend]) -> Res
     """Assign anchors to the boxes of all images, and of one; give them class labels in the training targets."""
     grid, labels = anchors.anchor_grid(subject.config.model, subject.dtype), _labels(subject)
 
-    def compute(package: Any, to_device: Callable[[Array], Any], to_numpy: Callable[[Any], Array]) -> list[Array]:
-        found = [
-            package.targets.assign_anchor_to_bbox(to_device(labels[..., 1:]), to_device(grid[0])),
-            package.targets.assign_anchor_to_bbox(to_device(labels[-1, :, 1:]), to_device(grid[0])),
-            package.targets.multibox_target(to_device(grid), to_device(labels))[2],
-        ]
-        return [to_numpy(array) for array in found]
+    def compute(b: Backend) -> list[Array]:
+        all_boxes, last_boxes, anchor_boxes = map(b.data.to_device, (labels[..., 1:], labels[-1, :, 1:], grid[0]))
+        found = [b.targets.assign_anchor_to_bbox(truth, anchor_boxes) for truth in (all_boxes, last_boxes)]
+        found.append(b.targets.multibox_target(b.data.to_device(grid), b.data.to_device(labels))[2])
+        return [b.data.to_numpy(array) for array in found]
 
     return _against_numpy(subject, backends, compute, subject.dtype)
 
@@ -99,16 +93,17 @@ def measure_nms(subject: Subject, backends: Mapping[str, Backend]) -> Results:
     scores, classes = probabilities[:, 1:].max(axis=1), probabilities[:, 1:].argmax(axis=1)
     config = subject.config.predict
 
-    def compute(package: Any, to_device: Callable[[Array], Any], to_numpy: Callable[[Any], Array]) -> list[Array]:
+    def compute(b: Backend) -> list[Array]:
         kept = []
         for image in zip(decoded, scores, classes, strict=True):
-            box, score, class_id = map(to_device, image)
-            kept.append(to_numpy(package.detection.nms(box, score, config.nms_threshold)))
-            kept.append(to_numpy(package.detection.nms(box, score, config.nms_threshold, class_ids=class_id)))
-        arrays = [to_device(array) for array in (probabilities, np.zeros_like(offsets), grid)]
+            box, score, class_id = map(b.data.to_device, image)
+            kept.append(b.data.to_numpy(b.detection.nms(box, score, config.nms_threshold)))
+            kept.append(b.data.to_numpy(b.detection.nms(box, score, config.nms_threshold, class_ids=class_id)))
+        probs, zeros, anchor_boxes = map(b.data.to_device, (probabilities, np.zeros_like(offsets), grid))
+        arguments = (probs, zeros, anchor_boxes, config.nms_threshold, config.pos_threshold)
         for choice in CHOICES:
-            rows = package.detection.multibox_detection(*arrays, config.nms_threshold, config.pos_threshold, **choice)
-            kept += [_anchors_of(image[image[:, 0] >= 0], grid[0]) for image in to_numpy(rows)]
+            rows = b.detection.multibox_detection(*arguments, **choice)
+            kept += [_anchors_of(image[image[:, 0] >= 0], grid[0]) for image in b.data.to_numpy(rows)]
         return kept
 
     return _against_numpy(subject, backends, compute, subject.dtype)
@@ -120,26 +115,32 @@ def measure_detections(subject: Subject, backends: Mapping[str, Backend]) -> Res
     config = subject.config.predict
     book, predict = CHOICES
 
-    def compute(package: Any, to_device: Callable[[Array], Any], to_numpy: Callable[[Any], Array]) -> list[Array]:
-        arrays = [*map(to_device, inputs), config.nms_threshold, config.pos_threshold]
-        detect = package.detection.multibox_detection
-        return [to_numpy(detect(*arrays, **choice)) for choice in (book, {**predict, "clip": True})]
+    def compute(b: Backend) -> list[Array]:
+        probabilities, offsets, grid = map(b.data.to_device, inputs)
+        arguments = (probabilities, offsets, grid, config.nms_threshold, config.pos_threshold)
+        found = [b.detection.multibox_detection(*arguments, **choice) for choice in (book, {**predict, "clip": True})]
+        return [b.data.to_numpy(rows) for rows in found]
 
     return _against_numpy(subject, backends, compute, subject.dtype)
 
 
-def _against_numpy(subject: Subject, backends: Mapping[str, Backend], compute: Compute, dtype: str) -> Results:
+def _against_numpy(
+    subject: Subject, backends: Mapping[str, Backend], compute: Callable[[Backend], Any], dtype: str
+) -> Results:
     """Return the results against those of numpy in a dtype; numpy is a side where that is not the ladder's."""
+    sides = {} if subject.dtype == dtype else {"numpy": compute(_in_numpy(subject.dtype))}
+    sides |= {name: compute(backend) for name, backend in backends.items()}
+    return Results(sides, compute(_in_numpy(dtype)), f"numpy {dtype}")
 
-    def in_numpy(dtype: str) -> Any:
-        def of_dtype(array: Array) -> Array:
-            return array.astype(dtype) if array.dtype.kind == "f" else array
 
-        return compute(IN_NUMPY, of_dtype, np.asarray)
+def _in_numpy(dtype: str) -> Backend:
+    """Return the reference in the form of a backend that computes in a dtype."""
 
-    sides = {} if subject.dtype == dtype else {"numpy": in_numpy(subject.dtype)}
-    sides |= {name: compute(b, b.data.to_device, b.data.to_numpy) for name, b in backends.items()}
-    return Results(sides, in_numpy(dtype), f"numpy {dtype}")
+    def to_device(array: Array) -> Array:
+        return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    data = SimpleNamespace(to_device=to_device, to_numpy=np.asarray)
+    return cast(Backend, SimpleNamespace(boxes=boxes, targets=targets, detection=detection, data=data))
 
 
 def _labels(subject: Subject) -> Array:

@@ -19,14 +19,25 @@ from ssd_common.machine import NATIVE
 from ssd_common.parity import boxes, networks, trained
 from ssd_common.parity.rungs import Results, Row, Rung, Subject, count_mismatches
 
-_SUMS = "XXX"
-_GROWTH = "XXX"
-_WHOLE = ""
-_ALL_BACKGROUND = " Hard negatives do not count here: which of two alike is the harder is a matter of rounding."
+_SUMS = (
+    "In training, batch normalisation adds up 131,072 numbers a channel, and float32 feels their order. PyTorch adds "
+    "them one after another, MXNet in groups as wide as the processor's instructions. In float64 both are right."
+)
+_CHOICES = (
+    " Rounding also decides choices: which of two equal numbers max pooling takes, which of two anchors that overlap a "
+    "box alike is its own, which of two background anchors is the harder."
+)
+_WHOLE = (
+    " Such a choice changes a tensor with a thousandth of the gradient by up to 42 %, in both frameworks alike; so all "
+    "tensors are taken together."
+)
+_ALL_BACKGROUND = " Hard negatives do not count here: all of the background does."
+_KEPT = (
+    "Of two boxes whose scores are equal, or whose overlap is the threshold, to the last digit, rounding decides which "
+    "is kept."
+)
 LADDER = (
-    Rung(
-        1, "anchors", "largest difference", 1e-12, 2e-7, boxes.measure_anchors
-    ),  # beyond the edge at 1 steps of 1.2e-7
+    Rung(1, "anchors", "largest difference", 1e-12, 2e-7, boxes.measure_anchors),
     Rung(2, "IoU", "largest difference", 1e-12, 1e-6, boxes.measure_iou),
     Rung(3, "assignment", "anchors assigned otherwise", 0, 0, boxes.measure_assignment, (2,), count_mismatches),
     Rung(4, "offsets", "largest difference, targets and decoded boxes", 1e-12, 1e-5, boxes.measure_offsets, (3,)),
@@ -34,12 +45,21 @@ LADDER = (
     Rung(6, "detections", "largest difference in a row", 1e-12, 1e-6, boxes.measure_detections, (4, 5)),
     Rung(
         7,
-        "logits",
+        "logits: inference",
+        "largest difference / largest logit",
+        1e-10,
+        1e-5,
+        networks.measure_logits,
+        distance=networks.inference_difference,
+    ),
+    Rung(
+        7,
+        "logits: training",
         "largest difference / largest logit",
         1e-10,
         5e-3,
         networks.measure_logits,
-        distance=networks.relative_difference,
+        distance=networks.training_difference,
         avx2=1e-4,
         note=_SUMS,
     ),
@@ -48,11 +68,11 @@ LADDER = (
         "loss",
         "largest difference of an image's loss",
         1e-12,
-        1e-3,
+        3e-3,
         networks.measure_loss,
         (1, 4, 7),
         avx2=1e-5,
-        note=_SUMS,
+        note=_SUMS + _CHOICES,
     ),
     Rung(
         9,
@@ -64,51 +84,53 @@ LADDER = (
         (8,),
         networks.worst_gradient,
         ("norm of difference / norm, all tensors together", networks.whole_gradient),
-        avx2=2e-2,
-        note=_SUMS + _WHOLE,
+        avx2=5e-3,
+        note=_SUMS + _CHOICES + _WHOLE,
     ),
     Rung(
         10,
         "one step",
         "largest difference of a parameter",
         1e-11,
-        2e-3,
+        4e-3,
         networks.measure_one_step,
         (9,),
         avx2=2e-4,
-        note=_SUMS,
+        note=_SUMS + _CHOICES,
     ),
     Rung(
         11,
         "steps",
         "largest difference of a loss over all steps",
         1e-9,
-        5e-2,
+        3e-2,
         networks.measure_steps,
         (10,),
         avx2=2e-2,
-        note=_SUMS + _ALL_BACKGROUND,
+        note=_SUMS + _CHOICES + _ALL_BACKGROUND,
     ),
     Rung(
         12,
         "resume",
         "largest difference of a loss or parameter",
         1e-9,
-        3e-2,
+        2e-2,
         trained.measure_resume,
         (11,),
         avx2=7e-3,
-        note=_GROWTH + _ALL_BACKGROUND,
+        note=_SUMS + _CHOICES + _ALL_BACKGROUND,
     ),
     Rung(
         13,
         "trained: kept",
         "detections kept or classed otherwise",
         0,
-        0,
+        1e-2,
         trained.measure_trained,
         (1, 6, 7),
         trained.kept_otherwise,
+        ("detections kept or classed otherwise, of all", trained.share_kept_otherwise),
+        note=_KEPT,
     ),
     Rung(
         13,
@@ -141,7 +163,24 @@ LADDER = (
         trained.precision_difference,
     ),
 )
-"""XXX"""
+"""The rungs, bottom first; rung 7 has two rows, rung 13 four. The first number is the tolerance in float64, the second
+in float32.
+
+In float64 everything agrees to rounding: gradients to 4.5e-13, all else to 5.2e-14, with seed 0 of the book's preset at
+256 pixels (`tinyssd compare --check`). The tolerances leave room for processors and libraries that add up in another
+order.
+
+In float32, at most, over the presets book and improved, synthetic images and pikachu, seeds 0 to 3 (15 of the 16; an
+AMD EPYC with AVX-512, 2 cores), against float64 and against each other:
+
+| rung | PyTorch | MXNet | each other | each other, AVX2 |
+|---|---|---|---|---|
+XXX
+
+The tolerance is about four times the largest of the first three, rounded. On an Intel processor with AVX-512 1.3e-3
+was measured between the two in rung 7. The tolerances with AVX2 are older: they cover three seeds, two presets, three
+image sizes and two datasets, on two processors.
+"""
 NUM_RUNGS = LADDER[-1].number
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,22 +25,39 @@ SCHEDULE_STEPS = 600
 Compute = Callable[[Backend, Subject, str], Any]
 
 
-def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Results:
-    """Compute the class logits and offsets of the first batch, in training and in inference."""
+@dataclass(frozen=True)
+class Outputs:
+    """The class logits and offsets of a network: with running statistics, and with those of the batch."""
 
-    def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
+    inference: list[Array]
+    training: list[Array]
+
+
+def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute the class logits and offsets of the first batch, in inference and in training."""
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> Outputs:
         X, _ = _batch(b, subject, dtype)
         found = []
-        for training in (True, False):  # a new network each: training moves the running statistics
+        for training in (False, True):  # a new network each: training moves the running statistics
             _, *outputs = b.predict.forward(_net(b, subject, dtype), X, training)
-            found += [b.data.to_numpy(array) for array in outputs]
-        return found
+            found.append([b.data.to_numpy(array) for array in outputs])
+        return Outputs(*found)
 
     return _compute(subject, backends, compute)
 
 
-def relative_difference(found: list[Array], reference: list[Array]) -> float:
-    """Return the largest difference of two arrays relative to the largest number of the second, the worst of all."""
+def inference_difference(found: Outputs, reference: Outputs) -> float:
+    """Return the largest difference relative to the largest number, of logits or offsets, in inference."""
+    return _relative_difference(found.inference, reference.inference)
+
+
+def training_difference(found: Outputs, reference: Outputs) -> float:
+    """Return the largest difference relative to the largest number, of logits or offsets, in training."""
+    return _relative_difference(found.training, reference.training)
+
+
+def _relative_difference(found: list[Array], reference: list[Array]) -> float:
     return worst(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
 
 

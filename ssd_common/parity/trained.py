@@ -107,8 +107,8 @@ def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> Result
 
     def of_backend(b: Backend) -> Found:
         def detect(*arrays: Any) -> list[Array]:
-            rows: list[Array] = b.predict.detect(*map(b.data.to_device, arrays[:3]), arrays[3])
-            return rows
+            grid, cls_preds, bbox_preds = map(b.data.to_device, arrays[:3])
+            return b.predict.detect(grid, cls_preds, bbox_preds, arrays[3])
 
         def decode(anchors: Array, offsets: Array) -> Array:
             boxes: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))
@@ -176,6 +176,11 @@ def kept_otherwise(first: Found, second: Found) -> float:
     for a, b in zip(first.detected, second.detected, strict=True):
         count += sum(i < 0 or i not in a or i not in b or a[i][0] != b[i][0] for i in a.keys() | b.keys())
     return float(count) if any(first.detected) or any(second.detected) else float("nan")
+
+
+def share_kept_otherwise(first: Found, second: Found) -> float:
+    """Return `kept_otherwise` over the number of detections of the second."""
+    return kept_otherwise(first, second) / max(1, sum(map(len, second.detected)))
 
 
 def score_difference(first: Found, second: Found) -> float:

@@ -164,6 +164,7 @@ def _draw_same_weights(
     """Draw what both backends detect with the weights of the last rung; return the picture by its caption."""
     images = [val[i].image for i in range(min(PICTURES_SHOWN, len(val)))]
     config, detections = subject.config, {}
+    assert subject.trained is not None
     for name, backend in backends.items():
         net = backend.weights.make_net(config.model, subject.trained)
         detections[name] = backend.predict.predict(net, images, config.model, config.predict)

@@ -391,7 +391,7 @@ def test_a_changed_value_in_a_zip_is_noticed(small_zip):
 @pytest.mark.backend("torch")
 @pytest.mark.filterwarnings("ignore")  # torch says what it thinks of a damaged pickle
 def test_a_damaged_zip_is_refused_or_read_and_there_is_no_other_way_out(small_zip):
-    from ssd_torch.weights import read_state_dict
+    from ssd_torch.state_dict import read_state_dict
 
     rng, messages = np.random.default_rng(0), []
     whole = small_zip.read_bytes()
@@ -457,7 +457,7 @@ def write_arrays(path, kind, weights):
     if kind == "safetensors":
         save_file(weights, path)
     elif kind == "torch":
-        from ssd_torch.weights import write_state_dict
+        from ssd_torch.state_dict import write_state_dict
 
         write_state_dict(path, weights)
     else:

@@ -302,7 +302,7 @@ def test_on_a_python_that_mxnet_does_not_run_on_the_line_names_those_it_does(mon
     def fail(*_):
         raise ModuleNotFoundError("No module named 'distutils'", name="distutils")
 
-    monkeypatch.setattr(backends, "Backend", fail)
+    monkeypatch.setattr(backends.importlib, "import_module", fail)
     monkeypatch.setattr(backends.sys, "version_info", (3, 12, 4))
     with pytest.raises(InputError, match=r"^backend 'mxnet' needs Python 3\.10 or 3\.11, and this is [\d.]+$"):
         backends.load_backend("mxnet")

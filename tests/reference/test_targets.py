@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ssd_common.anchors import anchor_grid, multibox_prior
-from ssd_common.backends import load_backend
 from ssd_common.config import BOOK, OFFSET_EPS
 from ssd_common.targets import assign_anchor_to_bbox, multibox_target
 from tests.reference.box_cases import WITHOUT_AREA, random_boxes, random_labels
@@ -112,19 +111,6 @@ def test_targets_are_the_same_in_numpy_and_the_backends(anchors, labels, backend
     assert np.isfinite(reference[0]).all()
     np.testing.assert_array_equal(reference[1], np.repeat(reference[2] > 0, 4, axis=1))
     np.testing.assert_array_equal(reference[0][reference[1] == 0], 0)
-
-
-@table(VALID | OTHERS)
-@pytest.mark.backend("torch")
-def test_what_a_gpu_computes_to_wait_for_nothing_is_the_same(anchors, labels, monkeypatch):
-    import torch
-
-    torch_backend, expected = load_backend("torch"), multibox_target(anchors, labels)
-    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    ours = of_backend(torch_backend, anchors, labels)
-    np.testing.assert_allclose(ours[0], expected[0], rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(ours[1], expected[1])
-    np.testing.assert_array_equal(ours[2], expected[2])
 
 
 @table(VALID)
