@@ -49,7 +49,7 @@ class SkippedCaseError(Exception):
 def check_precision(b: Backend, precision: Precision) -> None:
     """Raise SkippedCaseError, with the backend's reason, if the CPU does not train in this precision."""
     try:
-        b.precision.check_precision(precision, b.data.get_device("cpu"))
+        b.options.check_precision(precision, b.data.get_device("cpu"))
     except InputError as error:
         raise SkippedCaseError(str(error)) from None
 
@@ -59,7 +59,7 @@ def our_train_step(
 ) -> Callable[[Any, Any], checks.Step]:
     """Return a function that trains our network on a batch, and returns the chapter's numbers and the new weights."""
     net = b.weights.make_net(model, weights)
-    b.precision.set_precision(net, precision)
+    b.options.set_precision(net, precision)
     trainer = b.train.make_trainer(net, BOOK.train)
 
     def step(X: Any, Y: Any) -> checks.Step:

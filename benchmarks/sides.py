@@ -35,5 +35,5 @@ def load_book(backend: str) -> ModuleType:
     except Exception as error:  # a package that is there but does not fit raises whatever it stumbles on
         raise InputError(
             f"the benchmark compares with the book's package d2l, which cannot be imported ({error}): "
-            "pip install -c constraints.txt '.[book]'"
+            "pip install --no-deps d2l==1.0.3"
         ) from error

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 
 BACKENDS = {"torch": "ssd_torch", "mxnet": "ssd_mxnet"}
 """The package of each backend, by the name of its framework."""
-_NEEDS = {
-    "torch": "torch and torchvision of matching versions (0.27.1 goes with 2.12.1)",
-    "mxnet": "Python 3.10 or 3.11 and numpy below 1.24",
+_INSTALL = {
+    "torch": "pip install 'tinyssd[torch]'",
+    "mxnet": "pip install --no-deps mxnet==1.9.1",  # its metadata forbids numpy 2, where ssd_mxnet.compat makes it run
 }
+_INSTALL_AGAIN = {
+    "torch": "pip install --force-reinstall torch torchvision",
+    "mxnet": "pip install --force-reinstall --no-deps mxnet==1.9.1",
+}
+_SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}  # Debian's packages
+_NEWEST_PYTHON = (3, 13)  # that was tested
 
 
 Tensor = Any
@@ -111,8 +117,8 @@ class Losses(Protocol):
     ) -> Tensor: ...
 
 
-class PrecisionOf(Protocol):
-    """`precision.py` of a backend."""
+class Options(Protocol):
+    """`options.py` of a backend."""
 
     def check_precision(self, precision: str, device: Device) -> None: ...
     def set_precision(self, net: Net, precision: str) -> None: ...
@@ -207,7 +213,7 @@ class Backend(Protocol):
     detection: Detection
     evaluate: Evaluate
     losses: Losses
-    precision: PrecisionOf
+    options: Options
     predict: Predict
     targets: Targets
     train: Train
@@ -236,25 +242,40 @@ def load_backend(name: str) -> Backend:
     """
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; the backends are {', '.join(BACKENDS)}")
-    install = f"pip install -c constraints.txt '.[{name}]'"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # MXNet 1.9.1's own, about numpy and distutils
             package: Any = importlib.import_module(BACKENDS[name])
+            for module in package.__all__:
+                importlib.import_module(f"{package.__name__}.{module}")
         keep_freed_memory()
         return package
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in BACKENDS.values():
-            raise
-        if name == "mxnet" and sys.version_info >= (3, 12):
-            version = platform.python_version()
-            raise InputError(f"backend 'mxnet' needs Python 3.10 or 3.11, and this is {version}") from error
-        raise InputError(f"backend '{name}' needs the package {error.name}, which is missing: {install}") from error
+    except InputError as error:
+        raise InputError(f"backend '{name}': {error}") from error
     except Exception as error:  # a framework that is there but broken raises whatever it stumbles on
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"backend '{name}' is installed but cannot be imported ({reason}); it needs {_NEEDS[name]}: {install}"
-        ) from error
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in BACKENDS.values():
+            raise
+        raise InputError(_what_to_do(name, error)) from error
+
+
+def _what_to_do(name: str, error: Exception) -> str:
+    """Return in one line why the framework of a backend cannot be imported, and the command that changes it."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    library = reason.partition(":")[0]
+    if library in _SYSTEM_LIBRARIES:
+        package = _SYSTEM_LIBRARIES[library]
+        return f"backend '{name}' needs the system library {library}: apt-get install {package} (Debian, Ubuntu)"
+    if sys.version_info[:2] > _NEWEST_PYTHON:
+        newest = ".".join(map(str, _NEWEST_PYTHON))
+        return (
+            f"backend '{name}' cannot be imported ({reason}); Python 3.10 to {newest} were tested, and this is "
+            f"{platform.python_version()}: python{newest} -m venv .venv"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or reason).split(".")[0]
+        install = _INSTALL[name] if package in (name, "torchvision") else f"pip install {package}"
+        return f"backend '{name}' needs the package {package}, which is missing: {install}"
+    return f"backend '{name}' is installed but cannot be imported ({reason}): {_INSTALL_AGAIN[name]}"
 
 
 def gpu_number(name: str, available: int, framework: str) -> int | None:

@@ -1,5 +1,6 @@
 """The single shot multibox detector in MXNet Gluon; `ssd_torch` is the same, file by file, in PyTorch."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -17,41 +18,18 @@ def _use_every_core():
 
 _use_every_core()  # before MXNet is imported
 
-from mxnet import npx  # noqa: E402
-
-npx.set_np()  # numpy semantics for every array and every Gluon block, as in the book
-
-from . import (  # noqa: E402
-    anchors,
-    boxes,
-    data,
-    detection,
-    evaluate,
-    greedy,
-    losses,
-    model,
-    precision,
-    predict,
-    targets,
-    train,
-    weights,
-)
+from . import compat  # noqa: E402, F401 - imports MXNet, with what numpy and Python have removed since its release
 
 name = "mxnet"
 
 __all__ = [
-    "anchors",
-    "boxes",
-    "data",
-    "detection",
-    "evaluate",
-    "greedy",
-    "losses",
-    "model",
-    "name",
-    "precision",
-    "predict",
-    "targets",
-    "train",
-    "weights",
-]
+    "anchors", "boxes", "data", "detection", "evaluate", "greedy", "losses", "model", "options", "predict",
+    "targets", "train", "weights",
+]  # fmt: skip
+
+
+def __getattr__(module):
+    """Return a module of this package, importing it when it is first asked for: `import ssd_mxnet; ssd_mxnet.train`."""
+    if module not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {module!r}")
+    return importlib.import_module(f".{module}", __name__)

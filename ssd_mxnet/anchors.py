@@ -2,7 +2,9 @@
 
 from math import sqrt
 
-from mxnet import np
+from mxnet import np, npx
+
+npx.set_np()  # numpy semantics, as in the book
 
 
 def multibox_prior(data, sizes, ratios):

@@ -1,8 +1,10 @@
 """Bounding boxes: two formats, overlap, and the offsets that the network learns."""
 
-from mxnet import np
+from mxnet import np, npx
 
 from ssd_common.config import OFFSET_EPS
+
+npx.set_np()  # numpy semantics, as in the book
 
 
 def box_corner_to_center(boxes):

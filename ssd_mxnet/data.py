@@ -4,6 +4,8 @@ from mxnet import cpu, gpu, np, npx
 
 from ssd_common.backends import gpu_number
 
+npx.set_np()  # numpy semantics, as in the book
+
 
 def get_device(name="auto"):
     """Return the device called `name`.

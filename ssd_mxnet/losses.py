@@ -5,6 +5,8 @@ from mxnet import np, npx
 
 from ssd_common.config import LossConfig
 
+npx.set_np()  # numpy semantics, as in the book
+
 
 def cross_entropy(cls_preds, cls_labels):
     """Return the cross entropy `-log p` of every anchor, p being the softmax probability of its label.

@@ -11,7 +11,7 @@ from ssd_common.schedule import learning_rate
 from .data import to_device
 from .evaluate import batch_metrics
 from .losses import loss_terms
-from .precision import set_precision
+from .options import set_precision
 from .targets import multibox_target
 
 

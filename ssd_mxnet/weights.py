@@ -4,6 +4,7 @@ from ssd_common.weights import check_weights
 
 from .data import to_device, to_numpy
 from .model import TinySSD
+from .options import compile_net
 
 
 def make_net(model_config, weights, device=None, dtype="float32", compile=None):
@@ -14,7 +15,7 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
-        compile: whether to hybridize the layers; by default it is done.
+        compile: see `compile_net`; by default it is done.
 
     Raises:
         InputError: the weights are not those of the model; the message names the tensor.
@@ -26,14 +27,8 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         tensor.shape = weights[name].shape  # otherwise known only after the first batch
     net.initialize(init="zeros", ctx=device)  # the default draws no float64
     set_weights(net, weights)
-    if compile is not False:
-        _compile(net)
+    compile_net(net, compile)
     return net
-
-
-def _compile(net):
-    """Let the layers be compiled at the first batch."""
-    net.hybridize(static_alloc=True, static_shape=True)
 
 
 def get_weights(net):
@@ -59,7 +54,7 @@ def get_velocity(net, trainer):
     keeps `-lr * v`; it is divided in float64, so that `set_velocity` gets the same bits back.
     """
     updater, places = _updater(net, trainer)
-    states = {name: updater.states.get(place) for name, place in places.items()}
+    states = {name: updater.states.get(places[name]) for name in places}
     rate = -trainer.learning_rate
     return {name: to_numpy(state).astype("float64") / rate for name, state in states.items() if state is not None}
 
@@ -75,10 +70,10 @@ def set_velocity(net, trainer, velocity):
 
 
 def _tensors(net):
-    """Return the parameters of the network by canonical name: Gluon's names, with two words of its own replaced.
+    """Return every parameter and running statistic of the network by canonical name.
 
-    They are the names that `save_parameters` writes, for which there is no public function: the public ones count how
-    many layers the process has made.
+    `_collect_params_with_prefix` gives the names that `save_parameters` writes. No public function does: the public
+    names count the layers that the process has made.
     """
     canonical, named = {"gamma": "weight", "beta": "bias"}, {}
     for name, parameter in net._collect_params_with_prefix().items():
@@ -91,7 +86,7 @@ def _tensors(net):
 def _updater(net, trainer):
     """Return the part of a trainer that keeps the velocities, and the place in it of each parameter by canonical name.
 
-    The trainer sorts parameters its own way. Its public functions only write the velocities to a file, as a pickle.
+    The trainer sorts parameters its own way; its public functions only write the velocities to a file, as a pickle.
     With several devices it would keep them elsewhere.
     """
     (updater,) = trainer._updaters

@@ -1,38 +1,17 @@
 """The single shot multibox detector in PyTorch; `ssd_mxnet` is the same, file by file, in MXNet."""
 
-from . import (
-    anchors,
-    boxes,
-    data,
-    detection,
-    evaluate,
-    greedy,
-    losses,
-    model,
-    precision,
-    predict,
-    state_dict,
-    targets,
-    train,
-    weights,
-)
+import importlib
 
 name = "torch"
 
 __all__ = [
-    "anchors",
-    "boxes",
-    "data",
-    "detection",
-    "evaluate",
-    "greedy",
-    "losses",
-    "model",
-    "name",
-    "precision",
-    "predict",
-    "state_dict",
-    "targets",
-    "train",
-    "weights",
-]
+    "anchors", "boxes", "data", "detection", "evaluate", "greedy", "losses", "model", "options", "predict",
+    "state_dict", "targets", "train", "weights",
+]  # fmt: skip
+
+
+def __getattr__(module):
+    """Return a module of this package, importing it when it is first asked for: `import ssd_torch; ssd_torch.train`."""
+    if module not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {module!r}")
+    return importlib.import_module(f".{module}", __name__)

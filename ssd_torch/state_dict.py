@@ -16,7 +16,8 @@ from .data import to_numpy
 def read_state_dict(path):
     """Return the tensors of a file that `torch.save(net.state_dict(), path)` wrote, as numpy arrays by name.
 
-    Nothing in the file is run. Types that numpy lacks come as float32.
+    A state_dict among other things, such as an epoch, is read if it is the only one. Nothing in the file is run. Types
+    that numpy lacks come as float32.
 
     Args:
         path: a zip, as PyTorch has written since 1.6; usually `.pt` or `.pth`.
@@ -38,15 +39,35 @@ def read_state_dict(path):
         raise InputError(
             f"{path}: cannot be read as a state_dict ({reason}); write it with torch.save(net.state_dict(), path)"
         ) from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise InputError(f"{path}: not a state_dict; write it with torch.save(net.state_dict(), path)")
+    state = _find_state_dict(state, path)
     # One stored number can pass for a tensor of any shape, and for any number of tensors.
     needed = sum(value.numel() * value.element_size() for value in state.values())
     if needed > size:
         raise InputError(f"{path}: tensors of {needed} bytes in a file of {size}: it is damaged, take another copy")
     return {name: _as_numpy(value, f"{path}: tensor {name!r:.80}") for name, value in state.items()}
+
+
+def _find_state_dict(loaded, path):
+    """Return what was loaded if it is a state_dict, or the only one among other things, such as an epoch."""
+    found = {key: value for key, value in loaded.items() if _is_state_dict(value)} if isinstance(loaded, dict) else {}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise InputError(
+            f"{path}: holds more than one state_dict, at {', '.join(f'{key!r:.40}' for key in list(found)[:5])}; "
+            "choose one: torch.save(torch.load(path)[key], new_path)"
+        )
+    if not _is_state_dict(loaded) and loaded != {}:
+        raise InputError(f"{path}: not a state_dict; write it with torch.save(net.state_dict(), path)")
+    return loaded
+
+
+def _is_state_dict(value):
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items())
+    )
 
 
 def write_state_dict(path, weights):

@@ -11,7 +11,7 @@ from ssd_common.schedule import learning_rate
 from .data import to_device
 from .evaluate import batch_metrics
 from .losses import loss_terms
-from .precision import set_precision
+from .options import set_precision
 from .targets import multibox_target
 
 
@@ -24,9 +24,8 @@ def make_trainer(net, train_config):
 
     Source: d2l, section "Single Shot Multibox Detection", reading the dataset and initializing the model.
     """
-    return torch.optim.SGD(
-        net.parameters(), lr=train_config.lr, momentum=train_config.momentum, weight_decay=train_config.weight_decay
-    )
+    settings = {"lr": train_config.lr, "momentum": train_config.momentum, "weight_decay": train_config.weight_decay}
+    return torch.optim.SGD(net.parameters(), **settings)
 
 
 def set_learning_rate(trainer, lr):
@@ -56,7 +55,8 @@ def forward_backward(net, X, Y, loss_config=LossConfig()):
     anchors, cls_preds, bbox_preds = net(X)
     bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
     cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
-    (cls + bbox).mean().backward()
+    mean_loss = (cls + bbox).mean()
+    mean_loss.backward()
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from ssd_common.errors import InputError
 from ssd_common.weights import check_weights
 
 from .data import to_device, to_numpy
 from .model import TinySSD
+from .options import compile_net
 
 
 def make_net(model_config, weights, device=None, dtype="float32", compile=None):
@@ -17,7 +17,7 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
         weights: numpy arrays by canonical name.
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32" or "float64".
-        compile: True for `torch.compile`, which takes a minute at the first batch; it pays on a GPU. Not by default.
+        compile: see `compile_net`; not by default.
 
     Raises:
         InputError: the weights are not those of the model; the message names the tensor. Or there is no compiler.
@@ -26,23 +26,8 @@ def make_net(model_config, weights, device=None, dtype="float32", compile=None):
     net = TinySSD(model_config.num_classes, model_config.anchors)
     net.to(device or "cpu", getattr(torch, dtype))
     set_weights(net, weights)
-    if compile:
-        _compile(net)
+    compile_net(net, compile)
     return net
-
-
-def _compile(net):
-    """Let the network be compiled at its first batch.
-
-    PyTorch has no public way to ask for a C++ compiler, and without one its first batch fails with a page of text.
-    """
-    from torch._inductor import cpp_builder, exc  # slow to import
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler:
-        raise InputError("torch.compile needs a C++ compiler, and there is none: install g++") from None
-    net.compile()
 
 
 def get_weights(net):
@@ -74,9 +59,13 @@ def set_velocity(net, trainer, velocity):
     """Give the optimiser the velocities that `get_velocity` returned, in either framework."""
     for name, parameter in net.named_parameters():
         if name in velocity:
-            trainer.state[parameter]["momentum_buffer"] = torch.tensor(velocity[name]).to(parameter)  # a copy
+            state = to_device(velocity[name].copy(), parameter.device)
+            trainer.state[parameter]["momentum_buffer"] = state.to(parameter.dtype)
 
 
 def _tensors(net):
-    """Return the tensors of the network by canonical name: PyTorch's names, without its count of batches."""
+    """Return every parameter and running statistic of the network by canonical name.
+
+    The names are PyTorch's; only its count of batches is left out.
+    """
     return {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}

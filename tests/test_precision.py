@@ -24,7 +24,7 @@ def step(precision):
     """Return what a step in PyTorch measured, its gradients and the weights after it."""
     torch = load_backend("torch")
     net = torch.weights.make_net(MODEL, initial_weights(MODEL, BOOK.train))
-    torch.precision.set_precision(net, precision)
+    torch.options.set_precision(net, precision)
     trainer = torch.train.make_trainer(net, BOOK.train)
     X, Y = (torch.data.to_device(array) for array in batch())
     metrics = torch.train.train_step(net, trainer, X, Y)
@@ -62,11 +62,11 @@ def test_a_machine_without_the_instructions_refuses(monkeypatch):
 
     backend, cpu = load_backend("torch"), torch.device("cpu")
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    backend.precision.check_precision("fp32", cpu)
+    backend.options.check_precision("fp32", cpu)
     with pytest.raises(InputError, match="no bfloat16 instructions; leave --precision out"):
-        backend.precision.check_precision("bf16", cpu)
+        backend.options.check_precision("bf16", cpu)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
-    backend.precision.check_precision("bf16", cpu)
+    backend.options.check_precision("bf16", cpu)
 
 
 @pytest.mark.backend("torch")
@@ -78,7 +78,7 @@ def test_a_gpu_that_only_emulates_bfloat16_refuses(capability, refused, monkeypa
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
     backend, second = load_backend("torch"), torch.device("cuda", 1)
     with pytest.raises(InputError, match="this GPU has no bfloat16") if refused else nullcontext():
-        backend.precision.check_precision("bf16", second)
+        backend.options.check_precision("bf16", second)
     assert asked == [second]
 
 
@@ -86,7 +86,7 @@ def test_a_gpu_that_only_emulates_bfloat16_refuses(capability, refused, monkeypa
 def test_mxnet_refuses_rather_than_train_in_another_precision():
     backend = load_backend("mxnet")
     with pytest.raises(InputError, match="MXNet trains in fp32 only"):
-        backend.precision.check_precision("bf16", backend.data.get_device("cpu"))
+        backend.options.check_precision("bf16", backend.data.get_device("cpu"))
     net = backend.weights.make_net(MODEL, initial_weights(MODEL, BOOK.train))
     with pytest.raises(InputError, match="MXNet trains in fp32 only"):
-        backend.precision.set_precision(net, "bf16")
+        backend.options.set_precision(net, "bf16")

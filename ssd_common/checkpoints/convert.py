@@ -6,16 +6,20 @@
 | safetensors, `.pt`, `.pth` | `net.state_dict()` of the book's PyTorch edition | `blk_1.1.weight` |
 | `.params` | `save_parameters` of the book's MXNet edition | `blk_1.1.gamma` |
 | `.params` | the Straight Dope's chapter | `batchnorm0_gamma` |
+| `.params` | `collect_params().save` or `export` of the book's MXNet edition | `batchnorm0_gamma`, in another order |
 
-Only the first says which model it is: for the others a preset does. Only the first and the zip of PyTorch have
-checksums: in the others a changed value is read as it is.
+In front of the names may stand those of a network that this one is a part of, such as `module.` of `nn.DataParallel`.
+
+Only the first says which model it is: for the others a preset does. The first, the zip of PyTorch and what
+`write_params` wrote have checksums: in the others a changed value is read as it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,8 @@ from numpy.typing import NDArray
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
-from ssd_common.checkpoints.params_file import LIST_MAGIC, read_params, write_params
+from ssd_common.checkpoints.params_file import read_params, write_params
+from ssd_common.checkpoints.params_list import LIST_MAGIC
 from ssd_common.config import BASE_CHANNELS, BOOK, NUM_BLOCKS, PRESETS, STRAIGHT_DOPE, Config, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import Weights, check_weights, parameter_shapes
@@ -44,6 +49,7 @@ PARAMS_NAMES = ("gluon", "straight-dope")
 
 _GLUON_PARTS = {"weight": "gamma", "bias": "beta"}  # of batch normalisation
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch normalisation, which uses the count only if it has no momentum
+_NAMED_LAYER = re.compile(r"((?:.*\.)??)(?:blk|cls|bbox)_\d+\.")
 _FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the name of the network, `toyssd0_`
 _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
@@ -156,16 +162,44 @@ def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Config]:
             raise InputError(f"{path}: tensor {name[:80]!r} does not belong to the model")
     if list(arrays) == [str(i) for i in range(len(arrays))]:
         raise InputError(f"{path}: a list without names, which say what each array is: save it with save_parameters")
-    if any(name.startswith("blk_") for name in arrays):
+    prefixes = Counter(named[1] for name in arrays if (named := _NAMED_LAYER.match(name)))
+    if prefixes:
+        prefix = prefixes.most_common(1)[0][
+            0
+        ]  # of a network that was saved as a part of another: "module.", "_orig_mod.", "net."
         gluon = any(name.endswith((".gamma", ".beta")) for name in arrays)
-        return (_gluon_names() if gluon else {name: name for name in _CANONICAL}), BOOK
+        places = _gluon_names() if gluon else {name: name for name in _CANONICAL}
+        return {canonical: prefix + name for canonical, name in places.items()}, BOOK
     for name in arrays:
         if layer := _FLAT_LAYER.match(name):
-            return {canonical: layer[1] + flat for canonical, flat in _straight_dope_names().items()}, STRAIGHT_DOPE
+            return _by_counter(arrays, layer[1])
     raise InputError(
         f"{path}: not the weights of a TinySSD: no tensor is called blk_0.0.0.weight, as the book's, or conv0_weight, "
         f"as The Straight Dope's; the first is {next(iter(arrays))}"
     )
+
+
+def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Config]:
+    """Return what `_recognise` does, for names by the counters with which Gluon numbers layers as they are made.
+
+    The counters go on from the networks that were made before, so that only the order of the numbers counts. The book
+    makes the body first, whose first convolution takes pictures; The Straight Dope makes it last.
+    """
+    numbers = {
+        kind: sorted(
+            {int(found[1]) for name in arrays if (found := re.match(f"{re.escape(prefix)}{kind}(\\d{{1,9}})_", name))}
+        )
+        for kind in ("conv", "batchnorm")
+    }
+    order, names, preset = _straight_dope_order(), _straight_dope_names(), STRAIGHT_DOPE
+    if numbers["conv"]:
+        shape = arrays.get(f"{prefix}conv{numbers['conv'][0]}_weight", np.empty(0)).shape
+        if shape[1:2] == (3,):
+            order, preset = _book_order(), BOOK
+    if any(len(numbers[kind]) != len(order[kind]) for kind in order):  # not a TinySSD; say what is missing
+        numbers = {kind: list(range(len(order[kind]))) for kind in order}
+    names = _flat_names(order, numbers)
+    return {canonical: prefix + flat for canonical, flat in names.items()}, preset
 
 
 def _to_checkpoint(
@@ -225,18 +259,35 @@ def _gluon_names() -> dict[str, str]:
 
 
 def _straight_dope_names() -> dict[str, str]:
-    """Return what The Straight Dope's network calls each tensor, by canonical name.
+    """Return what The Straight Dope's network calls each tensor, by canonical name."""
+    order = _straight_dope_order()
+    return _flat_names(order, {kind: range(len(layers)) for kind, layers in order.items()})
 
-    Its layers are numbered as they were made: the downsampling blocks, the predictors of each scale, the body.
-    """
+
+def _flat_names(order: Mapping[str, list[str]], numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Return flat names by canonical name; each kind's layers, in the order they were made, have the numbers."""
+    flat = {
+        layer: f"{kind}{number}"
+        for kind, layers in order.items()
+        for layer, number in zip(layers, numbers[kind], strict=True)
+    }
+    return {name: f"{flat[layer]}_{part}" for name, layer, part in _gluon_parts()}
+
+
+def _straight_dope_order() -> dict[str, list[str]]:
+    """Return the layers as that chapter makes them: the downsampling blocks, the predictors of each scale, the body."""
     blocks, base = [f"blk_{i}" for i in range(1, NUM_BLOCKS - 1)], [f"blk_0.{i}" for i in range(len(BASE_CHANNELS))]
     predictors = [f"{kind}_{i}" for i in range(NUM_BLOCKS) for kind in ("cls", "bbox")]
     convolutions = [f"{block}.{i}" for block in blocks for i in (0, 3)] + predictors
     convolutions += [f"{block}.{i}" for block in base for i in (0, 3)]
-    normalisations = [f"{block}.{i}" for block in blocks + base for i in (1, 4)]
-    flat = {layer: f"conv{i}" for i, layer in enumerate(convolutions)}
-    flat |= {layer: f"batchnorm{i}" for i, layer in enumerate(normalisations)}
-    return {name: f"{flat[layer]}_{part}" for name, layer, part in _gluon_parts()}
+    return {"conv": convolutions, "batchnorm": [f"{block}.{i}" for block in blocks + base for i in (1, 4)]}
+
+
+def _book_order() -> dict[str, list[str]]:
+    """Return the layers as the book's network makes them: block after block, each ahead of its predictors."""
+    layers = dict.fromkeys(name.rsplit(".", 1)[0] for name in _CANONICAL)
+    normalisations = [layer for layer in layers if f"{layer}.running_mean" in _CANONICAL]
+    return {"conv": [layer for layer in layers if layer not in normalisations], "batchnorm": normalisations}
 
 
 def _gluon_parts() -> Iterator[tuple[str, str, str]]:

@@ -15,6 +15,7 @@ from ssd_common.cli.inference import evaluate, predict
 from ssd_common.cli.tools import convert, info
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
+from ssd_common.output.console import printable
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "larger than 2^31 elements")
 """What PyTorch and MXNet say, each as a `RuntimeError`, in lower case; the last is MXNet's limit of one array."""
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             traceback.print_exc()
         else:
-            print(f"{PROGRAM}: {message}", file=sys.stderr)
+            print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
+import tyro
 from tyro.conf import Positional, arg
 
 from ssd_common.cli.flags import OptionalPath
@@ -14,6 +15,7 @@ from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
 
 Spec = Annotated[Positional[str], arg(metavar="SPEC")]
+AllowOutside = tyro.conf.FlagCreatePairsOff[bool]
 
 
 def list_data() -> int:
@@ -24,20 +26,23 @@ def list_data() -> int:
     return 0
 
 
-def check(spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None) -> int:
+def check(
+    spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None, allow_outside: AllowOutside = False
+) -> int:
     """Name everything that is wrong in a data set; exit with 1 if anything is. Nothing is changed.
 
     Args:
         spec: Data set, see tinyssd data list; all its splits unless one is named, as in voc:DIR:train.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         json: File to write the report to.
+        allow_outside: Read the pictures that the data set names outside of its folder, too.
     """
     from ssd_common.data.check import check_data
     from ssd_common.output import write_json
     from ssd_common.output.console import progress_bar
 
     check_file("--json", json)
-    result = check_data(spec, data_dir, progress_bar(new_console(), "checking"))
+    result = check_data(spec, data_dir, progress_bar(new_console(), "checking"), allow_outside)
     print_lines([*map(str, result.problems), *result.summary()])
     if json is not None:
         write_json(json, result.as_dict())
@@ -50,6 +55,7 @@ def show(
     data_dir: OptionalPath = None,
     out: Annotated[Path, arg(metavar="FILE.png")] = Path("data.png"),
     count: int = 12,
+    allow_outside: AllowOutside = False,
 ) -> int:
     """Draw pictures of a data set with their boxes, and plot the numbers and the sizes of its objects.
 
@@ -58,6 +64,7 @@ def show(
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
         out: Picture to write.
         count: How many pictures to show.
+        allow_outside: Read the pictures that the data set names outside of its folder, too.
     """
     from ssd_common.data import DataSource
     from ssd_common.data.annotated import require_usable
@@ -67,7 +74,7 @@ def show(
     check_file("--out", out)
     if count < 1:
         raise InputError(f"--count must be at least 1, got {count}")
-    source = DataSource(spec, data_dir)
+    source = DataSource(spec, data_dir, allow_outside)
     data = source.read(source.spec.split or "train")
     require_usable(data)
     save_data_sheet(out, data, count, progress_bar(new_console(), "reading"))
@@ -77,7 +84,7 @@ def show(
     return 0
 
 
-def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
+def convert(source: Spec, target: Spec, data_dir: OptionalPath = None, allow_outside: AllowOutside = False) -> int:
     """Write a data set in another format; the pictures are copied as they are.
 
     Args:
@@ -85,16 +92,23 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None) -> int:
         target: What to write: voc:DIR, yolo:DIR, coco:IMAGES,FILE.json or rec:FILE.rec. With a split, as in
             yolo:DIR:val, it is added to those that are there.
         data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        allow_outside: Copy the pictures that the data set names outside of its folder, too.
     """
     from ssd_common.data.convert import convert_data
     from ssd_common.data.dataset import counted
     from ssd_common.output.console import progress_bar
 
-    done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"))
+    done = convert_data(source, target, data_dir, progress_bar(new_console(), "converting"), allow_outside)
+    check = f"tinyssd data check {shlex.quote(source)} tells which"
     if done.bad:
-        print_lines(
-            [f"left out {counted(done.bad, 'bad object')}: tinyssd data check {shlex.quote(source)} tells which"]
-        )
+        print_lines([f"left out {counted(done.bad, 'bad object')}: {check}"])
+    if done.doubts:
+        print_lines([f"taken as they stand {counted(done.doubts, 'doubtful annotation')}: {check}"])
+    if done.other_size:
+        where = counted(done.other_size, "annotation")
+        print_lines([f"the size in {where} is not that of the picture, so boxes may lie elsewhere: {check}"])
+    if done.outside:
+        print_lines([f"copied {counted(done.outside, 'picture')} from outside of the data set's folder"])
     lost = sorted(done.lost)
     if done.ignored:
         lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ssd_common.cli.flags import OptionalPreset
 from ssd_common.errors import InputError
@@ -15,20 +15,28 @@ from ssd_common.output.folders import check_file
 
 def convert(
     source: Annotated[Positional[Path], arg(metavar="IN")],
-    target: Annotated[Positional[Path], arg(metavar="OUT")],
+    target: Annotated[Positional[Path | None], arg(metavar="OUT", help_behavior_hint="")] = None,
     preset: OptionalPreset = None,
     class_names: Annotated[str | None, arg(metavar="NAME,NAME", help_behavior_hint="")] = None,
     names: Annotated[Literal["gluon", "straight-dope"], arg(metavar="gluon|straight-dope")] = "gluon",
+    any_model: Annotated[FlagCreatePairsOff[bool], arg(name="any")] = False,
 ) -> int:
     """Convert a weights file between tinyssd, the book's two editions and The Straight Dope.
 
     Args:
         source: Weights file: safetensors of tinyssd, Gluon's .params, The Straight Dope's .params, PyTorch's .pt.
-        target: File to write; .safetensors, .params or .pt says which.
+        target: File to write; .safetensors, .params or .pt says which. With --any it can be left out.
         preset: Configuration of a file that carries none (default: of the chapter that it comes from).
         class_names: Names of the classes of a file that carries none.
         names: Names in a .params file: those of Gluon's save_parameters, or the flat ones of The Straight Dope.
+        any_model: Convert MXNet's .params of any model to .safetensors, or back, and print what is in it.
     """
+    if any_model:
+        if preset is not None or class_names is not None or names != "gluon":
+            raise InputError("--any keeps every name: leave out --preset, --class-names and --names")
+        return _convert_any(source, target)
+    if target is None:
+        raise InputError("convert IN OUT: name the file to write; only convert --any IN prints what is in a file")
     from ssd_common.checkpoints.convert import load_weights, not_kept, save_weights
     from ssd_common.config import get_preset
     from ssd_common.data.formats.class_names import checked_class_names, clean_name
@@ -41,6 +49,24 @@ def convert(
     save_weights(target, checkpoint, names)
     what = f"{len(checkpoint.weights)} tensors, classes {', '.join(checkpoint.config.model.class_names)}"
     print_lines([f"wrote {target}: {what}", *not_kept(target, checkpoint, names)])
+    return 0
+
+
+def _convert_any(source: Path, target: Path | None) -> int:
+    """Print what is in a weights file of any model, and write it as another kind."""
+    from ssd_common.checkpoints.any_model import check_suffix, load_any, save_any, table
+    from ssd_common.checkpoints.params_list import shown
+
+    if target is not None:
+        check_suffix(target)
+        check_file("OUT", target)
+    params, metadata = load_any(source)
+    print_lines(table(params))
+    if metadata:
+        print_lines([f"metadata, which --any does not keep: {', '.join(map(shown, metadata))}"])
+    if target is not None:
+        save_any(target, params)
+        print_lines([f"wrote {target}: {len(params.arrays)} arrays"])
     return 0
 
 

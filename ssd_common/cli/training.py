@@ -141,7 +141,7 @@ def train(
         check_classes(resume, start.config.model, training)
     framework = load_backend(backend)
     where = framework.data.get_device(device)  # before a folder is made
-    framework.precision.check_precision(run_config.config.train.precision, where)
+    framework.options.check_precision(run_config.config.train.precision, where)
     if resume is None:
         start, rows = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None), []
     start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=backend))

@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 
 from ssd_common.data.cache import CACHE_BYTES, ExampleCache
-from ssd_common.data.dataset import Dataset, Example
+from ssd_common.data.dataset import Dataset, Example, counted
 from ssd_common.data.formats.annotations import AnnotatedSet
 from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import read_image
@@ -36,8 +36,8 @@ class AnnotatedDataset:
         self._annotations = source.annotations
         self._length = min(len(source.annotations), limit or len(source.annotations))
         self._cache = ExampleCache(cache_bytes)
-        self._objects = np.zeros((self._length, 2), np.int64)  # how many were skipped, and there in all, once known
-        self._num_strays = len(source.strays)
+        self._counts = np.zeros((self._length, 3), np.int64)  # objects skipped, objects in all, other size, once known
+        self._num_strays, self._num_doubts = len(source.strays), len(source.doubts)
 
     def __len__(self) -> int:
         return self._length
@@ -49,15 +49,25 @@ class AnnotatedDataset:
 
     def skipped(self) -> tuple[int, int]:
         """Return how many objects were wrong, and how many there were in all, in the pictures read so far."""
-        skipped, total = self._objects.sum(axis=0).tolist()
+        skipped, total, _ = self._counts.sum(axis=0).tolist()
         return skipped + self._num_strays, total + self._num_strays
+
+    def remarks(self) -> list[str]:
+        """Return what is to be said about the pictures read so far, nothing if all is well."""
+        (skipped, total), other_size = self.skipped(), int(self._counts[:, 2].sum())
+        lines = [f"skipped {skipped:,} of {total:,} boxes"] if skipped else []
+        if other_size:
+            where = counted(other_size, "annotation")
+            lines.append(f"the size in {where} is not that of the picture, so boxes may lie elsewhere")
+        return lines + ([f"doubtful {counted(self._num_doubts, 'annotation')}"] if self._num_doubts else [])
 
     def _read(self, index: int) -> Example:
         annotation = self._annotations[index]
         image = read_image(annotation.image, annotation.image_label)
         good, corners, problems = check_objects(annotation, *image.shape[:2])
         unread = len(annotation.problems)
-        self._objects[index] = len(problems) + unread, len(good) + unread
+        other_size = annotation.header_size not in (None, image.shape[1::-1])
+        self._counts[index] = len(problems) + unread, len(good) + unread, other_size
         rows = np.concatenate([annotation.class_ids[:, None].astype(np.float32), corners], axis=1)
         return Example(image, rows[good & ~annotation.ignored], rows[good & annotation.ignored])
 
@@ -73,8 +83,8 @@ def require_usable(source: AnnotatedSet) -> None:
 
 
 def describe_skipped(data: Dataset) -> str:
-    """Return the line that says how many objects were left out; empty if none was, or none was read from a file."""
-    skipped, total = data.skipped() if isinstance(data, AnnotatedDataset) else (0, 0)
-    if not skipped:
+    """Return the line that says what was left out or is doubtful; empty if nothing is, or none was read from a file."""
+    remarks = data.remarks() if isinstance(data, AnnotatedDataset) else []
+    if not remarks:
         return ""
-    return f"{data.name}: skipped {skipped:,} of {total:,} boxes: run tinyssd data check {shlex.quote(data.name)}"
+    return f"{data.name}: {'; '.join(remarks)}: run tinyssd data check {shlex.quote(data.name)}"

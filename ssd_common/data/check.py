@@ -15,6 +15,9 @@ from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
+DARK = 16
+"""A picture with objects and no brighter pixel shows nothing; 12 bits in a picture of 16 give 15 at most."""
+
 
 @dataclass
 class Check:
@@ -46,7 +49,10 @@ class Check:
 
 
 def check_data(
-    spec: str, data_dir: Path | None = None, progress: Callable[[Iterable[int]], Iterable[int]] = iter
+    spec: str,
+    data_dir: Path | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    allow_outside: bool = False,
 ) -> Check:
     """Read every file and every picture of a data set and return what is wrong with it; nothing is changed.
 
@@ -54,11 +60,12 @@ def check_data(
         spec: the data set; all its splits, unless it names one.
         data_dir: as in `load_dataset`.
         progress: called with the indices of a split's pictures, returns them; it may show a bar.
+        allow_outside: as in `DataSource`.
 
     Raises:
         InputError: there is no such data set.
     """
-    data = DataSource(spec, data_dir)
+    data = DataSource(spec, data_dir, allow_outside)
     check = Check(spec)
     seen: dict[Path, str] = {}
     for split in data.separate_splits():
@@ -70,7 +77,7 @@ def check_data(
             check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
             continue
         check.objects = {name: check.objects.get(name, 0) for name in source.class_names}
-        check.problems += [*source.problems, *source.strays]
+        check.problems += [*source.problems, *source.strays, *source.doubts]
         check.pictures += len(source.annotations)
         for index in progress(range(len(source.annotations))):
             try:
@@ -91,11 +98,12 @@ def check_data(
 def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -> None:
     check.problems += annotation.problems
     try:
-        height, width = read_image(annotation.image, annotation.image_label).shape[:2]
+        image = read_image(annotation.image, annotation.image_label)
     except InputError as error:
         reason = str(error).removeprefix(f"{annotation.image_label}: ")
         check.problems.append(Problem(annotation.image_label, "", "", f"unreadable picture, {reason}"))
         return
+    height, width = image.shape[:2]
     if annotation.header_size not in (None, (width, height)):
         value = "{} x {}".format(*annotation.header_size)
         check.problems.append(
@@ -103,6 +111,9 @@ def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -
         )
     good, _, problems = check_objects(annotation, height, width)
     check.problems += problems
+    if good.any() and (brightest := image.max(initial=0)) < DARK:
+        reason = "nearly black, are these 10 or 12 bits in a picture of 16?"
+        check.problems.append(Problem(annotation.image_label, "", f"brightest pixel {brightest} of 255", reason))
     for class_id in annotation.class_ids[good]:
         check.objects[source.class_names[class_id]] += 1
     check.ignored += int((good & annotation.ignored).sum())

@@ -37,28 +37,26 @@ class DataSource:
     Args:
         spec: as in `load_dataset`.
         data_dir: as in `load_dataset`.
+        allow_outside: read the files that the data set names outside of its folder, too.
 
     Raises:
         InputError: there is no such data set, or it has no splits though its format has.
     """
 
-    def __init__(self, spec: str, data_dir: str | Path | None = None) -> None:
+    def __init__(self, spec: str, data_dir: str | Path | None = None, allow_outside: bool = False) -> None:
         self.spec = parse_spec(spec)
         self.format = FORMATS[self.spec.kind]
-        self.splits, self._read = self.format.open(self.spec.path, data_dir)
+        self.splits, self._read, self._repeated = self.format.open(self.spec.path, data_dir, allow_outside)
 
     def separate_splits(self) -> tuple[str | None, ...]:
         """Return the splits that together are the data set, each picture in one of them.
 
-        The split that the name has, if it has one; else all but the lists of VOC that repeat others: trainval, and
-        those of a single class. None stands for a data set that is not divided.
+        The split that the name has, if it has one; else all but the lists of VOC whose pictures are in the others. None
+        stands for a data set that is not divided.
         """
         if self.spec.split or not self.splits:
             return (self.spec.split,)
-        names = self.splits
-        repeated = {name for name in names if any(name.endswith(f"_{other}") for other in names)}
-        repeated |= {"trainval"} if {"train", "val"} <= set(names) else set()
-        return tuple(name for name in names if name not in repeated)
+        return tuple(name for name in self.splits if name not in self._repeated)
 
     def read(self, split: str | None) -> AnnotatedSet:
         """Return a split as its files have it; any name will do where the data set is not divided.

@@ -32,8 +32,9 @@ class Format:
     """What the program knows about a format, or about a data set that is built in."""
 
     about: str
-    open: Callable[[str, str | Path | None], Opened]
-    """Takes the path in the name, and the folder of the data sets that are built in."""
+    open: Callable[[str, str | Path | None, bool], Opened]
+    """Takes the path in the name, the folder of the data sets that are built in, and whether to read what is named
+    outside of the data set."""
     path: str = ""
     """How its path is written, such as "DIR"; empty for what is built in."""
     draw: Callable[[str, int | None], Dataset] | None = None
@@ -48,6 +49,12 @@ class Format:
     """Whether it can have several splits."""
     pictures: str = ""
     """The folder, within the data set, that all the splits have their pictures in, if they share one."""
+    adds_to: str = ""
+    """The file of a data set that has something about all its splits."""
+    last_part: str = ""
+    """The folder of a data set without which what else there is of a split is none."""
+    writes_whole: bool = False
+    """Whether `write` itself leaves all or nothing."""
     marks_ignored: bool = True
     """Whether it can mark an object as difficult or as a crowd."""
     lost: frozenset[str] = frozenset()
@@ -57,36 +64,39 @@ class Format:
 FORMATS = {
     "synthetic": Format(
         "drawn bananas on drawn backgrounds, 1000 train + 100 val pictures; needs no files",
-        open=lambda path, data_dir: open_drawn(),
+        open=lambda path, data_dir, outside: open_drawn(),
         draw=draw,
     ),
     "pikachu": Format(
         "the Pikachu pictures of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
-        open=lambda path, data_dir: open_pikachu(data_dir),
+        open=lambda path, data_dir, outside: open_pikachu(data_dir),
     ),
     "bananas": Format(
         "the book's banana pictures, 1000 train + 100 val; downloaded once, 24 MB",
-        open=lambda path, data_dir: open_bananas(data_dir),
+        open=lambda path, data_dir, outside: open_bananas(data_dir),
     ),
     "voc": Format(
         "Pascal VOC: Annotations, JPEGImages, ImageSets/Main/SPLIT.txt",
-        open=lambda path, data_dir: VocFolder(Path(path)).opened(),
+        open=lambda path, data_dir, outside: VocFolder(Path(path)).opened(),
         path="DIR",
         write=lambda outputs, split, names, pictures: write_voc(outputs[0], split, names, pictures),
         names=lambda folder: read_class_names(folder / FILE_NAME),
         pictures=PICTURES,
+        last_part="ImageSets",
     ),
     "yolo": Format(
         "Ultralytics or Roboflow YOLO: images/SPLIT, labels/SPLIT, names in data.yaml",
-        open=lambda path, data_dir: YoloFolder(Path(path)).opened(),
+        open=lambda path, data_dir, outside: YoloFolder(Path(path)).opened(),
         path="DIR",
         write=lambda outputs, split, names, pictures: write_yolo(outputs[0], split, names, pictures),
         names=lambda folder: read_names(folder / YAML),
+        adds_to=YAML,
+        last_part="images",
         marks_ignored=False,
     ),
     "coco": Format(
         "COCO: a folder of pictures and a file of their boxes, one split",
-        open=lambda path, data_dir: open_coco(*coco_paths(path)),
+        open=lambda path, data_dir, outside: open_coco(*coco_paths(path), outside),
         path="IMAGES,FILE.json",
         outputs=coco_paths,
         write=lambda outputs, split, names, pictures: write_coco(outputs[0], outputs[1], names, pictures),
@@ -94,11 +104,12 @@ FORMATS = {
     ),
     "rec": Format(
         "MXNet's detection RecordIO, one split; class names in classes.txt beside it",
-        open=lambda path, data_dir: open_records(Path(path)),
+        open=lambda path, data_dir, outside: open_records(Path(path)),
         path="FILE.rec",
         outputs=lambda path: (Path(path).with_suffix(".idx"), Path(path)),
         write=lambda outputs, split, names, pictures: write_record_set(outputs[-1], names, pictures),
         names=names_beside,
+        writes_whole=True,
         divided=False,
         lost=frozenset({"names of the pictures"}),
     ),

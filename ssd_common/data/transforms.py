@@ -7,6 +7,8 @@ data set, passes through Pillow here.
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +16,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ssd_common.errors import InputError
 
 # The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 """What their files are usually called; `read_image` goes by the content."""
 
 # Pillow's own default for "perhaps a decompression bomb": 256 MiB of RGB. Held here because Pillow only warns at it,
 # and because its limit is a global that any other library can lift.
 MAX_PIXELS = 256 * 1024 * 1024 // 3
 
+# A picture that is larger than this, in pixels, has at least one byte for so many; only a bomb has fewer.
+MANY_PIXELS, MOST_PIXELS_A_BYTE = 36_000_000, 100
+
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each of them asks for."""
 
 
 def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
@@ -47,7 +64,21 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[n
             32-bit pixels, whose range no format defines.
     """
     with _opened(source, name) as image:
-        return np.array(_to_rgb(ImageOps.exif_transpose(image), image.format))
+        image.load()
+        turn = TURNS.get(_orientation(image))
+        upright = _to_rgb(image)
+        return np.array(upright if turn is None else upright.transpose(turn))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation that is left to apply; 1 where none can be read, as viewers take it."""
+    if image.format == "TIFF":  # which Pillow turns itself, when it decodes it
+        return 1
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of a damaged block Pillow raises whatever it stumbles on; the pixels may be whole
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 @contextmanager
@@ -55,11 +86,14 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
     """A picture, opened and not yet decoded; what goes wrong while it is open is an InputError."""
     if name is None:
         name = "picture" if isinstance(source, bytes) else str(source)
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
+            raise OSError("a folder, a pipe or a device, not a file")
+        size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             width, height = image.size
-            if width * height <= MAX_PIXELS:
+            allowed = min(MAX_PIXELS, max(MANY_PIXELS, MOST_PIXELS_A_BYTE * size))
+            if width * height <= allowed:
                 yield image
                 return
     except UnidentifiedImageError as error:
@@ -67,7 +101,7 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: cannot read the picture ({reason}): replace it or leave it out") from error
-    raise InputError(f"{name}: {width} x {height} pixels, more than the {MAX_PIXELS} allowed: make it smaller")
+    raise InputError(f"{name}: {width} x {height} pixels, more than the {allowed} allowed: make it smaller")
 
 
 def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int, int]:
@@ -81,8 +115,10 @@ def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int
         InputError: as `read_image`, but for what only shows in the pixels.
     """
     with _opened(source, name) as image:
+        if image.format == "TIFF":  # whose size Pillow may turn before it decodes it, or then
+            image.load()
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+        turned = _orientation(image) in SIDEWAYS
     return (width, height) if turned else (height, width)
 
 
@@ -93,9 +129,9 @@ def image_suffix(source: str | Path | bytes, name: str | None = None) -> str:
     return next((suffix for suffix in SUFFIXES if suffix[1:4] == beginning), ".jpg")  # Pillow has a JPEG named MPO
 
 
-def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     # Mode I has 32 bits, but these two formats have 16 at most.
-    if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         # Pillow's convert() would clip every value above 255 to white instead of scaling.
         high_byte = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(high_byte.astype(np.uint8)).convert("RGB")
@@ -103,7 +139,7 @@ def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
         raise ValueError(f"32-bit pixels, mode {image.mode}, have no agreed range; save it with 8 bits a channel")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB, Pillow warns
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:

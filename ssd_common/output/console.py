@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 MISSING = "–"
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters (a terminal obeys them), marks that turn the writing direction, and bytes that are no UTF-8."""
 
 
 def format_number(value: float | str | None, spec: str = ".1e") -> str:
@@ -48,8 +51,25 @@ def new_console() -> Console:
     return Console(emoji=False, width=None if sys.stdout.isatty() else 110)
 
 
+def visible(text: str) -> str:
+    """Return a text with what cannot be shown as its escape: "\\x1b" for the character that begins a colour."""
+    return HIDDEN.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # A byte that is no UTF-8 came from the file system as U+DC00 + byte.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """Return a text as a console of an encoding can show it: `visible`, and an escape where there is no such letter."""
+    encoding = encoding or "utf-8"
+    return visible(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
 def print_lines(lines: Iterable[str], console: Console | None = None) -> None:
-    """Print lines as they are: no markup, no colours, not broken at the console's width."""
+    """Print lines as they are: no markup, no colours, not broken at the console's width, but `printable`."""
     console = console or new_console()
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line, console.encoding), highlight=False, markup=False, soft_wrap=True)

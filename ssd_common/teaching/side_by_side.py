@@ -6,7 +6,9 @@ Reads source as text, imports none of it. The site makes a page of every file of
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
 from html import escape
@@ -31,8 +33,45 @@ STYLE = """
 """
 """What `to_html` needs to be seen as two columns, on a light ground and on a dark one."""
 
+SAME_WORDS = {
+    "PyTorch": "MXNet",
+    "torch": "np",
+    "F": "np",
+    "npx": "np",
+    "dim": "axis",
+    "keepdim": "keepdims",
+    "cat": "concatenate",
+    "amax": "max",
+    "clamp": "clip",
+    "numel()": "size",
+    "permute": "transpose",
+    "to": "astype",
+    "long()": "astype(np.int64)",
+    "nonzero(as_tuple=True)": "nonzero()",
+    "device": "ctx",
+    "Conv2d": "Conv2D",
+    "BatchNorm2d": "BatchNorm",
+    "MaxPool2d": "MaxPool2D",
+    "ReLU()": 'Activation("relu")',
+    "Sequential": "HybridSequential",
+    "append": "add",
+    "Module": "Block",
+    "import torch": "from mxnet import np",
+    "from torch import nn": "from mxnet.gluon import nn",
+    "AdaptiveMaxPool2d((1, 1))": "GlobalMaxPool2D()",
+    "torch.cuda.device_count()": "np.num_gpus()",
+    'torch.device("cpu")': "cpu()",
+    'torch.device("cuda", number)': "gpu(number)",
+    "detach().cpu().numpy()": "asnumpy()",
+    "torch.no_grad()": "autograd.pause()",
+}
+"""Words of PyTorch, and those of MXNet with the same meaning: a line that differs in no others counts as equal."""
+
 _ALIKE = 0.5  # of all words of two lines, how many must be the same for the lines to stand on one row
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
+_SAME = re.compile(
+    "|".join(rf"\b{re.escape(word)}" + r"\b" * word[-1].isalnum() for word in sorted(SAME_WORDS, key=len, reverse=True))
+)
 
 Span = tuple[int, int]
 
@@ -67,6 +106,41 @@ def aligned_rows(left: str, right: str) -> list[Row]:
         rows += [_row(x, y, alike=True) for x, y in zip(a[m : m + 1], b[n : n + 1], strict=True)]
         i, j = m + 1, n + 1
     return rows
+
+
+def code_lines(source: str) -> list[str]:
+    """Return the lines of code of a module's source, without docstrings, comments and what is blank then."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            lines[node.body[0].lineno - 1 : node.body[0].end_lineno] = [""] * len(
+                lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
+            )
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def equal_share(left: str, right: str) -> float:
+    """Return the share of the code lines of two sources that are equal: of each line and its equal one, both count.
+
+    Words of `SAME_WORDS` and white space do not count; the order of the lines does.
+
+    Args:
+        left: source code with PyTorch's words.
+        right: source code with MXNet's.
+    """
+    a, b = [[_neutral(line) for line in code_lines(source)] for source in (left, right)]
+    matched = sum(block.size for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+    return 2 * matched / (len(a) + len(b)) if a or b else 1.0
+
+
+def _neutral(line: str) -> str:
+    """Return a line of either framework in the words of MXNet."""
+    line = " ".join(line.split())
+    return _SAME.sub(lambda found: SAME_WORDS[found[0]], line)
 
 
 def framework_words(source: str) -> frozenset[str]:

@@ -205,7 +205,7 @@ def test_the_published_weights_get_the_settings_of_their_chapter(data_dir):
     checkpoint = load_weights(path)
     assert checkpoint.config.model == STRAIGHT_DOPE.model
     assert (checkpoint.config.train, checkpoint.config.predict) == (STRAIGHT_DOPE.train, STRAIGHT_DOPE.predict)
-    assert (checkpoint.momentum, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
+    assert (checkpoint.velocity, checkpoint.epoch, checkpoint.step) == ({}, 0, 0)
     assert {str(value.dtype) for value in checkpoint.weights.values()} == {"float32"}
 
 
@@ -535,11 +535,12 @@ def test_half_precision_becomes_single_and_loses_nothing(kind, tmp_path):
 def test_a_file_of_this_package_comes_back_whole_and_takes_no_other_configuration(tmp_path):
     momentum = random_weights(seed=1)
     path = tmp_path / "w.params"  # the suffix does not matter
-    checkpoint = Checkpoint(random_weights(), BOOK.model, TrainConfig(seed=3), momentum, 2, 5, "bananas")
+    run_config = RunConfig(Config(BOOK.model, TrainConfig(seed=3)), data="bananas")
+    checkpoint = Checkpoint(random_weights(), run_config, momentum, 2, 5)
     save_checkpoint(path, dataclasses.replace(checkpoint, predict=STRAIGHT_DOPE.predict))
     loaded = load_weights(path)
     assert_same_weights(loaded.weights, checkpoint.weights)
-    assert_same_weights(loaded.momentum, momentum)
+    assert_same_weights(loaded.velocity, momentum)
     assert (loaded.config.train, loaded.step, loaded.config.predict) == (TrainConfig(seed=3), 5, STRAIGHT_DOPE.predict)
     for given in ((BOOK,), (None, ("banana",))):
         assert refusal(path, *given) == "carries its own configuration and class names; leave preset and classes out"
@@ -567,7 +568,7 @@ def test_a_list_without_names_cannot_be_told_apart(tmp_path):
     [
         (["features.0.weight", "x"], "not the weights of a TinySSD: no tensor is called blk_0.0.0.weight"),
         (["resnetv10_conv0_weight"], "tensor resnetv10_conv0_weight is missing"),
-        (["module.blk_0.0.0.weight"], "the first is module.blk_0.0.0.weight"),
+        (["module.blk_0.0.0.weight"], "tensor module.cls_0.weight is missing; is it a TinySSD?"),
         ([], "holds no tensors"),
     ],
 )

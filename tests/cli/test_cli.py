@@ -271,20 +271,48 @@ def run_main(arguments, cwd, *, packages="", **how):
         (
             "torch",
             "ModuleNotFoundError('No module named torch', name='torch')",
-            ["backend 'torch' needs the package torch, which is missing", "pip install -c constraints.txt '.[torch]'"],
+            ["backend 'torch' needs the package torch, which is missing: pip install 'tinyssd[torch]'"],
         ),
         (
             "mxnet",
             "ModuleNotFoundError('No module named mxnet', name='mxnet')",
-            ["backend 'mxnet' needs the package mxnet, which is missing", "pip install -c constraints.txt '.[mxnet]'"],
+            ["backend 'mxnet' needs the package mxnet, which is missing: pip install --no-deps mxnet==1.9.1"],
+        ),
+        (
+            "mxnet",
+            "ModuleNotFoundError('No module named requests.exceptions', name='requests.exceptions')",
+            ["backend 'mxnet' needs the package requests, which is missing: pip install requests"],
+        ),
+        (
+            "mxnet",
+            "OSError('libquadmath.so.0: cannot open shared object file: No such file or directory')",
+            ["needs the system library libquadmath.so.0: apt-get install libquadmath0"],
+        ),
+        (
+            "torch",
+            "ImportError('libcudart.so.13: cannot open shared object file: No such file or directory')",
+            ["(libcudart.so.13: cannot open shared object file", "): pip install --force-reinstall torch torchvision"],
+        ),
+        (
+            "torch",
+            "RuntimeError('operator torchvision::nms does not exist')",
+            ["(operator torchvision::nms does not exist): pip install --force-reinstall torch torchvision"],
         ),
         (
             "mxnet",
             "AttributeError('module numpy\\nhas no attribute bool')",
-            ["cannot be imported (module numpy has no attribute bool)", "numpy below 1.24", "'.[mxnet]'"],
+            ["(module numpy has no attribute bool): pip install --force-reinstall --no-deps mxnet==1.9.1"],
         ),
     ],
-    ids=["no torch", "no mxnet", "broken mxnet"],
+    ids=[
+        "no torch",
+        "no mxnet",
+        "no requests",
+        "no libquadmath",
+        "no libcudart",
+        "torch and torchvision",
+        "broken mxnet",
+    ],
 )
 def test_a_framework_that_is_not_there_is_one_line_that_says_how_to_install_it(framework, error, words, tmp_path):
     (tmp_path / "packages" / framework).mkdir(parents=True)

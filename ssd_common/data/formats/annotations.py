@@ -21,10 +21,13 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ssd_common.output.console import visible
+
 Box = tuple[float, float, float, float]
 T = TypeVar("T")
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+MAX_VALUE = 80  # characters of a wrong value in a message
 
 
 class Problem(NamedTuple):
@@ -45,15 +48,16 @@ class Problem(NamedTuple):
         return self.reason.partition(",")[0]
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        return visible(": ".join(part for part in self if part))
 
 
 class BadObjectError(Exception):
     """An object that cannot be read: the value and what is wrong with it."""
 
     def __init__(self, value: object, reason: str) -> None:
-        super().__init__(value, reason)
-        self.value, self.reason = str(value), reason
+        text = str(value)
+        self.value, self.reason = text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…", reason
+        super().__init__(self.value, reason)
 
 
 class Row(NamedTuple):
@@ -94,6 +98,8 @@ class Annotation:
     """Width and height of the picture as the file gives them, if it does."""
     problems: tuple[Problem, ...]
     """Its objects that could not be read."""
+    lost: frozenset[str]
+    """What the file says and this does not hold, such as "truncated"."""
 
     @property
     def image_label(self) -> str:
@@ -155,8 +161,8 @@ class AnnotatedSet:
     """What keeps it from being trained on, such as a picture that is missing."""
     strays: tuple[Problem, ...] = ()
     """Objects of no picture."""
-    lost: frozenset[str] = frozenset()
-    """What the files say and an `Annotation` does not hold, such as "truncated"."""
+    doubts: tuple[Problem, ...] = ()
+    """What is taken as it stands, though it may well be wrong."""
 
 
 class Opened(NamedTuple):
@@ -166,6 +172,8 @@ class Opened(NamedTuple):
     """Empty where it is not divided."""
     read: Callable[[str, str], AnnotatedSet]
     """Takes a split, any if it is not divided, and what to call it; raises InputError for files not of the format."""
+    repeated: frozenset[str] = frozenset()
+    """The splits whose pictures are all in the others."""
 
 
 def read_rows(
@@ -198,7 +206,7 @@ def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
     """Return finite numbers, as many as names; raise BadObjectError with the name of the first that is none."""
     if len(values) != len(names):
         raise BadObjectError(
-            str(list(values))[:80], f"wrong number of values, {len(values)} where {' '.join(names)} are expected"
+            list(values), f"wrong number of values, {len(values)} where {' '.join(names)} are expected"
         )
     for name, value in zip(names, values, strict=True):
         try:
@@ -223,6 +231,7 @@ def annotate(
     fractions: bool = False,
     dtype: type[np.floating] = np.float64,
     header_size: tuple[int, int] | None = None,
+    lost: Iterable[str] = (),
 ) -> Annotation:
     """Return an `Annotation` of these rows; the other arguments are its fields."""
     return Annotation(
@@ -237,4 +246,5 @@ def annotate(
         fractions,
         header_size,
         tuple(problems),
+        frozenset(lost),
     )

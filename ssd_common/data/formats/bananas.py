@@ -6,6 +6,7 @@ Source: d2l, section "The Object Detection Dataset".
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.download import fetch_folder
+from ssd_common.data.formats.files import lies_outside, read_text
 from ssd_common.errors import InputError
 
 URL = "http://d2l-data.s3-accelerate.amazonaws.com/banana-detection.zip"
@@ -58,10 +60,9 @@ def read_bananas(folder: Path, split: str, name: str) -> AnnotatedSet:
     """
     path = folder / f"bananas_{split}" / "label.csv"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = tuple(table.fieldnames or ())
-            lines = list(enumerate(table, start=2))
+        table = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        columns = tuple(table.fieldnames or ())
+        lines = list(enumerate(table, start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error}): delete {folder}, and it is fetched again") from error
     if not set(COLUMNS) <= set(columns):
@@ -73,6 +74,8 @@ def read_bananas(folder: Path, split: str, name: str) -> AnnotatedSet:
     for image_name, items in by_picture.items():
         where = f"bananas_{split}/label.csv"
         rows, problems = read_rows(items, _read_object, where, "line")
+        if lies_outside(image_name):
+            raise InputError(f"{path}: {image_name} lies outside: delete {folder}, and it is fetched again")
         annotations.append(
             annotate(path.parent / "images" / image_name, image_name, where, rows, problems, noun="line")
         )

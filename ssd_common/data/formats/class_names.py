@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssd_common.data.formats.files import read_text
 from ssd_common.errors import InputError
+from ssd_common.output.console import visible
 
 FILE_NAME = "classes.txt"
 
@@ -17,7 +19,7 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
         InputError: the file cannot be read, has no name, or has one twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -29,15 +31,17 @@ def checked_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     """Return the names; raise InputError if there is none, an empty one, or one twice."""
     if not names:
         raise InputError(f"{where}: no class names; name at least one class")
+    seen: set[str] = set()
     for name in names:
-        if not name or names.count(name) > 1:
+        if not name or name in seen:
             raise InputError(f"{where}: class name '{name}' is {'given twice' if name else 'empty'}; name each once")
+        seen.add(name)
     return tuple(names)
 
 
 def clean_name(name: str) -> str:
-    """Return a class name on one line, with single spaces."""
-    return " ".join(name.split())
+    """Return a class name on one line, with single spaces, and with an escape for what cannot be shown."""
+    return visible(" ".join(name.split()))
 
 
 def numbered_classes(count: int) -> tuple[str, ...]:

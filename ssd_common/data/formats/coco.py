@@ -1,6 +1,6 @@
 """COCO: a folder of pictures, and one JSON file with `images`, `annotations` and `categories`.
 
-Class ids count the categories in the order of their ids.
+Class ids count the categories in the order of their ids; those with one name are one class.
 
 Source of the format: https://cocodataset.org/#format-data, "Object Detection".
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,12 +25,15 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
+from ssd_common.data.formats.files import files_below, lies_outside, normal, read_bytes
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 BBOX = ("x", "y", "width", "height")
 DECIMALS = 9  # of a pixel: what adding and subtracting changes is beyond them
 KEPT = ("id", "image_id", "category_id", "bbox", "iscrowd", "area")
+KEPT_OF_IMAGE = ("id", "file_name", "width", "height")
+MAX_JSON = 1 << 31  # bytes; the largest of COCO's own has a quarter of that
 SAYS_NOTHING: tuple[object, ...] = (None, 0, "", [], {})
 
 
@@ -51,18 +54,19 @@ def coco_paths(path: str) -> tuple[Path, Path]:
     return Path(images), Path(file)
 
 
-def open_coco(images: Path, file: Path) -> Opened:
+def open_coco(images: Path, file: Path, allow_outside: bool) -> Opened:
     """Return a COCO data set; see `read_coco`."""
-    return Opened((), lambda split, name: read_coco(images, file, name))
+    return Opened((), lambda split, name: read_coco(images, file, name, allow_outside))
 
 
-def read_coco(images: Path, file: Path, name: str) -> AnnotatedSet:
+def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) -> AnnotatedSet:
     """Return a COCO data set as its files have it.
 
     Args:
         images: the folder that its `file_name`s are in.
         file: the JSON file.
         name: what to call the set.
+        allow_outside: read a picture that is named outside of the folder, too.
 
     Raises:
         InputError: a path is missing, or the file does not hold a COCO data set.
@@ -71,39 +75,73 @@ def read_coco(images: Path, file: Path, name: str) -> AnnotatedSet:
     if not images.is_dir():
         raise InputError(f"{images}: no such folder; it must have the pictures that {file} names")
     class_names, class_ids = _read_categories(content["categories"], file)
+    find = _Pictures(images, allow_outside)
     problems: list[Problem] = []
-    pictures: dict[Any, tuple[int, dict[str, Any]]] = {}
-    first: dict[str, int] = {}
+    pictures: dict[int | str, tuple[str, Path | None, dict[str, Any]]] = {}
+    first: dict[str, str] = {}
     for number, item in enumerate(content["images"], start=1):
         place = f"image {number}"
-        picture_id, file_name = item.get("id"), item.get("file_name")
-        if not _is_id(picture_id) or not isinstance(file_name, str) or not file_name:
+        picture_id, file_name = _id(item.get("id")), item.get("file_name")
+        if picture_id is None or not isinstance(file_name, str) or not file_name:
             problems.append(Problem(file.name, place, _short(item), "no id or no file_name"))
         elif picture_id in pictures:
-            reason = f"duplicate image id, the same as image {pictures[picture_id][0]}"
+            reason = f"duplicate image id, the same as {pictures[picture_id][0]}"
             problems.append(Problem(file.name, place, f"id {picture_id}", reason))
         elif file_name in first:
-            problems.append(
-                Problem(file.name, place, file_name, f"duplicate picture, the same as image {first[file_name]}")
-            )
+            problems.append(Problem(file.name, place, file_name, f"duplicate picture, the same as {first[file_name]}"))
         else:
-            pictures[picture_id] = (number, item)
-            first[file_name] = number
-    objects, strays, lost = _by_picture(content["annotations"], list(pictures), file.name)
+            image, reason = find(file_name)
+            pictures[picture_id] = (place, image, item)
+            first[file_name] = place
+            if image is None:
+                problems.append(Problem(file.name, place, file_name, reason))
+    objects, strays = _by_picture(content["annotations"], pictures, file.name)
     read = partial(_read_object, class_ids)
     annotations = []
-    for picture_id, (_, item) in pictures.items():
-        rows, bad = read_rows(objects.pop(picture_id), read, file.name, "annotation")
-        image, size = images / item["file_name"], _size(item)
+    for picture_id, (_, image, item) in pictures.items():
+        items = objects.pop(picture_id)
+        if image is None:
+            continue
+        rows, bad = read_rows(items, read, file.name, "annotation")
+        lost = {key for key, value in item.items() if key not in KEPT_OF_IMAGE and value not in SAYS_NOTHING}
+        for _, entry in items:
+            lost |= {key for key, value in entry.items() if key not in KEPT and value not in SAYS_NOTHING}
+        size = _size(item)
         annotations.append(
-            annotate(image, item["file_name"], file.name, rows, bad, noun="annotation", header_size=size)
+            annotate(image, item["file_name"], file.name, rows, bad, noun="annotation", header_size=size, lost=lost)
         )
-    return AnnotatedSet(name, class_names, annotations, tuple(problems), tuple(strays), lost)
+    return AnnotatedSet(name, class_names, annotations, tuple(problems), tuple(strays))
+
+
+class _Pictures:
+    """Finds the pictures that a file names in their folder."""
+
+    def __init__(self, folder: Path, allow_outside: bool) -> None:
+        self._folder, self._allow_outside = folder, allow_outside
+
+    @cached_property
+    def _by_normal_name(self) -> dict[str, Path]:
+        return {normal(path.relative_to(self._folder).as_posix()): path for path in files_below(self._folder)}
+
+    def __call__(self, name: str) -> tuple[Path | None, str]:
+        """Return the path of a picture; None where it cannot be used, and why."""
+        path = self._folder / name
+        if lies_outside(name) and not self._allow_outside:
+            reason = f"outside the folder of the pictures, {self._folder}: --allow-outside of tinyssd data reads it"
+            return None, reason
+        if not path.exists():
+            slashed = name.replace("\\", "/")
+            if not lies_outside(slashed) or self._allow_outside:
+                path = self._by_normal_name.get(normal(slashed), self._folder / slashed)
+        if path.exists():
+            return (path, "") if path.is_file() else (None, "not a file, but a folder, a pipe or a device")
+        hint = ", in which the backslashes of Windows are taken for slashes" if "\\" in name else ""
+        return None, f"missing picture, there is no such file in {self._folder}{hint}"
 
 
 def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_bytes(file, MAX_JSON))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; write coco:IMAGES,FILE.json") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -123,62 +161,63 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     return cast("dict[str, list[dict[str, Any]]]", content)
 
 
-def _read_categories(categories: list[dict[str, Any]], file: Path) -> tuple[tuple[str, ...], dict[int, int]]:
-    """The class names, and the class id of each category id."""
+def _read_categories(categories: list[dict[str, Any]], file: Path) -> tuple[tuple[str, ...], dict[int | str, int]]:
+    """The class names, and the class id of each category id; categories of one name are one class."""
+    by_id: dict[int, str] = {}
     for item in categories:
-        if not isinstance(item.get("id"), int) or not isinstance(item.get("name"), str):
+        category_id, name = _id(item.get("id")), item.get("name")
+        if not isinstance(category_id, int) or not isinstance(name, str):
             raise InputError(f"{file}: category {_short(item)} needs an id, a whole number, and a name")
-    ordered = sorted(categories, key=lambda item: item["id"])
-    names = checked_class_names([clean_name(item["name"]) for item in ordered], f"{file}: categories")
-    class_ids = {item["id"]: i for i, item in enumerate(ordered)}
-    if len(class_ids) < len(ordered):
-        raise InputError(f"{file}: categories: an id is given twice; number them anew")
-    return names, class_ids
+        if category_id in by_id:
+            raise InputError(f"{file}: categories: an id is given twice, {category_id}; number them anew")
+        by_id[category_id] = clean_name(name)
+    used = dict.fromkeys(by_id[category_id] for category_id in sorted(by_id))
+    names = checked_class_names(list(used), f"{file}: categories")
+    place = {name: i for i, name in enumerate(names)}
+    return names, {category_id: place[name] for category_id, name in by_id.items()}
 
 
 def _by_picture(
     items: list[dict[str, Any]], picture_ids: Iterable[Any], file: str
-) -> tuple[dict[Any, list[tuple[int, dict[str, Any]]]], list[Problem], frozenset[str]]:
-    """The annotations of each picture with their numbers, those of no picture, and the names of what is not read."""
+) -> tuple[dict[Any, list[tuple[int, dict[str, Any]]]], list[Problem]]:
+    """The annotations of each picture with their numbers, and those of no picture."""
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {picture_id: [] for picture_id in picture_ids}
     strays = []
-    lost: set[str] = set()
     for position, item in enumerate(items, start=1):
-        number = item["id"] if _is_id(item.get("id")) and isinstance(item["id"], int) else position
-        picture_id = item.get("image_id")
-        if _is_id(picture_id) and picture_id in objects:
+        number = _id(item.get("id"))
+        number = number if isinstance(number, int) else position
+        picture_id = _id(item.get("image_id"))
+        if picture_id is not None and picture_id in objects:
             objects[picture_id].append((number, item))
         else:
-            strays.append(
-                Problem(
-                    file,
-                    f"annotation {number}",
-                    f"image_id {_short(picture_id)}",
-                    "missing picture, no image has this id",
-                )
-            )
-        lost.update(key for key, value in item.items() if key not in KEPT and value not in SAYS_NOTHING)
-    return objects, strays, frozenset(lost)
+            value = f"image_id {_short(item.get('image_id'))}"
+            strays.append(Problem(file, f"annotation {number}", value, "missing picture, no image has this id"))
+    return objects, strays
 
 
-def _read_object(class_ids: Mapping[int, int], item: Mapping[str, Any]) -> tuple[int, Box, bool]:
-    category_id, bbox = item.get("category_id"), item.get("bbox")
-    if not isinstance(category_id, int) or category_id not in class_ids:
-        raise BadObjectError(f"category_id {_short(category_id)}", "unknown class")
+def _read_object(class_ids: Mapping[int | str, int], item: Mapping[str, Any]) -> tuple[int, Box, bool]:
+    category_id, bbox = _id(item.get("category_id")), item.get("bbox")
+    if category_id is None or category_id not in class_ids:
+        raise BadObjectError(f"category_id {_short(item.get('category_id'))}", "unknown class")
     if not isinstance(bbox, list):
         raise BadObjectError(f"bbox {_short(bbox)}", "no box, not a list of four numbers")
     x, y, width, height = read_box(bbox, BBOX)
     box = (x, y, round(x + width, DECIMALS), round(y + height, DECIMALS))
-    return class_ids[category_id], box, item.get("iscrowd") in (1, True)
+    return class_ids[category_id], box, item.get("iscrowd") is True or _id(item.get("iscrowd")) == 1
+
+
+def _id(value: object) -> int | str | None:
+    """A number or a text that identifies something; 1.0 and "1" are the number 1. None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and (value == "0" or value[0] != "0"):
+        return int(value) if len(value) < 20 else value
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = item.get("width"), item.get("height")
     return (width, height) if isinstance(width, int) and isinstance(height, int) and width and height else None
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def _short(value: object) -> str:

@@ -37,31 +37,35 @@ def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
         height: of the upright picture, in pixels.
         width: of the upright picture, in pixels.
     """
+    size = np.array([width, height])
     unit = (1, 1) if annotation.fractions else (width, height)
     corners: NDArray[np.float32] = (annotation.boxes / (*unit, *unit)).clip(0, 1).astype(np.float32)
-    good = np.ones(len(corners), bool)
-    problems = []
-    first: dict[tuple[int, Box], str] = {}
-    for i, (class_id, box) in enumerate(zip(annotation.class_ids.tolist(), annotation.boxes.tolist(), strict=True)):
-        xmin, ymin, xmax, ymax = box
-        across, down = MAX_OVERHANG * unit[0] / width, MAX_OVERHANG * unit[1] / height
-        reason = ""
-        if xmin > xmax or ymin > ymax:
-            reason = "inverted"
-        elif xmin == xmax or ymin == ymax:
-            reason = "zero area"
-        elif min(xmin + across, ymin + down, unit[0] + across - xmax, unit[1] + down - ymax) < 0:
-            reason = f"outside the picture, which is {width} x {height}"
-        elif not (corners[i, :2] < corners[i, 2:]).all():
-            reason = f"no area within the picture, which is {width} x {height}"
-        elif (class_id, tuple(box)) in first:
-            reason = f"duplicate object, the same as {first[class_id, tuple(box)]}"
-        else:
-            first[class_id, tuple(box)] = annotation.place(i)
-        if reason:
-            good[i] = False
-            value = f"({', '.join(f'{number:.10g}' for number in box)})"
-            problems.append(Problem(annotation.file, annotation.place(i), value, reason))
+    boxes = annotation.boxes.astype(np.float64)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    overhang = MAX_OVERHANG * np.array(unit) / size
+    smaller = "smaller than a pixel" + ("" if annotation.fractions else ", are these fractions of the picture?")
+    # Of what is wrong with an object, the first that holds is told.
+    reasons = {
+        "inverted": (low > high).any(axis=1),
+        "zero area": (low == high).any(axis=1),
+        f"outside the picture, which is {width} x {height}": ((low < -overhang) | (high > unit + overhang)).any(axis=1),
+        f"no area within the picture, which is {width} x {height}": (corners[:, :2] >= corners[:, 2:]).any(axis=1),
+        smaller: (high - low < np.array(unit) / size).all(axis=1),
+    }
+    bad: dict[int, str] = {}
+    for reason, found in reasons.items():
+        for i in np.flatnonzero(found).tolist():
+            bad.setdefault(i, reason)
+    first: dict[tuple[int, Box], int] = {}
+    for i, (class_id, box) in enumerate(zip(annotation.class_ids.tolist(), boxes.tolist(), strict=True)):
+        if i not in bad and (other := first.setdefault((class_id, tuple(box)), i)) != i:
+            bad[i] = f"duplicate object, the same as {annotation.place(other)}"
+    good = np.ones(len(boxes), bool)
+    good[list(bad)] = False
+    problems = [
+        Problem(annotation.file, annotation.place(i), f"({', '.join(f'{number:.10g}' for number in boxes[i])})", bad[i])
+        for i in sorted(bad)
+    ]
     return Checked(good, corners, problems)
 
 

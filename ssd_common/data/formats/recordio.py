@@ -31,6 +31,7 @@ PART_HEADER = struct.Struct("<4sI")
 LENGTH_BITS = 29
 
 DAMAGED = "the file is damaged, or its .idx belongs to another file: fetch or write both again"
+BAD_INDEX = "delete the .idx, and the .rec is read without it"
 
 
 def read_records(path: str | Path) -> Iterator[bytes]:
@@ -230,14 +231,16 @@ def _read_index(index_path: Path, path: Path) -> dict[int, int]:
         # No 64-bit key and position need a longer line, and a damaged file may be one line.
         for number, line in enumerate(iter(lambda: index.readline(64), b""), start=1):
             where = f"{index_path}: line {number}"
-            fields = line.rstrip(b"\r\n").split(b"\t")
+            fields = line.split()
+            if not fields:
+                continue
             if len(fields) != 2 or not all(field.isdigit() for field in fields):
-                raise InputError(f"{where}: {line!r} is not 'key<tab>position': {DAMAGED}")
+                raise InputError(f"{where}: {line!r} is not 'key<tab>position': {BAD_INDEX}")
             key, position = int(fields[0]), int(fields[1])
             if key in positions:
-                raise InputError(f"{where}: key {key} is given twice: {DAMAGED}")
+                raise InputError(f"{where}: key {key} is given twice: {BAD_INDEX}")
             if position >= _size(file):
-                raise InputError(f"{where}: position {position} is past the end of {path}: {DAMAGED}")
+                raise InputError(f"{where}: position {position} is past the end of {path}: {BAD_INDEX}")
             positions[key] = position
         # An index that was cut short would pass for a smaller data set.
         end = 0
@@ -245,9 +248,7 @@ def _read_index(index_path: Path, path: Path) -> dict[int, int]:
             key, position = max(positions.items(), key=lambda item: item[1])
             _, end = _read_record(file, position, f"{path}: record {key}", keep=False)
         if end != _size(file):
-            raise InputError(
-                f"{index_path}: lists {len(positions)} records, not all of {path}: delete it, or fetch both"
-            )
+            raise InputError(f"{index_path}: lists {len(positions)} records, not all of {path}: {BAD_INDEX}")
     return positions
 
 

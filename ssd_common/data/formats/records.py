@@ -145,16 +145,16 @@ class RecordAnnotations:
         key = self._reader.keys[index]
         where = f"{self._reader.path}: record {key}"
         record = unpack_image_record(self._reader.read(key), where)
-        stored = enumerate(read_detection_label(record.label, where).tolist(), start=1)
-        rows, problems = read_rows(
-            (item for item in stored if item[1][:5] != [-1] * 5), self._read_object, where, "object"
-        )
-        return annotate(record.image, f"{key:06}", where, rows, problems, fractions=True, dtype=np.float32)
+        label = read_detection_label(record.label, where)
+        stored = (item for item in enumerate(label.tolist(), start=1) if item[1][:5] != [-1] * 5)
+        rows, bad = read_rows(stored, self._read_object, where, "object")
+        lost = ("further columns",) if label.shape[1] > 6 else ()
+        return annotate(record.image, f"{key:06}", where, rows, bad, fractions=True, dtype=np.float32, lost=lost)
 
 
 def _read_object(num_classes: int, row: list[float]) -> tuple[int, Box, bool]:
     class_id, *values = row
-    if class_id not in range(num_classes):
+    if not class_id.is_integer() or not 0 <= class_id < num_classes:
         raise BadObjectError(f"class id {class_id:g}", f"unknown class, the classes are 0 to {num_classes - 1}")
     return int(class_id), read_box(values[:4]), len(values) > 4 and values[4] == 1
 
@@ -209,10 +209,18 @@ def write_record_set(path: Path, class_names: Sequence[str], pictures: Iterable[
         class_names: of class ids 0, 1, ….
         pictures: what it has.
     """
-    with RecordWriter(path, path.with_suffix(".idx")) as writer:
-        for key, picture in enumerate(pictures):
-            corners = picture.boxes / ((picture.width, picture.height) * 2)
-            label = write_detection_label(picture.class_ids, corners, picture.ignored, picture.width, picture.height)
-            image = picture.image if isinstance(picture.image, bytes) else picture.image.read_bytes()
-            writer.write(pack_image_record(ImageRecord(label, key, 0, image)))
-    write_atomically(path.parent / FILE_NAME, "".join(f"{name}\n" for name in class_names).encode())
+    names, text = path.parent / FILE_NAME, "".join(f"{name}\n" for name in class_names).encode()
+    new = not names.exists()
+    try:
+        with RecordWriter(path, path.with_suffix(".idx")) as writer:
+            for key, picture in enumerate(pictures):
+                sides = (picture.width, picture.height)
+                corners = picture.boxes / (sides * 2)
+                label = write_detection_label(picture.class_ids, corners, picture.ignored, *sides)
+                image = picture.image if isinstance(picture.image, bytes) else picture.image.read_bytes()
+                writer.write(pack_image_record(ImageRecord(label, key, 0, image)))
+            write_atomically(names, text)  # before the records are there: without it their classes have other names
+    except BaseException:
+        if new:
+            names.unlink(missing_ok=True)
+        raise

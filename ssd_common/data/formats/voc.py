@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +28,15 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
+from ssd_common.data.formats.files import files_below, listed, normal, read_bytes, read_text, stem
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 KNOWN_TAGS = ("name", "bndbox", "difficult")
-SAYS_NOTHING = ("", "0", "Unspecified")  # what tools write into the fields of an object that nobody filled in
+PICTURE_TAGS = ("folder", "filename", "path", "size", "object")
+SAYS_NOTHING = ("", "0", "Unspecified", "Unknown")  # what tools write into the fields that nobody filled in
+ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["'][^>]*\?>""")
 LISTS, PICTURES = "ImageSets/Main", "JPEGImages"
 CLASS_FLAG = re.compile(r"\s+-?[01]$")  # behind an ID in the list of a single class
 OBJECT_FIELDS = {"pose": "Unspecified", "truncated": "0"}  # what readers of the format expect to find
@@ -54,6 +57,8 @@ class Document(NamedTuple):
     size: tuple[int, int] | None
     objects: list[Object]
     lost: frozenset[str]
+    picture: str
+    """The name of its picture, without extension, as it has it."""
 
 
 class VocFolder:
@@ -71,16 +76,21 @@ class VocFolder:
             what = "no folder Annotations in it" if folder.is_dir() else "no such folder"
             raise InputError(f"{folder}: {what}; a VOC data set has Annotations, {PICTURES} and {LISTS}")
         self.folder = folder
-        self._lists = {path.stem: path for path in sorted((folder / LISTS).glob("*.txt"))}
+        self._lists = {path.stem: path for path in listed(folder / LISTS) if path.suffix.lower() == ".txt"}
+        self._files = {stem(path, folder / "Annotations"): path for path in files_below(folder / "Annotations", ".xml")}
 
     def opened(self) -> Opened:
-        """Return its splits and `read`."""
-        return Opened(tuple(self._lists), self.read)
+        """Return its splits, `read`, and the lists that repeat others: trainval, and those of a single class."""
+        names = set(self._lists)
+        likely = {name for name in names if any(name.endswith(f"_{other}") for other in names)}
+        likely |= names & {"trainval"} if {"train", "val"} <= names else set()
+        others = {picture for name in names - likely for picture in self._ids(name)[0]}
+        return Opened(tuple(self._lists), self.read, frozenset(n for n in likely if others.issuperset(self._ids(n)[0])))
 
     @cached_property
     def _documents(self) -> dict[str, Document | Problem]:
         """What each annotation says, by ID, or why it cannot be read."""
-        return {path.stem: _read_document(path) for path in sorted((self.folder / "Annotations").glob("*.xml"))}
+        return {key: _read_document(path, f"Annotations/{key}.xml") for key, path in self._files.items()}
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -96,47 +106,50 @@ class VocFolder:
             split: one of those in `opened`; any name where there is none.
             name: what to call the set.
         """
-        documents = self._documents
-        ids, problems = _ids(self._lists[split], documents) if self._lists else (list(documents), [])
+        ids, problems = self._ids(split) if self._lists else (list(self._files), [])
         read = partial(_read_object, {class_name: i for i, class_name in enumerate(self.class_names)})
         images, doubles = _images(self.folder / PICTURES)
         annotations = []
-        lost: set[str] = set()
-        for stem in ids:
-            file, document = f"Annotations/{stem}.xml", documents.get(stem)
+        doubts = []
+        for key in ids:
+            file, document = f"Annotations/{key}.xml", self._documents.get(key)
             if document is None:
                 problems.append(Problem(file, "", "", f"missing annotation, listed in split {split}"))
             elif isinstance(document, Problem):
                 problems.append(document)
-            elif stem not in images:
-                problems.append(Problem(f"{PICTURES}/{stem}.jpg", "", "", f"missing picture, {file} is there"))
+            elif key not in images:
+                problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing picture, {file} is there"))
             else:
                 rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
-                image = images[stem]
-                problems += doubles.get(stem, [])
-                lost |= document.lost
-                annotations.append(annotate(image, image.name, file, rows, bad, header_size=document.size))
-        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), lost=frozenset(lost))
+                image, other = images[key], images.get(document.picture)
+                problems += doubles.get(key, [])
+                if document.picture != key and other is not None:
+                    reason = f"another picture, it says that it is for {other.name}, and is taken for {image.name}"
+                    doubts.append(Problem(file, "", "", reason))
+                place = image.relative_to(self.folder / PICTURES).as_posix()
+                size, lost = document.size, document.lost
+                annotations.append(annotate(image, place, file, rows, bad, header_size=size, lost=lost))
+        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), doubts=tuple(doubts))
 
-
-def _ids(path: Path, documents: Container[str]) -> tuple[list[str], list[Problem]]:
-    """The IDs in a list, each once, and those that are there twice."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable list of annotations ({error})") from error
-    first: dict[str, int] = {}
-    problems = []
-    for number, line in enumerate(lines, start=1):
-        stem = line.strip()
-        if stem not in documents:
-            stem = CLASS_FLAG.sub("", stem)
-        if stem in first:
-            reason = f"duplicate picture, first in line {first[stem]}"
-            problems.append(Problem(f"{LISTS}/{path.name}", f"line {number}", stem, reason))
-        elif stem:
-            first[stem] = number
-    return list(first), problems
+    def _ids(self, split: str) -> tuple[list[str], list[Problem]]:
+        """The IDs in a list, each once, and those that are there twice."""
+        path = self._lists[split]
+        try:
+            lines = read_text(path).splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a readable list of annotations ({error})") from error
+        first: dict[str, int] = {}
+        problems = []
+        for number, line in enumerate(lines, start=1):
+            key = normal(line.strip())
+            if key not in self._files:
+                key = CLASS_FLAG.sub("", key)
+            if key in first:
+                reason = f"duplicate picture, first in line {first[key]}"
+                problems.append(Problem(f"{LISTS}/{path.name}", f"line {number}", key, reason))
+            elif key:
+                first[key] = number
+        return list(first), problems
 
 
 class _NoDocumentType(ET.TreeBuilder):
@@ -146,29 +159,45 @@ class _NoDocumentType(ET.TreeBuilder):
         raise ValueError(f"document type {name}: entities are not read")
 
 
-def _read_document(path: Path) -> Document | Problem:
+def _read_document(path: Path, file: str) -> Document | Problem:
     try:
         parser = ET.XMLParser(target=_NoDocumentType())
-        parser.feed(path.read_bytes())
+        parser.feed(_decoded(read_bytes(path)))
         root = parser.close()
         if root.tag != "annotation":
             raise ValueError(f"begins with <{root.tag[:40]}>, not with <annotation>")
     except (ET.ParseError, ValueError, LookupError, OSError) as error:
-        return Problem(f"Annotations/{path.name}", "", "", f"unreadable annotation, {error}")
-    objects, lost = [], set()
+        return Problem(file, "", "", f"unreadable annotation, {error}")
+    lost = {field.tag for field in root if field.tag not in PICTURE_TAGS and _says(field)}
+    objects = []
     for element in root.iterfind("object"):
         box = element.find("bndbox")
         corners = () if box is None else tuple(box.findtext(side) for side in SIDES)
         difficult = (element.findtext("difficult") or "").strip() == "1"
         objects.append(Object(clean_name(element.findtext("name") or ""), corners, difficult))
-        for field in element:
-            if field.tag not in KNOWN_TAGS and (len(field) or (field.text or "").strip() not in SAYS_NOTHING):
-                lost.add(field.tag)
+        lost |= {field.tag for field in element if field.tag not in KNOWN_TAGS and _says(field)}
     try:
         size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
     except ValueError:
         size = 0, 0  # nothing is made of it: the picture knows its size
-    return Document(size if min(size) > 0 else None, objects, frozenset(lost))
+    picture = normal((root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2])
+    folder = file.removeprefix("Annotations/").rpartition("/")[0]
+    key = f"{folder}/" * bool(folder) + (picture.rpartition(".")[0] or picture)
+    return Document(size if min(size) > 0 else None, objects, frozenset(lost), key)
+
+
+def _decoded(content: bytes) -> bytes | str:
+    """The content of an XML file; as text if it is in an encoding that Python can read, and XML parsers cannot."""
+    declared = ENCODING.match(content)
+    if declared is None or declared[1].lower().startswith(b"utf"):
+        return content
+    encoding = declared[1].decode().lower()
+    return content[declared.end() :].decode({"gb2312": "gb18030", "gbk": "gb18030"}.get(encoding, encoding))
+
+
+def _says(field: ET.Element) -> bool:
+    """Whether somebody filled in a field, or a field within it."""
+    return (field.text or "").strip() not in SAYS_NOTHING or any(_says(inner) for inner in field)
 
 
 def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, bool]:
@@ -183,12 +212,12 @@ def _images(folder: Path) -> tuple[dict[str, Path], dict[str, list[Problem]]]:
     """The files of a folder by their names without extension, and the pictures that share one."""
     images: dict[str, Path] = {}
     doubles: dict[str, list[Problem]] = {}
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    for path in sorted(files, key=lambda path: path.suffix.lower() not in SUFFIXES):  # pictures before notes on them
-        other = images.setdefault(path.stem, path)
+    for path in sorted(files_below(folder), key=lambda path: path.suffix.lower() not in SUFFIXES):  # pictures first
+        other = images.setdefault(stem(path, folder), path)
         if other is not path and path.suffix.lower() in SUFFIXES:
             reason = f"duplicate picture, {other.name} has the same name"
-            doubles.setdefault(path.stem, []).append(Problem(f"{PICTURES}/{path.name}", "", "", reason))
+            place = path.relative_to(folder).as_posix()
+            doubles.setdefault(stem(path, folder), []).append(Problem(f"{PICTURES}/{place}", "", "", reason))
     return images, doubles
 
 

@@ -4,18 +4,21 @@ Roboflow's `SPLIT/images` and `SPLIT/labels` is read as well; its folder `valid`
 `data.yaml`.
 
 A line of a label file is `class x y width height`, the box's centre and size as fractions of the picture, or `class x1
-y1 x2 y2 x3 y3 …`, a polygon, of which the box is taken, as Ultralytics does for detection. A picture without a label
-file has no objects. Without `data.yaml` the classes are called "class 0", "class 1", ….
+y1 x2 y2 x3 y3 …`, a polygon, of which the box is taken, as Ultralytics does for detection. With `kpt_shape` in
+`data.yaml`, keypoints follow the box, and are left out. A picture without a label file has no objects. Without
+`data.yaml` the classes are called "class 0", "class 1", ….
 
 Source of the format: https://docs.ultralytics.com/datasets/detect/
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,11 +35,13 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name, numbered_classes
+from ssd_common.data.formats.files import files_below, listed, read_bytes, read_text, stem
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 YAML = "data.yaml"
+MAX_YAML = 1 << 20  # characters
 
 
 class YoloFolder:
@@ -60,8 +65,43 @@ class YoloFolder:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Those in `data.yaml`, or as many numbers as the labels need."""
-        every_label = [labels for _, labels in self._folders.values()]
-        return read_names(self.folder / YAML) or numbered_classes(_count_classes(every_label))
+        return read_names(self.folder / YAML) or numbered_classes(1 + max(map(self._highest_class, self._folders)))
+
+    @cached_property
+    def _num_keypoints(self) -> int | None:
+        """How many numbers of keypoints are behind each box; None if the labels are no poses."""
+        shape = _read_yaml(self.folder / YAML).get("kpt_shape")
+        if shape is None:
+            return None
+        if len(shape.items) != 2 or not all(text and text.isdecimal() and len(text) < 5 for text in shape.items):
+            raise InputError(f"{self.folder / YAML}: kpt_shape is not two whole numbers, such as [17, 3]")
+        return math.prod(int(text) for text in shape.items if text)
+
+    def _labelled(self, split: str) -> tuple[dict[str, tuple[Path, Path | None]], dict[str, Path], list[Problem]]:
+        """By name: each picture with its labels if it has any, the labels without a picture; and duplicate pictures."""
+        images, labels = self._folders[split]
+        files = {stem(path, labels): path for path in files_below(labels, ".txt")}
+        pictures: dict[str, tuple[Path, Path | None]] = {}
+        problems = []
+        for path in files_below(images, *SUFFIXES):
+            key = stem(path, images)
+            if key in pictures:
+                reason = f"duplicate picture, {pictures[key][0].name} has the same name"
+                problems.append(Problem(self._place(path), "", "", reason))
+            else:
+                pictures[key] = (path, files.pop(key, None))
+        files.pop("classes", None)  # the class names, which some tools lay beside the labels
+        return pictures, files, problems
+
+    def _highest_class(self, split: str) -> int:
+        """The highest class id of a split, as far as it can be read; 0 at least."""
+        highest = 0
+        for _, file in self._labelled(split)[0].values():
+            with suppress(OSError):
+                lines = read_bytes(file).decode("utf-8-sig", "replace").splitlines() if file else []
+                first = (next(iter(line.split()), "") for line in lines)
+                highest = max([highest, *(int(word) for word in first if word.isdecimal() and len(word) < 5)])
+        return highest
 
     def read(self, split: str, name: str) -> AnnotatedSet:
         """Return a split as its files have it.
@@ -74,51 +114,110 @@ class YoloFolder:
             InputError: `data.yaml` names no classes.
         """
         images, labels = self._folders[split]
-        files = {path.relative_to(labels).with_suffix(""): path for path in sorted(labels.rglob("*.txt"))}
-        files.pop(Path("classes"), None)  # the class names, which some tools lay beside the labels
-        read = partial(_read_object, len(self.class_names))
-        pictures: dict[Path, Path] = {}
-        problems: list[Problem] = []
+        pictures, strays, problems = self._labelled(split)
+        read = partial(_read_object, len(self.class_names), self._num_keypoints)
         annotations = []
-        for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES):
-            stem = path.relative_to(images).with_suffix("")
-            if pictures.setdefault(stem, path) is not path:
-                reason = f"duplicate picture, {pictures[stem].name} has the same name"
-                problems.append(Problem(self._place(path), "", "", reason))
-                continue
-            file = files.pop(stem, None)
-            where = f"{self._place(labels / stem)}.txt"
+        doubts: list[Problem] = []
+        for key, (path, file) in pictures.items():
+            where = self._place(file) if file else f"{self._place(labels / key)}.txt"
             try:
-                lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+                lines = read_text(file).splitlines() if file else []
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
                 continue
+            beside = path.with_suffix(".txt")
+            if file is None and beside.is_file():
+                doubts.append(Problem(self._place(beside), "", "", f"unused annotation, it belongs to {where}"))
             numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
             rows, bad = read_rows(numbered, read, where, "line")
-            image_name = path.relative_to(images).as_posix()
-            annotations.append(annotate(path, image_name, where, rows, bad, noun="line", fractions=True))
-        strays = tuple(
-            Problem(self._place(path), "", "", f"missing picture, there is no {self._place(images / stem)}")
-            for stem, path in files.items()
-        )
-        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), strays)
+            lost = {"keypoints" if self._num_keypoints else "polygons" for _, words in numbered if len(words) > 5}
+            if self._num_keypoints is None:
+                six = ((number, words) for number, words in numbered if len(words) == 7 and _may_be_a_box(words[1:5]))
+                reason = "six numbers, a triangle, or a box with a confidence and more? taken for a triangle"
+                doubts += [Problem(where, f"line {number}", " ".join(words), reason) for number, words in six]
+            place = path.relative_to(images).as_posix()
+            annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
+        missing = [
+            Problem(self._place(path), "", "", f"missing picture, there is no {self._place(images / key)}")
+            for key, path in strays.items()
+        ]
+        doubts += [
+            Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
+            for path in listed(self.folder / "labels")
+            if path.is_dir() and path not in {labels for _, labels in self._folders.values()}
+        ]
+        return AnnotatedSet(name, self.class_names, annotations, tuple(problems), tuple(missing), tuple(doubts))
 
     def _place(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
 
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Where the pictures and the labels of each split are, in either layout, by name."""
-    roboflow = {path.parent.name: (path.with_name("images"), path) for path in folder.glob("*/labels") if path.is_dir()}
-    roboflow = {name: (images, labels) for name, (images, labels) in roboflow.items() if images.is_dir()}
-    if "valid" in roboflow:
-        roboflow.setdefault("val", roboflow.pop("valid"))
-    own = {path.name: (path, folder / "labels" / path.name) for path in folder.glob("images/*") if path.is_dir()}
-    folders = roboflow | own
+    """Where the pictures and the labels of each split are, in either layout, by name; valid is val."""
+    folders: dict[str, tuple[Path, Path]] = {}
+    for path in listed(folder):  # Roboflow's
+        if (path / "images").is_dir() and (path / "labels").is_dir():
+            folders["val" if path.name == "valid" else path.name] = path / "images", path / "labels"
+    labels = {path.name: path for path in listed(folder / "labels") if path.is_dir()}
+    for path in listed(folder / "images"):
+        other = {"val": "valid", "valid": "val"}.get(path.name, "")
+        if path.is_dir():
+            folders[path.name] = path, labels.get(path.name, labels.get(other, folder / "labels" / path.name))
     if not folders:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
         raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
     return {name: folders[name] for name in sorted(folders)}
+
+
+class Entry(NamedTuple):
+    """What stands behind a name at the top of a YAML file."""
+
+    kind: str
+    """"text", "list" or "table"."""
+    items: list[str | None]
+    """Its words as they are written, of a table each key and value; None for what is not a word."""
+
+
+def _read_yaml(path: Path) -> dict[str, Entry]:
+    """The top of a YAML file, {} if there is none.
+
+    No word is made into anything: to YAML, 010 is 8, 1.10 is 1.1, 12:30 is 750, yes is true and 2024-02-30 an error.
+
+    Raises:
+        InputError: it is not YAML.
+    """
+    import yaml
+
+    top: dict[str, Entry] = {}
+    entry: Entry | None = None
+    key: str | None = None
+    depth = 0
+    try:
+        text = read_text(path)
+        if len(text) > MAX_YAML:
+            raise OSError(f"more than {MAX_YAML:,} characters")
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.NodeEvent):
+                word = event.value if isinstance(event, yaml.ScalarEvent) else None
+                if depth == 1 and key is None:
+                    key = str(word)
+                elif depth == 1 and key is not None:
+                    kinds = {yaml.SequenceStartEvent: "list", yaml.MappingStartEvent: "table"}
+                    entry = top[key] = Entry(kinds.get(type(event), "text"), [word][: word is not None])
+                    key = None
+                elif depth == 2 and entry is not None:
+                    entry.items.append(word)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentEndEvent):
+                break
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+    return top
 
 
 def read_names(path: Path) -> tuple[str, ...] | None:
@@ -127,43 +226,40 @@ def read_names(path: Path) -> tuple[str, ...] | None:
     Raises:
         InputError: it is not YAML, or has no `names` in it: a list, or a table from 0 on.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    top = _read_yaml(path)
+    if not top and not path.exists():
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    # YAML reads the names yes and no as truth values.
-    plain = isinstance(names, list) and all(type(item) in (str, int, float) for item in names)
-    if not isinstance(names, list) or not plain:
-        what = "write the class names as a list, or as a table from 0 on; words like yes in quotation marks"
-        raise InputError(f"{path}: no 'names' in it; {what}")
-    return checked_class_names([clean_name(str(item)) for item in names], f"{path}: names")
+    kind, items = top.get("names", Entry("", []))
+    names = items
+    if kind == "table":
+        named = dict(zip(items[::2], items[1::2], strict=True))
+        names = [named.get(str(i)) for i in range(len(named))]
+    if kind not in ("list", "table") or None in names:
+        found = {"": "no 'names' in it", "text": f"its 'names' are the text {' '.join(map(str, items))[:40]!r}"}
+        what = found.get(kind, f"its 'names' are a {kind} that is not of names from 0 on")
+        raise InputError(f"{path}: {what}; write names: [cat, dog], or a table from 0 on, a line '  0: cat' each")
+    return checked_class_names([clean_name(name) for name in names if name is not None], f"{path}: names")
 
 
-def _count_classes(folders: Iterable[Path]) -> int:
-    """One more than the highest class id in any label file of any split, 1 at least."""
-    highest = 0
-    for path in chain.from_iterable(folder.rglob("*.txt") for folder in folders):
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-            first = next(iter(line.split()), "")
-            highest = max(highest, int(first) if first.isdecimal() and len(first) < 5 else 0)
-    return highest + 1
-
-
-def _read_object(num_classes: int, words: list[str]) -> tuple[int, Box, bool]:
+def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) -> tuple[int, Box, bool]:
     class_id, *numbers = words
-    if not class_id.isdecimal() or int(class_id) >= num_classes:
+    if not class_id.isdecimal() or len(class_id) > 9 or int(class_id) >= num_classes:
         raise BadObjectError(f"class {class_id}", f"unknown class, the classes are 0 to {num_classes - 1}")
-    if len(numbers) >= 6 and len(numbers) % 2 == 0:
+    if num_keypoints is not None and len(numbers) == 4 + num_keypoints:
+        numbers = numbers[:4]
+    elif num_keypoints is None and len(numbers) >= 6 and len(numbers) % 2 == 0:
         return int(class_id), _box_of_polygon(numbers), False
     x, y, width, height = read_box(numbers, ("x", "y", "width", "height"))
     return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+
+
+def _may_be_a_box(words: list[str]) -> bool:
+    """Whether four numbers are a box within the picture: centre and size."""
+    try:
+        x, y, width, height = map(float, words)
+    except ValueError:
+        return False
+    return 0 < width <= 2 * min(x, 1 - x) and 0 < height <= 2 * min(y, 1 - y)
 
 
 def _box_of_polygon(numbers: list[str]) -> Box:
@@ -198,7 +294,9 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
         # The objects first: a picture without them would be one that has none.
         (labels / f"{picture.stem}.txt").write_text("".join(lines), encoding="utf-8")
         picture.copy_to(images)
-    parts = {name: images.relative_to(folder).as_posix() for name, (images, _) in _split_folders(folder).items()}
-    own = yaml.safe_load((folder / YAML).read_text(encoding="utf-8-sig")) if (folder / YAML).is_file() else {}
-    content = own | parts | {"names": dict(enumerate(class_names))}
+    try:
+        own = yaml.safe_load(read_text(folder / YAML)) if (folder / YAML).exists() else {}
+    except (ValueError, OSError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{folder / YAML}: cannot be added to ({' '.join(str(error).split())})") from error
+    content = own | {split: f"images/{split}", "names": dict(enumerate(class_names))}
     write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())

@@ -1,4 +1,4 @@
-"""Training in fewer bits than float32: whether a device can, and how a network is told."""
+"""What one framework can do and the other cannot: to train in fewer bits than float32, to compile the network."""
 
 from ssd_common.errors import InputError
 
@@ -24,3 +24,14 @@ def set_precision(net, precision):
         precision: "fp32"; see `check_precision`.
     """
     check_precision(precision, None)
+
+
+def compile_net(net, compile=None):
+    """Let the framework compile a network, or its layers, at the first batch.
+
+    Args:
+        net: the network.
+        compile: whether to hybridize the layers. By default it is done.
+    """
+    if compile is not False:
+        net.hybridize(static_alloc=True, static_shape=True)

@@ -1,4 +1,4 @@
-"""Training in fewer bits than float32: whether a device can, and how a network is told."""
+"""What one framework can do and the other cannot: to train in fewer bits than float32, to compile the network."""
 
 from functools import partial
 
@@ -45,3 +45,25 @@ def _in_bfloat16(net, forward, X):
     with torch.autocast(X.device.type, torch.bfloat16, enabled=net.training):
         anchors, cls_preds, bbox_preds = forward(X)
     return anchors, cls_preds.to(anchors.dtype), bbox_preds.to(anchors.dtype)
+
+
+def compile_net(net, compile=None):
+    """Let the framework compile a network, or its layers, at the first batch.
+
+    PyTorch has no public way to ask for a C++ compiler, and without one its first batch fails with a page of text.
+
+    Args:
+        net: the network.
+        compile: True for `torch.compile`, which takes a minute at the first batch; it pays on a GPU. Not by default.
+
+    Raises:
+        InputError: there is no compiler.
+    """
+    if compile:
+        from torch._inductor import cpp_builder, exc  # slow to import
+
+        try:
+            cpp_builder.get_cpp_compiler()
+        except exc.InvalidCxxCompiler:
+            raise InputError("torch.compile needs a C++ compiler, and there is none: install g++") from None
+        net.compile()
