@@ -10,7 +10,9 @@ from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, in_order, tabs, to
 from ssd_common.teaching.side_by_side import (
     STYLE,
     aligned_rows,
+    code_lines,
     docstring,
+    equal_share,
     framework_words,
     parts,
     to_html,
@@ -23,6 +25,7 @@ READING_ORDER = (
     "anchors",
     "targets",
     "detection",
+    "greedy",
     "model",
     "losses",
     "data",
@@ -30,7 +33,7 @@ READING_ORDER = (
     "evaluate",
     "predict",
     "weights",
-    "book",
+    "options",
 )
 """The chapter's; a file that is not named here comes last."""
 
@@ -43,8 +46,13 @@ def write(docs: Path) -> None:
 
 def write_side_by_side(pages: PageFolder) -> None:
     """Write a page for each file of the two backends, and the page that lists them."""
-    names = in_order((path.stem for path in (ROOT / "ssd_torch").glob("[!_]*.py")), READING_ORDER)
-    rows = [f"| [](./{name}.md) | {summary(ROOT / 'ssd_torch' / f'{name}.py')} |" for name in names]
+    names = in_order((path.stem for path in (ROOT / "ssd_mxnet").glob("[!_]*.py")), READING_ORDER)
+    rows = []
+    for name in names:
+        sources = [(ROOT / f"ssd_{key}" / f"{name}.py").read_text(encoding="utf-8") for key in KEYS.values()]
+        lines = max(len(code_lines(source)) for source in sources)
+        words = summary(ROOT / "ssd_torch" / f"{name}.py")
+        rows.append(f"| [](./{name}.md) | {words} | {lines} | {equal_share(*sources):.0%} |")
     index = [
         "# Side by side",
         "`ssd_torch` and `ssd_mxnet` have the same files, with the same public names in the same order, the same "
@@ -52,7 +60,9 @@ def write_side_by_side(pages: PageFolder) -> None:
         "lines aligned, then by itself in tabs, with the numpy reference where there is one.",
         "A line on a tinted ground differs; the words that make it differ are marked, and <b>underlined</b> are names "
         "that come from a framework. Choosing PyTorch or MXNet in any tab chooses it on every page.",
-        "| file | what |\n|---|---|\n" + "\n".join(rows),
+        "| file | what | lines of code | equal |\n|---|---|---:|---:|\n" + "\n".join(rows),
+        "*Equal* counts code lines, without docstrings and comments; words with the same meaning, `torch` and `np` or "
+        "`dim` and `axis`, count as equal.",
         toctree(names),
     ]
     pages.write("index.md", "\n\n".join(index))

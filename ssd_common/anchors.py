@@ -1,4 +1,7 @@
-"""Anchor boxes: the fixed grid of boxes that the network classifies and shifts. The numpy reference."""
+"""Anchor boxes: the fixed grid of boxes that the network classifies and shifts.
+
+The numpy reference.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Bounding boxes: two formats, overlap, and the offsets that the network learns. The numpy reference.
+"""Bounding boxes: two formats, overlap, and the offsets that the network learns.
 
 A box in corner format is `[xmin, ymin, xmax, ymax]`, in center format `[x, y, width, height]`. Coordinates are
 fractions of the image, but nothing here depends on the unit. Every function keeps the dtype of its input: float64 in,
 float64 out.
+
+The numpy reference.
 """
 
 from __future__ import annotations

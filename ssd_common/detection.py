@@ -1,4 +1,7 @@
-"""From predictions to detections: non-maximum suppression. The numpy reference."""
+"""From predictions to detections: non-maximum suppression.
+
+The numpy reference.
+"""
 
 from __future__ import annotations
 

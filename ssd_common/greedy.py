@@ -1,6 +1,6 @@
-"""The two greedy choices, matching and suppression, for a whole batch at once, in numpy.
+"""The two greedy choices, matching and suppression, for a whole batch at once.
 
-A framework in which they are slow leaves them to these functions. The reference does the same one by one, in
+In numpy. A framework in which they are slow leaves them to these functions. The reference does the same one by one, in
 `targets` and `detection`, and shares no function with this module: it is what these functions are tested against.
 """
 

@@ -1,4 +1,7 @@
-"""Losses and the two training metrics of the chapter. The numpy reference."""
+"""Losses and the two training metrics of the chapter.
+
+The numpy reference.
+"""
 
 from __future__ import annotations
 

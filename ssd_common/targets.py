@@ -1,4 +1,7 @@
-"""Training targets: which anchor is to predict which box. The numpy reference."""
+"""Training targets: which anchor is to predict which box.
+
+The numpy reference.
+"""
 
 from __future__ import annotations
 

@@ -11,14 +11,8 @@ npx.set_np()  # numpy semantics, as in the book
 def cross_entropy(cls_preds, cls_labels):
     """Return the cross entropy `-log p` of every anchor, p being the softmax probability of its label.
 
-    Args:
-        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
-        cls_labels: `(batch, num_anchors)` integer.
-
     Returns:
         `(batch, num_anchors)`.
-
-    Source: d2l, section "Single Shot Multibox Detection", defining loss and evaluation functions.
     """
     return -npx.pick(npx.log_softmax(cls_preds, axis=-1), cls_labels, axis=-1)
 
@@ -26,16 +20,8 @@ def cross_entropy(cls_preds, cls_labels):
 def focal_loss(cls_preds, cls_labels, alpha, gamma):
     """Return the focal loss `-alpha (1 - p)^gamma log p` of every anchor.
 
-    Args:
-        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
-        cls_labels: `(batch, num_anchors)` integer.
-        alpha: factor in front, for all classes alike.
-        gamma: how strongly anchors that are already right are played down; 0 gives `alpha` times cross entropy.
-
     Returns:
         `(batch, num_anchors)`.
-
-    Source: Lin et al., "Focal Loss for Dense Object Detection", 2017; d2l, exercise 1; straight dope, `FocalLoss`.
     """
     log_prob = -cross_entropy(cls_preds, cls_labels)
     # Rounding can make 1 - p negative, and at 0 a power below 1 has no derivative.
@@ -46,13 +32,8 @@ def focal_loss(cls_preds, cls_labels, alpha, gamma):
 def l1_loss(errors):
     """Return the absolute value of every error.
 
-    Args:
-        errors: any shape.
-
     Returns:
-        The same shape.
-
-    Source: d2l, section "Single Shot Multibox Detection", defining loss and evaluation functions.
+        the shape of `errors`.
     """
     return np.abs(errors)
 
@@ -60,14 +41,8 @@ def l1_loss(errors):
 def smooth_l1(errors, sigma):
     """Return the smooth L1 loss: `(sigma x)² / 2` where `|x| < 1 / sigma²`, `|x| - 0.5 / sigma²` elsewhere.
 
-    Args:
-        errors: any shape.
-        sigma: the larger, the closer to L1.
-
     Returns:
-        The same shape.
-
-    Source: d2l, section "Single Shot Multibox Detection", exercise 1; straight dope, `SmoothL1Loss`.
+        the shape of `errors`.
     """
     size = np.abs(errors)
     return np.where(size < 1 / sigma**2, (sigma * errors) ** 2 / 2, size - 0.5 / sigma**2)
@@ -76,18 +51,8 @@ def smooth_l1(errors, sigma):
 def hard_negatives(cls_loss, cls_labels, negatives_per_positive):
     """Return which anchors count in the class loss: the positives, and of the background those with the highest loss.
 
-    Of equal losses the lower anchor index comes first. A picture without positives keeps as much background as one with
-    a single positive, so that it still teaches what background looks like; SSD drops it.
-
-    Args:
-        cls_loss: `(batch, num_anchors)`, class loss of every anchor.
-        cls_labels: `(batch, num_anchors)` integer, 0 for background.
-        negatives_per_positive: background anchors kept for each positive one, as far as there are any.
-
     Returns:
         `(batch, num_anchors)` bool.
-
-    Source: Liu et al., "SSD: Single Shot MultiBox Detector", 2016, hard negative mining.
     """
     positive = cls_labels > 0
     loss = np.where(positive, -np.inf, cls_loss)  # of the background
@@ -100,24 +65,10 @@ def hard_negatives(cls_loss, cls_labels, negatives_per_positive):
 
 
 def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config=LossConfig()):
-    """Return the class loss and the offset loss of every picture, each times its weight.
-
-    Both are means over all anchors, as in the book. With hard negatives they are means over what counts: the class loss
-    over the anchors kept, the offset loss over the offsets of the positives. With three negatives for each positive
-    that is SSD's loss, a sum over the number of positives, divided by 4: of a size for the book's learning rate.
-
-    Args:
-        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
-        cls_labels: `(batch, num_anchors)` integer, 0 for background.
-        bbox_preds: `(batch, num_anchors * 4)` predicted offsets.
-        bbox_labels: `(batch, num_anchors * 4)` target offsets.
-        bbox_masks: `(batch, num_anchors * 4)`, 0 removes an offset from the loss (but not from the mean over all).
-        loss_config: which losses; the default is the book's cross entropy and L1.
+    """Return the class loss and the offset loss of every image, each times its weight.
 
     Returns:
-        Two arrays `(batch,)`.
-
-    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`; SSD, section 2.2, with hard negatives.
+        two `(batch,)`.
     """
     errors = (bbox_preds - bbox_labels) * bbox_masks
     if loss_config.cls_loss == "focal":
@@ -135,39 +86,28 @@ def loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_
 
 
 def calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config=LossConfig()):
-    """Return the loss of every picture: class loss plus offset loss.
-
-    Args: those of `loss_terms`.
+    """Return the loss of every image: class loss plus offset loss.
 
     Returns:
         `(batch,)`.
-
-    Source: d2l, section "Single Shot Multibox Detection", `calc_loss`.
     """
     cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
     return cls + bbox
 
 
 def cls_eval(cls_preds, cls_labels):
-    """Return the number of anchors whose most probable class is their label, on the device: `float()` reads it.
+    """Return the number of anchors whose most probable class is their label.
 
-    Args:
-        cls_preds: `(batch, num_anchors, num_classes + 1)` logits.
-        cls_labels: `(batch, num_anchors)` integer.
-
-    Source: d2l, section "Single Shot Multibox Detection", `cls_eval`.
+    Returns:
+        `()`, on the device: `float()` reads it.
     """
     return (cls_preds.argmax(axis=-1) == cls_labels).sum()
 
 
 def bbox_eval(bbox_preds, bbox_labels, bbox_masks):
-    """Return the sum of the absolute errors of the offsets that the mask keeps, on the device: `float()` reads it.
+    """Return the sum of the absolute errors of the offsets that the mask keeps.
 
-    Args:
-        bbox_preds: `(batch, num_anchors * 4)`.
-        bbox_labels: `(batch, num_anchors * 4)`.
-        bbox_masks: `(batch, num_anchors * 4)`.
-
-    Source: d2l, section "Single Shot Multibox Detection", `bbox_eval`.
+    Returns:
+        `()`, on the device: `float()` reads it.
     """
     return np.abs((bbox_labels - bbox_preds.detach()) * bbox_masks).sum()

@@ -79,7 +79,7 @@ def _tensors(net):
     for name, parameter in net._collect_params_with_prefix().items():
         layer, part = name.rsplit(".", 1)
         named[f"{layer}.{canonical.get(part, part)}"] = parameter
-    assert len(named) == len(net.collect_params())
+    assert len(named) == len(net.collect_params().keys())
     return named
 
 

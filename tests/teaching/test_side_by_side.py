@@ -12,7 +12,9 @@ from ssd_common.teaching.side_by_side import (
     STYLE,
     Row,
     aligned_rows,
+    code_lines,
     docstring,
+    equal_share,
     framework_words,
     parts,
     to_html,
@@ -163,3 +165,25 @@ def test_what_looks_like_html_is_shown_as_it_stands():
 
 def test_the_look_loads_nothing():
     assert not re.search(r"url\(|@import", STYLE)
+
+
+def test_code_lines_have_no_docstrings_comments_or_blank_lines():
+    assert code_lines(PARTS + "\n# end\n") == [
+        "LIMIT = 1",
+        "@cached",
+        "def first():",
+        "    return _helper()",
+        "def _helper():",
+        "    return LIMIT",
+        "class Second:",
+        "    pass",
+    ]
+    assert code_lines('"""Doc."""\nx = "# no comment"  # a comment\n') == ['x = "# no comment"']
+
+
+def test_equal_lines_are_counted_on_both_sides_and_words_with_the_same_meaning_are_equal():
+    assert equal_share(TORCH, TORCH) == 1
+    assert equal_share(TORCH, MXNET) == 2 * 2 / (3 + 4)  # def and return; not what pause() surrounds: `min=` differs
+    assert equal_share("x = torch.cat(a, dim=1)\n", "x = np.concatenate(a, axis=1)\n") == 1
+    assert equal_share("x = 1\ny = 2\n", "y = 2\nx = 1\n") == 0.5, "the order counts"
+    assert equal_share("x = 1\n", "y = 1\n") == 0
