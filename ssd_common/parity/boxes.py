@@ -159,11 +159,12 @@ def _labels(subject: Subject) -> Array:
 def _predictions(subject: Subject) -> tuple[Array, Array]:
     """Return probabilities and offsets of two images as an untrained and as a trained network gives them.
 
-    The scores of the first are rounded so that many are tied; in the second most anchors are background.
+    The scores of the first are rounded so that many are tied; in the second most anchors are background. There are at
+    least two classes: with one, a class that is not regarded would not be missed.
     """
     rng = np.random.default_rng([subject.seed, 5])
     model = subject.config.model
-    logits = rng.normal(size=(2, model.num_classes + 1, model.num_anchors))
+    logits = rng.normal(size=(2, max(2, model.num_classes) + 1, model.num_anchors))
     logits[0] = logits[0].round(1)
     logits[1, 0] += 6
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

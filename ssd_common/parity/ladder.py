@@ -57,7 +57,7 @@ LADDER = (
         "logits: training",
         "largest difference / largest logit",
         1e-10,
-        5e-3,
+        2e-2,
         networks.measure_logits,
         distance=networks.training_difference,
         avx2=1e-4,
@@ -68,7 +68,7 @@ LADDER = (
         "loss",
         "largest difference of an image's loss",
         1e-12,
-        3e-3,
+        5e-3,
         networks.measure_loss,
         (1, 4, 7),
         avx2=1e-5,
@@ -79,7 +79,7 @@ LADDER = (
         "gradients",
         "norm of difference / norm, worst tensor",
         1e-9,
-        1e-1,
+        2e-1,
         networks.measure_gradients,
         (8,),
         networks.worst_gradient,
@@ -92,7 +92,7 @@ LADDER = (
         "one step",
         "largest difference of a parameter",
         1e-11,
-        4e-3,
+        5e-3,
         networks.measure_one_step,
         (9,),
         avx2=2e-4,
@@ -170,16 +170,24 @@ In float64 everything agrees to rounding: gradients to 4.5e-13, all else to 5.2e
 256 pixels (`tinyssd compare --check`). The tolerances leave room for processors and libraries that add up in another
 order.
 
-In float32, at most, over the presets book and improved, synthetic images and pikachu, seeds 0 to 3 (15 of the 16; an
-AMD EPYC with AVX-512, 2 cores), against float64 and against each other:
+In float32 these are the largest errors against float64 and of the two against each other, with the presets book and
+improved, synthetic images and pikachu, seeds 0 to 3, 256 pixels (AMD EPYC with AVX-512, two cores); in brackets on one
+core, which adds up twice as many numbers one after another (two or three of the cases); last, held to AVX2 (three):
 
 | rung | PyTorch | MXNet | each other | each other, AVX2 |
 |---|---|---|---|---|
-XXX
+| 7 logits: inference | 1.1e-6 | 1.5e-6 | 1.2e-6 | 1.5e-6 |
+| 7 logits: training | 1.0e-3 (3.7e-3) | 2.7e-4 (5.4e-4) | 1.0e-3 (4.0e-3) | 4.4e-6 |
+| 8 loss | 6.9e-4 (5.4e-4) | 6.9e-4 | 8.1e-5 (5.7e-4) | AAA |
+| 9 gradients | 2.3e-2 (4.1e-2) | 1.0e-2 (1.8e-2) | 2.3e-2 (3.9e-2) | 6.6e-4 |
+| 10 one step | 8.9e-4 | 7.6e-4 | 5.8e-4 | BBB |
+| 11 steps | 5.9e-3 | 5.9e-3 | 5.6e-3 | CCC |
+| 12 resume | 4.4e-3 | 4.3e-3 | 4.3e-3 | DDD |
+| 13 kept | 0 | 1.8e-3 | 1.8e-3 | 0 |
 
-The tolerance is about four times the largest of the first three, rounded. On an Intel processor with AVX-512 1.3e-3
-was measured between the two in rung 7. The tolerances with AVX2 are older: they cover three seeds, two presets, three
-image sizes and two datasets, on two processors.
+At 512 pixels 4.7e-3, 1.4e-3 and 5.3e-3 were measured in rung 7, and on an Intel processor with AVX-512 1.3e-3 between
+the two. A tolerance is about five times the largest number of its rung, rounded. Those with AVX2 are older and cover
+three seeds, two presets, three image sizes and two datasets on two processors.
 """
 NUM_RUNGS = LADDER[-1].number
 
