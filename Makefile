@@ -1,10 +1,13 @@
 # One command from a fresh clone to a result. A target that needs Python first makes $(VENV), when it is missing, and
-# installs into it, when pyproject.toml or constraints.txt has changed since the last time.
+# installs into it, when pyproject.toml or constraints/ has changed since the last time.
 #
-#   make test PYTHON=/path/to/python3.11   the interpreter to make $(VENV) from (default: the first 3.11 or 3.10 on PATH)
+#   make test PYTHON=/path/to/python3.12   the interpreter to make $(VENV) from (default: the newest on PATH, 3.13 to 3.10)
+#   make demo TORCH=cpu                    PyTorch without CUDA, 0.7 instead of 3 GB, from PyTorch's own index
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
+#   make test VENV=.venv-3.12 PYTHON=...    another environment beside $(VENV)
 #   make test PYTEST_FLAGS="..."           more flags for pytest
 #   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
+#   make wheel-check WHEEL_CHECK_VENV=.venv   with the dependencies of that environment, without a download
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book-gap and make ablation likewise
 
@@ -14,13 +17,19 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-VENV := .venv
-EXTRAS := torch,mxnet,book,notebooks,dev
+VENV ?= .venv
+EXTRAS := torch,book,notebooks,dev
+# Their metadata forbids numpy 2, with which both run: they are installed by themselves.
+ALONE := mxnet d2l
 PYTHON ?=
+TORCH ?= cuda
 # Small pictures and the improved preset: a detector that finds most bananas, in the minutes the book's takes to begin.
 DEMO_FLAGS ?= --data synthetic --preset improved --image-size 128 --epochs 8 --limit 420 --pictures 32
 PYTEST_FLAGS ?=
 JOBS ?= 2
+TESTS ?= tests/parity tests/reference tests/cli tests/test_compat.py tests/test_imports.py tests/test_known_differences.py \
+    tests/test_mirror.py
+NOX_FLAGS ?=
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
 BENCH_FLAGS ?=
 
@@ -39,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test test-slow notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -50,8 +59,21 @@ demo: $(STAMP) ## compare the two frameworks, rung by rung, on pictures drawn on
 test: $(STAMP) ## run every test that is not marked slow, and every notebook
 	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
+backends: $(STAMP) ## climb the ladder in float64, and run the tests of TESTS (default: what depends on the frameworks)
+	@$(BIN)/tinyssd compare --check --dtype float64 --epochs 1 --limit 64 --pictures 32 --out build/backends
+	$(PYTEST) -m "not slow" -n $(JOBS) --dist loadfile $(PYTEST_FLAGS) $(TESTS)
+
 test-slow: $(STAMP) ## run the tests marked slow
 	@$(PYTEST) -m slow $(PYTEST_FLAGS)
+
+test-fuzz: $(STAMP) ## read 12,000 damaged files of every kind (FUZZ=50000 make test-fuzz: more of them)
+	@TINYSSD_FUZZ=$${FUZZ:-12000} $(PYTEST) tests/fuzz -n $(JOBS) $(PYTEST_FLAGS)
+
+wheel-check: $(STAMP) ## build the wheel, install it into a fresh environment, and use it in an empty folder (3.0 GB)
+	@tests/wheel_check.sh $(BIN)/python constraints/$$($(BIN)/python -c '$(GET_VERSION)').txt $(WHEEL_CHECK_VENV)
+
+matrix: $(STAMP) ## run the tests on each Python from 3.10 to 3.13 that is there, and print a table (an hour each, 6 GB each)
+	@$(BIN)/python -m nox $(NOX_FLAGS)
 
 notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_NOTEBOOK=full make notebooks: hours)
 	@mkdir -p build/notebooks
@@ -101,48 +123,57 @@ clean: ## remove caches and built files
 	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean ## remove the virtual environments as well
-	@rm -rf $(VENV) $(DOCS_VENV)
+	@rm -rf $(VENV) .venv-3.* $(DOCS_VENV)
 
-# MXNet runs on no Python later than 3.11, and the package on none before 3.10.
-IS_SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))
+IS_SUITABLE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+GET_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+# PyPI's PyTorch for Linux brings CUDA: 2.4 of 3 GB. On PyTorch's index the same version is there as X+cpu, which pip prefers.
+TORCH_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
 # Being on PATH does not make an interpreter usable: pyenv puts shims there for versions that are not switched on, and
 # Debian keeps ensurepip in a package of its own. So each candidate is run.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(wildcard constraints/*.txt)
 	@fail() { echo "make: $$*" >&2; exit 1; }
 
+	[[ "$(TORCH)" == cuda || "$(TORCH)" == cpu ]] || fail "TORCH=$(TORCH) is neither cuda nor cpu"
 	if ! $(BIN)/python -c '' &>/dev/null; then
 	    chosen= incomplete=
-	    for candidate in $(or $(PYTHON),python3.11 python3.10 python3 python); do
+	    for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3.10 python3 python); do
 	        "$$candidate" -c '$(IS_SUITABLE)' &>/dev/null || continue
 	        if "$$candidate" -c 'import ensurepip, venv' &>/dev/null; then chosen=$$candidate; break; fi
-	        incomplete=$$candidate
+	        incomplete=$${incomplete:-$$candidate}
 	    done
 	    if [[ -z $$chosen && -n $$incomplete ]]; then
-	        version=$$("$$incomplete" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	        version=$$("$$incomplete" -c '$(GET_VERSION)')
 	        fail "$$incomplete cannot make a virtual environment: on Debian or Ubuntu, apt-get install python$$version-venv"
 	    elif [[ -z $$chosen ]]; then
-	        fail "$(if $(PYTHON),$(PYTHON) is not,nothing on PATH is) a working Python 3.11 or 3.10 (MXNet runs on no later" \
-	            "one): install one, or name one with make PYTHON=/path/to/python3.11"
+	        fail "$(if $(PYTHON),$(PYTHON) is not,nothing on PATH is) a working Python 3.10, 3.11, 3.12 or 3.13: install one" \
+	            "(uv python install 3.13), or name one with make PYTHON=/path/to/python3.13"
 	    fi
 	    echo "make: making $(VENV) with $$("$$chosen" --version)"
 	    "$$chosen" -m venv --clear $(VENV)
 	elif ! $(BIN)/python -c '$(IS_SUITABLE)'; then
-	    fail "$(VENV) is $$($(BIN)/python --version), and MXNet needs 3.11 or 3.10: make distclean, then again"
+	    fail "$(VENV) is $$($(BIN)/python --version), and 3.10 to 3.13 were tested: make distclean, then again"
 	fi
 	$(BIN)/python -m pip --version &>/dev/null || $(BIN)/python -m ensurepip &>$(LOG)
 
-	echo "make: installing PyTorch and MXNet into $(VENV): minutes, 3.0 GB to download, 5.6 GB on disk (see $(LOG))"
-	if ! $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' &>$(LOG); then
+	version=$$($(BIN)/python -c '$(GET_VERSION)')
+	constraints=constraints/$$version.txt
+	size=$(if $(filter cpu,$(TORCH)),"0.7 GB to download","3 GB to download (2.4 GB are CUDA for PyTorch) and 6 GB on disk")
+	echo "make: installing PyTorch and MXNet into $(VENV), minutes: $$size (see $(LOG))"
+	# numpy is never compiled: where there is no wheel for a Python, pip says so in one line.
+	if ! $(PIP_INSTALL) -c $$constraints --only-binary numpy $(TORCH_INDEX) -e '.[$(EXTRAS)]' &>$(LOG) ||
+	    ! $(PIP_INSTALL) -c $$constraints --no-deps $(ALONE) &>>$(LOG); then
 	    reason=$$(grep -oE '(ERROR|[A-Za-z0-9._]+(Error|Exception)): .*' $(LOG) | tail -n 1) || reason=
 	    fail "pip failed: $${reason:-see the log} (log: $(LOG); on a slow line, PIP_DEFAULT_TIMEOUT=300 make ...)"
 	fi
 
-	for module in mxnet torch torchvision d2l.torch; do
-	    if ! reason=$$($(BIN)/python -W ignore -c "import $$module" 2>&1 | tail -n 1); then
-	        fail "$$module is installed but cannot be imported: $$reason" \
-	            "(a missing library? on Debian or Ubuntu, apt-get install libgomp1 libquadmath0)"
-	    fi
+	for module in ssd_mxnet torch torchvision d2l.torch; do
+	    reason=$$($(BIN)/python -W ignore -c "import $$module" 2>&1 | tail -n 1) || case $$reason in
+	        *libgomp*|*libquadmath*) fail "$$reason: on Debian or Ubuntu, apt-get install libgomp1 libquadmath0" ;;
+	        *) fail "$$module is installed but cannot be imported: $$reason (make distclean, then again)" ;;
+	    esac
 	done
 	touch $@
 

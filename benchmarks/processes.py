@@ -30,6 +30,8 @@ import importlib, pathlib, sys
 from ssd_common.checkpoints import load_checkpoint
 
 package, weights, picture = sys.argv[1:]
+if package.endswith("mxnet"):
+    import ssd_mxnet  # without it MXNet does not run on today's Python
 book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))
 net = book.make_net(checkpoint.config.model, checkpoint.weights)
 print(*book.predict_files(net, [picture], checkpoint.config.model))

@@ -6,7 +6,6 @@ import importlib
 import importlib.metadata
 import platform
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
@@ -243,11 +242,9 @@ def load_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; the backends are {', '.join(BACKENDS)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # MXNet 1.9.1's own, about numpy and distutils
-            package: Any = importlib.import_module(BACKENDS[name])
-            for module in package.__all__:
-                importlib.import_module(f"{package.__name__}.{module}")
+        package: Any = importlib.import_module(BACKENDS[name])
+        for module in package.__all__:
+            importlib.import_module(f"{package.__name__}.{module}")
         keep_freed_memory()
         return package
     except InputError as error:

@@ -11,7 +11,7 @@ __all__ = [
 
 
 def __getattr__(module):
-    """Return a module of this package, importing it when it is first asked for: `import ssd_torch; ssd_torch.train`."""
+    """Return a module of this package, importing it when it is first asked for."""
     if module not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {module!r}")
     return importlib.import_module(f".{module}", __name__)

@@ -26,10 +26,7 @@ def to_device(array, device=None, dtype=None):
         device: as returned by `get_device`; the CPU by default.
         dtype: "float32", "float64", …; that of the array by default.
     """
-    tensor, device = torch.from_numpy(array), torch.device(device or "cpu")
-    if device.type == "cuda":
-        tensor = tensor.pin_memory().to(device, non_blocking=True)  # otherwise the copy waits for the step before
-    return tensor.to(device, getattr(torch, dtype) if dtype else None)
+    return torch.as_tensor(array, dtype=getattr(torch, dtype or str(array.dtype)), device=device or "cpu")
 
 
 def to_numpy(tensor):

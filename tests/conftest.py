@@ -66,6 +66,16 @@ def dtype(request):
     return request.param
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that would have been saved, to be looked into; nothing is rendered or written."""
+    from ssd_common.figures import canvas
+
+    made = []
+    monkeypatch.setattr(canvas, "write_figure", lambda figure, path: made.append(figure))
+    return made
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """The folder with the real data; a test that needs it skips without it, and fails where it is named but missing."""

@@ -34,7 +34,8 @@ ON_THE_HOST = "MXNet is slow at it: ssd_common.greedy does it, which has these n
 ONLY_PYTORCH_S_FILE = "only PyTorch can read its own file; MXNet's is read in pure Python, by checkpoints.params_file"
 
 KNOWN = {
-    Difference("", "", "files", "state_dict.py", ""): ONLY_PYTORCH_S_FILE,
+    Difference("", "", "files", "state_dict.py", "compat.py"): f"{ONLY_PYTORCH_S_FILE}; compat.py is "
+    "MXNet on today's Python and numpy, for which it was never released",
     Difference("__init__.py", "__all__", "value", "'state_dict'", ""): ONLY_PYTORCH_S_FILE,
     Difference("__init__.py", "name", "value", "'torch'", "'mxnet'"): "each package names its own framework",
     Difference(
@@ -84,14 +85,14 @@ KNOWN_OF_THE_REFERENCE = {
 }
 """Every difference between `ssd_common` and `ssd_torch` that is meant, and why it is."""
 EQUAL_LINES = {
-    "__init__.py": 78,
-    "anchors.py": 92,
-    "boxes.py": 100,
-    "data.py": 66,
+    "__init__.py": 50,
+    "anchors.py": 82,
+    "boxes.py": 95,
+    "data.py": 73,
     "detection.py": 96,
     "evaluate.py": 97,
     "greedy.py": 11,
-    "losses.py": 84,
+    "losses.py": 83,
     "model.py": 78,
     "options.py": 21,
     "predict.py": 87,

@@ -9,12 +9,14 @@ from tyro.conf import Positional, arg
 
 from ssd_common.cli.flags import BackendName, Device, OptionalInt, OptionalPath, OptionalPreset, OptionalSpec
 from ssd_common.errors import InputError
-from ssd_common.output.console import new_console
+from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
+
+Weights = Annotated[Path, arg(metavar="FILE", help_behavior_hint="")]
 
 
 def evaluate(
-    weights: Annotated[Path, arg(metavar="FILE")],
+    weights: Weights = Path("pretrained"),
     backend: BackendName = "torch",
     preset: OptionalPreset = None,
     data: OptionalSpec = None,
@@ -27,7 +29,7 @@ def evaluate(
     """Measure a detector on a data set: average precision as COCO and as Pascal VOC count it, and the chapter's errors.
 
     Args:
-        weights: Weights file; also the chapters' own, see convert.
+        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
         backend: Framework to run in.
         preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
         data: Data set, its val split unless named as SPEC:SPLIT (default: the one the weights were trained on).
@@ -39,6 +41,7 @@ def evaluate(
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights
+    from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
     from ssd_common.data import load_dataset
     from ssd_common.data.annotated import describe_skipped
@@ -51,6 +54,7 @@ def evaluate(
     check_file("--json", json)
     if out is not None:
         check_output_folder(out)
+    said, weights = which_weights(weights)
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
     data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
     if data is None:
@@ -76,7 +80,7 @@ def evaluate(
     summary |= summarise(metrics, detections, truths, pictures.class_names, mistakes)
     console = new_console()
     heading = f"{pictures.name}, {len(pictures)} pictures, {summary['objects']} objects, {backend}"
-    console.print(heading, highlight=False, markup=False, soft_wrap=True)
+    print_lines([*said, heading], console)
     console.print()
     console.print(evaluation_tables(summary))
     if skipped := describe_skipped(pictures):
@@ -95,7 +99,7 @@ def evaluate(
 
 def predict(
     pictures: Annotated[Positional[list[Path]], arg(metavar="PICTURE_OR_FOLDER...")],
-    weights: Annotated[Path, arg(metavar="FILE")],
+    weights: Weights = Path("pretrained"),
     backend: BackendName = "torch",
     preset: OptionalPreset = None,
     score_threshold: float = 0.5,
@@ -104,11 +108,12 @@ def predict(
 ) -> int:
     """Draw the objects that a detector finds in images, and write detections.json.
 
-    What is found is added to detections.jsonl image by image. Stopped, the same command goes on where it was.
+    What is found is added to detections.jsonl image by image: stopped, the same command goes on where it was. Other
+    weights, another threshold and the other framework need a folder of their own.
 
     Args:
         pictures: Picture files, or folders of them.
-        weights: Weights file; also the chapters' own, see convert.
+        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
         backend: Framework to run in.
         preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
         score_threshold: Smallest score of an object that is shown and written.
@@ -117,6 +122,7 @@ def predict(
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights
+    from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
     from ssd_common.output.folders import check_output_folder
     from ssd_common.runs.predict import find_pictures, predict_files
@@ -126,8 +132,10 @@ def predict(
     if not pictures:
         raise InputError("predict needs pictures: name files or folders")
     check_output_folder(out)
+    said, weights = which_weights(weights)
     paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
     framework, console = load_backend(backend), new_console()
+    print_lines(said, console)
     found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
     new = 0
     for path, objects in found:

@@ -53,7 +53,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     if path.exists() and not path.is_file():
         raise OSError(f"{path.name} is a folder, a pipe or a device, not a file")
     with path.open("rb") as file:
-        content = file.read(max_bytes + 1)
+        content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)  # what is asked for is set aside
     if len(content) > max_bytes:
         raise OSError(f"more than {max_bytes:,} bytes")
     return content
