@@ -17,7 +17,7 @@ from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import Config
 from ssd_common.config.tables import to_dict
 from ssd_common.data.dataset import Dataset
-from ssd_common.data.sampling import batches, epoch_order, in_order
+from ssd_common.data.sampling import epoch_order, in_order
 from ssd_common.figures import curves
 from ssd_common.figures.detections import save_pictures
 from ssd_common.machine import machine, versions
@@ -50,6 +50,7 @@ def compare_backends(
     steps: int,
     pictures: int,
     rungs: range,
+    isa: str,
     devices: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def compare_backends(
         dtype: of the ladder, "float64" or "float32".
         steps: of rung 11.
         pictures: of the validation split in which the trained weights detect, on rung 13.
-        rungs: which rungs to climb.
+        rungs: which rungs to climb; what they do not need is not decoded.
+        isa: what `limit_instructions` was called with, for the report; it also decides what is judged in float32.
         devices: where each backend trains, as returned by its `get_device`; the ladder runs on the CPU.
         command: the command line, for the report.
 
@@ -87,11 +89,12 @@ def compare_backends(
     subject = parity.Subject(
         config,
         weights,
-        list(batches(data, itertools.islice(order, steps), config.model)),
+        parity.LazyBatches(data, list(itertools.islice(order, steps)), config.model),
         dtype,
         config.train.seed,
         trained=trained["torch"].checkpoint.weights if trained else weights,
-        pictures=list(batches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model)),
+        pictures=parity.LazyBatches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model),
+        isa=isa,
     )
     rows = list(parity.climb(subject, backends, rungs, progress_bar(console, f"ladder, {dtype}, rung")))
     failed = [row.name for row in rows if not row.passed and not row.caused_by]
@@ -102,6 +105,7 @@ def compare_backends(
         "command": command,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "dtype": dtype,
+        "isa": isa,
         "verdict": {"passed": not failed, "failed": failed},
         "ladder": [asdict(row) for row in rows],
         "training": {name: result.rows for name, result in trained.items()},
