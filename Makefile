@@ -7,6 +7,7 @@
 #   make test VENV=.venv-3.12 PYTHON=...    another environment beside $(VENV)
 #   make test PYTEST_FLAGS="..."           more flags for pytest
 #   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
+#   make wheel-check WHEEL_CHECK_VENV=.venv   with the dependencies of that environment, without a download
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book-gap and make ablation likewise
 
@@ -47,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends test-slow matrix notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -64,6 +65,12 @@ backends: $(STAMP) ## climb the ladder in float64, and run the tests of TESTS (d
 
 test-slow: $(STAMP) ## run the tests marked slow
 	@$(PYTEST) -m slow $(PYTEST_FLAGS)
+
+test-fuzz: $(STAMP) ## read 12,000 damaged files of every kind (FUZZ=50000 make test-fuzz: more of them)
+	@TINYSSD_FUZZ=$${FUZZ:-12000} $(PYTEST) tests/fuzz -n $(JOBS) $(PYTEST_FLAGS)
+
+wheel-check: $(STAMP) ## build the wheel, install it into a fresh environment, and use it in an empty folder (3.0 GB)
+	@tests/wheel_check.sh $(BIN)/python constraints/$$($(BIN)/python -c '$(GET_VERSION)').txt $(WHEEL_CHECK_VENV)
 
 matrix: $(STAMP) ## run the tests on each Python from 3.10 to 3.13 that is there, and print a table (an hour each, 6 GB each)
 	@$(BIN)/python -m nox $(NOX_FLAGS)

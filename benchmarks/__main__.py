@@ -16,10 +16,11 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg
 
-from benchmarks.cases import CASES, GOALS, NUMPY_CASES, SkippedCaseError
+from benchmarks.cases import CASES, NUMPY_CASES, SkippedCaseError
 from benchmarks.extras import measure_extras
 from benchmarks.inputs import Inputs, Sizes
-from benchmarks.instrument import DifferentWorkError, Result, format_seconds, measure, results_table
+from benchmarks.instrument import DifferentWorkError, Result, format_seconds, measure
+from benchmarks.page import table
 from benchmarks.sides import Sides, load_book
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.cli.flags import OptionalPath
@@ -120,7 +121,9 @@ def run_benchmark(
                     console.print(_line(result), highlight=False, soft_wrap=True)
                     if case.note:
                         say("notes", f"{name}, {backend}: {case.note}")
-        console.print(results_table(results, GOALS, pairs))
+        report: dict[str, Any] = {"cases": [dataclasses.asdict(result) for result in results], "pairs": pairs}
+        for line in table([report]):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         more: dict[str, Any] = {}
         frameworks = [sides for name, sides in all_sides.items() if name != "numpy"]
         if extras and frameworks:
@@ -128,8 +131,7 @@ def run_benchmark(
                 more = measure_extras(frameworks, results, console)
             except InputError as error:
                 say("skipped", f"what goes beyond the cases: {error}")
-    report = {"cases": [dataclasses.asdict(result) for result in results], "pairs": pairs, **messages}
-    return report | {"machine": machine(), "versions": versions(), "extras": more}
+    return {**report, **messages, "machine": machine(), "versions": versions(), "extras": more}
 
 
 def _line(result: Result) -> str:

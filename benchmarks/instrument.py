@@ -5,25 +5,19 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from ssd_common.errors import InputError
 from ssd_common.machine import keep_freed_memory
 
 PAIRS = 7
 """Measured pairs of a case, unless asked for otherwise."""
-
-Goals = Mapping[tuple[str, str], float]
-"""The ratio that a case is to reach, by its name and backend."""
 
 
 @dataclass(frozen=True)
@@ -160,48 +154,8 @@ def _seconds(work: Callable[[], Any], clock: Callable[[], float], settle: bool) 
             gc.enable()
 
 
-def results_table(results: Iterable[Result], goals: Goals, pairs: int) -> Table:
-    """Return the results as a table for the terminal, the goal beside each ratio.
-
-    Args:
-        results: one row each.
-        goals: a case without one is only reported.
-        pairs: how many pairs were measured.
-    """
-    table = Table(title=Text("Ours against the book's own code"), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for column in ("case", "backend"):
-        table.add_column(column, no_wrap=True)
-    for column in ("ours", "the book", "ratio", "spread", "goal"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for result in results:
-        goal = goals.get((result.name, result.backend))
-        table.add_row(
-            result.name,
-            result.backend,
-            format_seconds(result.ours_s),
-            format_seconds(result.peer_s),
-            f"{result.ratio:.3g}",
-            f"{result.spread:.0%}",
-            "–" if goal is None else f"{goal:g}",
-            _verdict(result.ratio, goal),
-        )
-    table.caption = Text(
-        f"medians of {pairs} pairs, timed in turn; ratio: the book's time over ours; spread: interquartile range of "
-        "the ratios over their median",
-        justify="left",
-    )
-    return table
-
-
 def format_seconds(seconds: float) -> str:
     """Return a duration with three digits and the unit that suits it: "3.31 s", "28.4 ms", "310 µs"."""
     unit, scale = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("µs", 1e-6)
     value = seconds / scale
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
-
-
-def _verdict(ratio: float, goal: float | None) -> Text:
-    if goal is None:
-        return Text("no goal")
-    return Text("reached", "green") if ratio >= goal else Text("not reached", "bold red")

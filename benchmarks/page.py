@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def main() -> None:
     print(f"wrote {arguments.out}")
 
 
-def page(reports: list[dict[str, Any]]) -> str:
+def page(reports: Sequence[dict[str, Any]]) -> str:
     """Return the page, in Markdown, for one or more reports of `python -m benchmarks --json`."""
     first = reports[0]
     beside = dict.fromkeys(chain(*(report["extras"].get("lines", []) for report in reports)))
@@ -54,15 +55,22 @@ def page(reports: list[dict[str, Any]]) -> str:
         "",
         f"on {first['machine']['cores']} cores of {first['machine']['processor']}, {versions}.",
         "",
-        "| case | framework | ours | the book | ratio | spread | pairs | goal | |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_case(case, report["pairs"]) for report in reports for case in report["cases"]),
+        *table(reports),
         "",
         *(f"- {text}" for report in reports for kind in ("void", "skipped", "notes") for text in report[kind]),
         "",
         *(["## Beside the cases", "", *(f"- {line}" for line in beside)] if beside else []),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def table(reports: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the lines of the table of all cases in one or more reports."""
+    return [
+        "| case | framework | ours | the book | ratio | spread | pairs | goal | |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_case(case, report["pairs"]) for report in reports for case in report["cases"]),
+    ]
 
 
 def _case(case: dict[str, Any], pairs: int) -> str:

@@ -8,11 +8,22 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pages import WITHOUT_CONTENTS, PageFolder, fenced
 
 from ssd_common.cli import main
-from ssd_common.parity.report import COLUMNS, WORDS, farther_off, ladder_cells, shared_notes, verdict_text
+from ssd_common.parity import Row
+from ssd_common.parity.report import (
+    COLUMNS,
+    WORDS,
+    farther_off,
+    ladder_cells,
+    ladder_rows,
+    made_of,
+    shared_notes,
+    verdict_text,
+)
 
 BUILD = Path(__file__).parent.parent / "build"
 VERBS = ("train", "eval", "predict", "compare", "convert", "info", "data")
@@ -39,13 +50,16 @@ def parity_page() -> str:
     ]
     for dtype in ("float64", "float32"):
         report = json.loads((BUILD / f"parity-{dtype}.json").read_text(encoding="utf-8"))
-        lines += [f"## {dtype}", f"**{verdict_text(report)}.**", ladder(report["ladder"])]
-        lines += [f"{whose.capitalize()}: {note}" for whose, note in shared_notes(report["ladder"])]
-        lines.append(f"Written by `{report['command']}` with {versions(report)}.")
+        rows = ladder_rows(report)
+        lines += [f"## {dtype}", f"**{verdict_text(report)}.**", ladder(rows)]
+        lines += [f"{whose.capitalize()}: {note}" for whose, note in shared_notes(rows)]
+        how, on = ", ".join(made_of({**report, "created": ""})), report["machine"]
+        made_with = f"with {versions(report)}, on {on['processor']} ({on.get('instructions', 'unknown instructions')})"
+        lines.append(f"Written by `{report['command']}`, in {how}, {made_with}.")
     return "\n\n".join(lines)
 
 
-def ladder(rungs: list[dict[str, Any]]) -> str:
+def ladder(rungs: list[Row]) -> str:
     """Return the rungs as a table of Markdown."""
     header = (*COLUMNS, "farther off")
     rows = [header, ["---" if name in (*WORDS, "pass") else "---:" for name in header]]
@@ -71,8 +85,6 @@ def command_line_page() -> str:
 def help_text(*verbs: str) -> str:
     """Return what `tinyssd VERBS --help` prints."""
     output = io.StringIO()
-    width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "88"
-    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+    with mock.patch.dict(os.environ, COLUMNS="88"), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         main([*verbs, "--help"])
-    os.environ |= {"COLUMNS": width} if width else {}
     return output.getvalue()

@@ -48,7 +48,6 @@ from ssd_common.teaching.side_by_side import code_lines, equal_share
 from ssd_common.weights import initial_weights
 
 # %%
-parity.add_up_in_one_order()  # for the comparison in float32, on a processor with AVX-512; see its docstring
 backends = {name: load_backend(name) for name in ("torch", "mxnet")}  # ssd_torch and ssd_mxnet
 import torch
 from mxnet import autograd, gluon
@@ -155,7 +154,7 @@ subject = parity.Subject(
 )
 
 # %%
-ladder = [dataclasses.asdict(row) for row in parity.climb(subject, backends)]
+ladder = list(parity.climb(subject, backends))
 show_table(
     ["what", *COLUMNS[3:], "quantity"],
     [[f"{number} {name}", *rest, quantity] for number, name, quantity, *rest in map(ladder_cells, ladder)],
@@ -165,9 +164,9 @@ show_table(
 )
 
 # %%
-assert [row["rung"] for row in ladder] == [*range(1, 13), *[13] * 4]
-assert all(row["passed"] for row in ladder)
-print(f"largest difference of all rungs: {max(row['difference'] for row in ladder):.1e}")
+assert sorted({row.rung for row in ladder}) == [*range(1, 14)]
+assert all(row.passed for row in ladder)
+print(f"largest difference of all rungs: {max(row.difference for row in ladder):.1e}")
 
 # %% [markdown]
 # A few rungs deserve a word. Rungs 3 and 5 count: not one anchor is assigned otherwise, not one box is kept otherwise.
@@ -175,8 +174,8 @@ print(f"largest difference of all rungs: {max(row['difference'] for row in ladde
 # step would grow in the next:
 
 # %%
-losses = next(row["series"] for row in ladder if row["series"])
-tolerance = next(row["tolerance"] for row in ladder if row["series"])
+losses = next(row.series for row in ladder if row.series)
+tolerance = next(row.tolerance for row in ladder if row.series)
 show_figure(
     save_step_losses,
     losses,
@@ -192,16 +191,13 @@ show_figure(
 # from the truth. The truth, here, is PyTorch in float64. "1.0×" means that neither is: it is rounding.
 
 # %%
-in_float32 = [
-    dataclasses.asdict(row)
-    for row in parity.climb(dataclasses.replace(subject, dtype="float32"), backends, range(7, 11))
-]
+in_float32 = list(parity.climb(dataclasses.replace(subject, dtype="float32"), backends, range(7, 11)))
 show_table(
     ["what", "torch error", "mxnet error", "torch – mxnet", "tolerance", "farther off"],
-    [[f"{row['rung']} {row['name']}", *ladder_cells(row)[4:8], farther_off(row)] for row in in_float32],
+    [[f"{row.rung} {row.name}", *ladder_cells(row)[4:8], farther_off(row)] for row in in_float32],
     caption="Rungs 7 to 10 in float32, each framework against PyTorch in float64.",
 )
-assert all(row["passed"] for row in in_float32)
+assert all(row.passed for row in in_float32)
 
 # %% [markdown]
 # ## Where the frameworks differ

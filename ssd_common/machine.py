@@ -58,17 +58,47 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on: system, processor, cores that this process may use."""
+    """Return what the numbers were measured on: system, processor, its cores for this process, its instructions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.platform(), "processor": _processor(), "cores": cores}
+    processor = _of_processor("model name") or platform.processor() or platform.machine()
+    return {
+        "system": platform.platform(),
+        "processor": processor,
+        "cores": cores,
+        "instructions": _instructions(),
+    }
 
 
-def _processor() -> str:
+def _of_processor(name: str) -> str:
+    """Return what Linux says of the first processor, "" where it says nothing."""
     try:
         with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(name)), "")
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+
+
+def _instructions() -> str:
+    """Return the wide instructions of the processor, and what oneDNN is held to by an environment variable."""
+    flags = _of_processor("flags").split()
+    wide = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    limit = os.environ.get("DNNL_MAX_CPU_ISA")
+    return (", ".join(wide) or "unknown") + (f"; oneDNN: {limit} at most" if limit else "")
+
+
+NATIVE = "native"
+ISAS = (NATIVE, "avx2")
+"""The instructions that oneDNN may be held to: all that the processor has, or AVX2 at most."""
+
+
+def limit_instructions(isa: str) -> None:
+    """Let oneDNN, which computes the convolutions of both frameworks, use no more instructions than those named.
+
+    To be called before a framework computes: oneDNN asks once. With "native" whatever the environment variable
+    `DNNL_MAX_CPU_ISA` says holds.
+
+    Args:
+        isa: one of `ISAS`.
+    """
+    if isa != NATIVE:
+        os.environ["DNNL_MAX_CPU_ISA"] = isa.upper()

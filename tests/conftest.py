@@ -9,11 +9,9 @@ import pytest
 
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.errors import InputError
-from ssd_common.parity.ladder import add_up_in_one_order
 
 ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # also `benchmarks`
-add_up_in_one_order()  # for the ladder in float32, on a processor with AVX-512; also in the processes that tests start
 REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
 _reasons: dict[str, str | None] = {}  # why a framework cannot be used, None where it can
 
@@ -66,6 +64,16 @@ def backends():
 def dtype(request):
     """Each floating type in turn."""
     return request.param
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that would have been saved, to be looked into; nothing is rendered or written."""
+    from ssd_common.figures import canvas
+
+    made = []
+    monkeypatch.setattr(canvas, "write_figure", lambda figure, path: made.append(figure))
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -297,4 +297,4 @@ def test_no_two_rows_have_the_same_key():
 
 def test_the_page_is_the_one_that_the_rows_make():
     path = Path(__file__).parents[1] / "docs" / "book_defects.md"
-    assert path.read_text(encoding="utf-8") == page(), "python tests/book_defects.py > docs/book_defects.md"
+    assert path.read_text(encoding="utf-8") == page(), "python -m tests.book_defects > docs/book_defects.md"

@@ -235,7 +235,7 @@ def test_pytorch_s_parameters_are_called_as_in_the_chapter():
 
 
 @pytest.mark.backend("mxnet")
-@pytest.mark.parametrize("preset", [BOOK, STRAIGHT_DOPE], ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", [BOOK, STRAIGHT_DOPE], ids=["book", "straight-dope"])
 def test_the_hybridized_network_is_the_unhybridized_one(preset):
     backend, rng = load_backend("mxnet"), np.random.default_rng(2)
     weights = {name: w.astype("float32") for name, w in trained_weights(preset.model).items()}

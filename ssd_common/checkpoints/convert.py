@@ -52,6 +52,7 @@ _GLUON_PARTS = {"weight": "gamma", "bias": "beta"}  # of batch normalisation
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch normalisation, which uses the count only if it has no momentum
 _NAMED_LAYER = re.compile(r"((?:.*\.)??)(?:blk|cls|bbox)_\d+\.")
 _FLAT_LAYER = re.compile(r"(.*?)(?:conv|batchnorm)\d+_")  # in front may be the name of the network, `toyssd0_`
+_COUNTED = re.compile(r"(conv|batchnorm)(\d{1,9})_")
 _CANONICAL = tuple(parameter_shapes(BOOK.model))  # the same for every model
 
 
@@ -186,21 +187,17 @@ def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Config]:
     The counters go on from the networks that were made before, so that only the order of the numbers counts. The book
     makes the body first, whose first convolution takes pictures; The Straight Dope makes it last.
     """
-    numbers = {
-        kind: sorted(
-            {int(found[1]) for name in arrays if (found := re.match(f"{re.escape(prefix)}{kind}(\\d{{1,9}})_", name))}
-        )
-        for kind in ("conv", "batchnorm")
-    }
-    order, names, preset = _straight_dope_order(), _straight_dope_names(), STRAIGHT_DOPE
-    if numbers["conv"]:
-        shape = arrays.get(f"{prefix}conv{numbers['conv'][0]}_weight", np.empty(0)).shape
-        if shape[1:2] == (3,):
-            order, preset = _book_order(), BOOK
+    found: dict[str, set[int]] = {"conv": set(), "batchnorm": set()}
+    for name in arrays:
+        if counted := _COUNTED.match(name.removeprefix(prefix)):
+            found[counted[1]].add(int(counted[2]))
+    numbers = {kind: sorted(each) for kind, each in found.items()}
+    first = arrays.get(f"{prefix}conv{min(found['conv'], default=0)}_weight")
+    is_book = first is not None and first.shape[1:2] == (3,)
+    order, preset = (_book_order(), BOOK) if is_book else (_straight_dope_order(), STRAIGHT_DOPE)
     if any(len(numbers[kind]) != len(order[kind]) for kind in order):  # not a TinySSD; say what is missing
         numbers = {kind: list(range(len(order[kind]))) for kind in order}
-    names = _flat_names(order, numbers)
-    return {canonical: prefix + flat for canonical, flat in names.items()}, preset
+    return {canonical: prefix + flat for canonical, flat in _flat_names(order, numbers).items()}, preset
 
 
 def _to_checkpoint(

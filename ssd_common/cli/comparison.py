@@ -37,6 +37,7 @@ def compare(
     image_size: OptionalInt = None,
     limit: Annotated[int | None, arg(metavar="INT")] = DEMO_PICTURES,
     dtype: Literal["float64", "float32"] = "float64",
+    isa: Literal["native", "avx2"] = "native",
     steps: int = 20,
     pictures: int = 100,
     rungs: Annotated[str | None, arg(metavar="FIRST-LAST", help_behavior_hint="")] = None,
@@ -60,11 +61,14 @@ def compare(
         seed: Seed of the initial weights and of the order of the pictures.
         image_size: Height and width of a picture for the network, a multiple of 64 (default: the preset's).
         limit: Use only the first so many training pictures.
-        dtype: Precision of the ladder; with float32 nothing uses more than AVX2, so that both add up in one order.
+        dtype: Precision of the ladder.
+        isa: Instructions that both frameworks may use: all that the processor has, or AVX2 at most. With AVX2 they add
+            up in the same order, and float32 has narrower tolerances for the two against each other.
         steps: Steps of rung 11; rung 12 takes the first 8 of them.
         pictures: Validation pictures of rung 13.
         rungs: Rungs to climb, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
-        weights: Weights file to start from, as eval and predict take it.
+        weights: Weights file to start from, as eval and predict take it (default with --epochs 0 on synthetic: the
+            detector that comes with tinyssd).
         device: Where to train: auto, cpu, gpu, or gpu:1. The ladder runs on the CPU.
         out: Run folder to write (default: runs/compare-DATA).
         json: File to write the report to as well, as JSON.
@@ -74,8 +78,10 @@ def compare(
     import shutil
 
     from ssd_common.backends import BACKENDS, load_backend
+    from ssd_common.checkpoints.pretrained import NAME, which_weights
     from ssd_common.config import RunConfig, get_preset
-    from ssd_common.parity.ladder import NUM_RUNGS, add_up_in_one_order, parse_rungs
+    from ssd_common.machine import limit_instructions
+    from ssd_common.parity.ladder import NUM_RUNGS, parse_rungs
     from ssd_common.runs.compare import compare_backends
     from ssd_common.runs.folder import RunFolder, new_folder
     from ssd_common.runs.start import change_config, first_checkpoint
@@ -85,6 +91,8 @@ def compare(
             raise InputError(f"--{name} must be at least 1, got {number}")
     check_file("--json", json)
     check_file("--html", html)
+    if weights is None and not epochs and (data, preset, image_size) == ("synthetic", None, None):
+        weights = NAME  # a detector of these very images comes with the package
     has_trained = bool(weights or epochs)
     climbed = parse_rungs(rungs or f"1-{NUM_RUNGS if has_trained else NUM_RUNGS - 1}")
     if NUM_RUNGS in climbed and not has_trained:
@@ -97,12 +105,14 @@ def compare(
     training, validation = splits(data, data_dir, limit, val_data)
     if 12 in climbed and steps < 2:
         raise InputError("--steps 1: rung 12 changes the framework between two steps; ask for 2, or for --rungs 1-11")
-    if dtype == "float32":
-        add_up_in_one_order()
+    limit_instructions(isa)
     backends = {name: load_backend(name) for name in BACKENDS}
+    said, weights = which_weights(weights) if weights else ([], None)
     start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
     devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
     with RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console()) as run:
+        for line in said:
+            run.log(line)
         result = compare_backends(
             backends,
             run,
@@ -113,6 +123,7 @@ def compare(
             steps=steps,
             pictures=pictures,
             rungs=climbed,
+            isa=isa,
             devices=devices,
             command=" ".join([PROGRAM, *sys.argv[1:]]),
         )

@@ -108,7 +108,8 @@ def predict(
 ) -> int:
     """Draw the objects that a detector finds in images, and write detections.json.
 
-    What is found is added to detections.jsonl image by image. Stopped, the same command goes on where it was.
+    What is found is added to detections.jsonl image by image: stopped, the same command goes on where it was. Other
+    weights, another threshold and the other framework need a folder of their own.
 
     Args:
         pictures: Picture files, or folders of them.

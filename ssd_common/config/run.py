@@ -99,10 +99,12 @@ def read_run_config(path: Path) -> RunConfig:
     Raises:
         InputError: the file is missing, is not TOML, or has a setting that does not exist.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such configuration file")
+    if not path.is_file():  # a named pipe would be waited for
+        raise InputError(f"{path}: not a readable TOML file (a folder, a pipe or a device)")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number of 5,000 digits
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     return from_table(content, str(path))

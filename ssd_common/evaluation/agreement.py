@@ -32,7 +32,7 @@ def differing(first: ArrayLike, second: ArrayLike, iou: float = 0.95, score: flo
     Raises:
         InputError: the detections have another shape.
     """
-    all1, all2 = _checked(first), _checked(second)
+    all1, all2 = checked_rows(first), checked_rows(second)
     order1, order2 = _best_first(all1), _best_first(all2)
     rows1, rows2 = all1[order1], all2[order2]
     overlap = box_iou(rows1[:, 2:], rows2[:, 2:])  # (detections of first, detections of second)
@@ -48,13 +48,17 @@ def differing(first: ArrayLike, second: ArrayLike, iou: float = 0.95, score: flo
     return differs1, differs2
 
 
-def _checked(detections: ArrayLike) -> NDArray[np.float64]:
-    """The rows in float64, `(0, 6)` for whatever is empty."""
+def checked_rows(detections: ArrayLike) -> NDArray[np.float64]:
+    """Return the rows of one image in float64, `(0, 6)` for whatever is empty.
+
+    Raises:
+        InputError: they have another shape.
+    """
     rows: NDArray[np.float64] = np.asarray(detections, dtype=np.float64)
     if rows.size == 0:
         return np.empty((0, 6))
     if rows.ndim != 2 or rows.shape[1] != 6:
-        raise InputError(f"detections of one picture are (n, 6), not {rows.shape}: pass one picture's rows")
+        raise InputError(f"detections of one image are (n, 6), not {rows.shape}: pass one image's rows")
     return rows
 
 

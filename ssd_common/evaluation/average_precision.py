@@ -35,9 +35,7 @@ from numpy.typing import NDArray
 
 from ssd_common.boxes import box_iou
 from ssd_common.data.ground_truth import GroundTruth
-
-Detections = Sequence[NDArray[np.floating]]
-"""Of each picture `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`, corners 0…1."""
+from ssd_common.detection import Detections
 
 FALSE, IGNORED = -1, -2
 """What `match_objects` says of a detection that found no object, and of one that does not count."""
@@ -103,7 +101,7 @@ def match_objects(
 
 
 def precision_recall(
-    detections: Detections, truths: Sequence[GroundTruth], class_id: int, iou_threshold: float = 0.5
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], class_id: int, iou_threshold: float = 0.5
 ) -> PrecisionRecall:
     """Return how precision and recall of one class develop down its detections.
 
@@ -164,7 +162,7 @@ def best_precision(curve: PrecisionRecall) -> NDArray[np.float64]:
 
 
 def voc_average_precision(
-    detections: Detections, truths: Sequence[GroundTruth], num_classes: int
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], num_classes: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return Pascal VOC's average precision of each class: `voc07` and `voc12`.
 
@@ -184,7 +182,7 @@ def voc_average_precision(
 
 
 def coco_average_precision(
-    detections: Detections, truths: Sequence[GroundTruth], num_classes: int
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], num_classes: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return COCO's average precision of each class: `ap` and, of one threshold or size, `ap50`, …, `ap_large`.
 
@@ -232,7 +230,9 @@ def coco_average_precision(
     return {"ap": ap, "ap50": precision[0, :, 0], "ap75": precision[5, :, 0]} | of_size
 
 
-def mean_average_precision(detections: Detections, truths: Sequence[GroundTruth], num_classes: int) -> dict[str, float]:
+def mean_average_precision(
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], num_classes: int
+) -> dict[str, float]:
     """Return COCO's average precisions, each a mean over the classes; the arguments of `coco_average_precision`."""
     return mean_over_classes(coco_average_precision(detections, truths, num_classes))
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from ssd_common.boxes import box_iou
 from ssd_common.data.ground_truth import GroundTruth
-from ssd_common.evaluation.average_precision import FALSE, IGNORED, Detections, match_objects, of_class
+from ssd_common.detection import Detections
+from ssd_common.evaluation.average_precision import FALSE, IGNORED, match_objects, of_class
 
 KINDS = ("false positive", "wrong class", "badly placed", "duplicate", "missed")
 SCORE_THRESHOLD = 0.5
@@ -51,7 +52,7 @@ class Mistake(NamedTuple):
 
 
 def find_mistakes(
-    detections: Detections, truths: Sequence[GroundTruth], score_threshold: float = SCORE_THRESHOLD
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], score_threshold: float = SCORE_THRESHOLD
 ) -> list[Mistake]:
     """Return every mistake in a data set, picture by picture.
 

@@ -1,7 +1,6 @@
 """Functions that write a PNG."""
 
 from ssd_common.figures.boxes import save_box_panels, save_overlap_matrices, save_overlaps
-from ssd_common.figures.canvas import write_figure
 from ssd_common.figures.curves import (
     save_curve_differences,
     save_curves_by_start,
@@ -18,5 +17,5 @@ __all__ = [
     "draw_detections", "save_anchor_plot", "save_box_panels", "save_curve_differences", "save_curves_by_start",
     "save_data_sheet", "save_detection_grid", "save_loss_curves", "save_overlap_matrices", "save_overlaps",
     "save_pictures", "save_precision_recall", "save_step_losses", "save_training_curves", "save_worst_mistakes",
-    "show_bboxes", "write_figure",
+    "show_bboxes",
 ]  # fmt: skip

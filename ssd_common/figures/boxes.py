@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ssd_common.boxes import box_iou
 from ssd_common.errors import InputError
-from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.canvas import grid, new_figure, show_image
 from ssd_common.figures.detections import show_bboxes
 from ssd_common.figures.drawing import BOX_COLORS, checked_image
 
@@ -71,16 +70,14 @@ def save_box_panels(
     beyond = np.concatenate([np.zeros((0, 4)), *corners]) * scale
     left, top = beyond[:, :2].min(axis=0, initial=0)
     right, bottom = beyond[:, 2].max(initial=width), beyond[:, 3].max(initial=height)
-    with style.context(STYLE):
-        figure, grid = _panels(list(panels), columns, (bottom - top) / (right - left))
-        for axes, boxes in zip(grid, panels.values(), strict=True):
-            axes.imshow(image, extent=(0, width, height, 0))
+    with _panels(path, list(panels), columns, (bottom - top) / (right - left)) as places:
+        for axes, boxes in zip(places, panels.values(), strict=True):
+            show_image(axes, image)
             axes.set(xlim=(left, right), ylim=(bottom, top))
             for layer in boxes:
                 rows = np.asarray(layer.corners, np.float64).reshape(-1, 4) * scale
                 show_bboxes(axes, rows, layer.labels, layer.colors, linewidth=1.2 if len(rows) > CROWDED else 3)
                 axes.collections[-1].set_linestyle((0, (3, 2)) if layer.dashed else "-")
-        write_figure(figure, path)
 
 
 def save_overlaps(
@@ -96,9 +93,8 @@ def save_overlaps(
     Raises:
         InputError: there is no pair.
     """
-    with style.context(STYLE):
-        figure, grid = _panels(list(pairs), columns, 1.2)
-        for axes, pair in zip(grid, pairs.values(), strict=True):
+    with _panels(path, list(pairs), columns, 1.2) as places:
+        for axes, pair in zip(places, pairs.values(), strict=True):
             first, second = np.asarray(pair, np.float64)
             axes.set(xlim=(-0.02, 1.02), ylim=(1.02, -0.02), aspect="equal")
             iou = float(box_iou(first[None], second[None])[0, 0])
@@ -111,7 +107,6 @@ def save_overlaps(
             show_bboxes(axes, [first, second], colors=["#0072B2", PICKED], linewidth=4)
             numbers = f"intersection {iou * union:.3f}\nunion {union:.3f}\nIoU {iou:.3f}"
             axes.text(0.5, 1.03, numbers, ha="center", va="top", fontsize=16)
-        write_figure(figure, path)
 
 
 def save_overlap_matrices(
@@ -132,15 +127,14 @@ def save_overlap_matrices(
         if np.shape(matrix.overlaps) != (len(rows), len(columns)):
             shape, names = np.shape(matrix.overlaps), f"{len(rows)} rows and {len(columns)} columns"
             raise InputError(f"{title}: overlaps of shape {shape}, but names of {names}")
-    with style.context(STYLE):
-        figure, grid = _panels(list(matrices), len(matrices), 0.55 * len(rows) / len(columns), PANEL * 0.75)
-        for axes, matrix in zip(grid, matrices.values(), strict=True):
+    with _panels(path, list(matrices), len(matrices), 0.55 * len(rows) / len(columns), PANEL * 0.75) as places:
+        for axes, matrix in zip(places, matrices.values(), strict=True):
             overlaps = np.asarray(matrix.overlaps, np.float64)
             axes.axis("on")
             axes.imshow(np.where(overlaps < 0, np.nan, overlaps), cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
             axes.set_facecolor(TAKEN)
             axes.set_xticks(range(len(columns)), columns, fontsize=15)
-            axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [""] * len(rows), fontsize=15)
+            axes.set_yticks(range(len(rows)), rows if axes is places[0] else [""] * len(rows), fontsize=15)
             axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
             for place, value in np.ndenumerate(overlaps):
                 text = "×" if value < 0 else f"{value:.2f}"
@@ -151,20 +145,20 @@ def save_overlap_matrices(
                 axes.add_patch(
                     Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, color=PICKED, linewidth=5)
                 )
-        write_figure(figure, path)
 
 
-def _panels(titles: Sequence[str], columns: int, aspect: float, width: float = PANEL) -> tuple[Figure, list[Axes]]:
-    """Return a figure with axes under each title, so many in a row, of that height over width."""
+@contextmanager
+def _panels(
+    path: str | os.PathLike[str], titles: Sequence[str], columns: int, aspect: float, width: float = PANEL
+) -> Iterator[list[Axes]]:
+    """Give the axes of a figure under each title, so many in a row, of that height over width; then write it."""
     if not titles:
         raise InputError("a figure needs at least one panel")
     columns = min(columns, len(titles))
     lines = 1 + max(title.count("\n") for title in titles)
     height = math.ceil(len(titles) / columns) * (width * aspect + 0.3 * lines + 0.1)
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
-    grid = figure.subplots(math.ceil(len(titles) / columns), columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.axis("off")
-    for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(title)
-    return figure, list(grid[: len(titles)])
+    with new_figure(path, (width * columns, height)) as figure:
+        places = grid(figure, len(titles), columns)
+        for axes, title in zip(places, titles, strict=True):
+            axes.set_title(title)
+        yield places

@@ -14,13 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ssd_common.errors import InputError
-from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.canvas import new_figure
 
 # Two backends that agree draw the same curve twice: the first is wide, so that it shows around the second.
 LINE_STYLES: tuple[dict[str, Any], ...] = (
@@ -48,7 +46,7 @@ DIFFERENCE_STYLES = (
 )
 
 START_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-# Two backends that agree draw the same curve twice: the first is wide and pale, so that it shows around the second.
+# As above; the first is pale as well.
 START_LINES: tuple[dict[str, Any], ...] = (
     {"linestyle": "-", "linewidth": 11, "alpha": 0.4},
     {"linestyle": "--", "linewidth": 2.5, "marker": "s", "markersize": 7},
@@ -72,13 +70,11 @@ def save_training_curves(
     """
     epochs = [float(row["epoch"] or 0) for rows in results.values() for row in rows] or [1.0]
     baselines = baselines or {}
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
-            axes.set(title=panel, xlabel="epoch", xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.grid(alpha=0.3)
+            axes.set_title(panel)
+            _count(axes, "epoch", epochs)
             for number, (backend, rows) in enumerate(results.items()):
                 for which, (key, words) in enumerate(curves):
                     _draw_curve(axes, rows, key, f"{backend}, {words}", number, hollow=which > 0)
@@ -86,15 +82,13 @@ def save_training_curves(
                 words = f"trivial: {BASELINE_WORDS.get(key, key)}"
                 width = 2.5 if key == curves[0][0] else 1.2  # thin for validation, as the curves
                 axes.axhline(baselines[key], color="black", linestyle=":", linewidth=width, label=words)
-            if not axes.lines:
-                axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+            if _is_empty(axes):
                 continue
             if "val_ap" in dict(curves):
                 axes.set_ylim(0, 1.02)
             else:
                 _set_top(axes, sorted(set(epochs)))
             axes.legend(handlelength=3.5)
-        write_figure(figure, path)
 
 
 def save_curve_differences(
@@ -114,8 +108,7 @@ def save_curve_differences(
     first, second = _pair(results)
     rows = [{_number(row["epoch"]): row for row in results[backend]} for backend in (first, second)]
     epochs = sorted(set(rows[0]) | set(rows[1])) or [1.0]
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         for axes, (panel, curves) in zip(figure.subplots(2, 2).ravel(), CURVE_PANELS, strict=True):
             axes.set(title=panel, ylabel=f"|{first} – {second}|")
@@ -126,7 +119,6 @@ def save_curve_differences(
                 if not np.isnan(differences).all():
                     axes.plot(epochs, differences, label=words, markevery=math.ceil(len(epochs) / 20), **line)
             _log_axis_with_zero(axes)
-        write_figure(figure, path)
 
 
 def save_step_losses(
@@ -149,8 +141,7 @@ def save_step_losses(
         raise InputError(f"losses of {counts[0]} steps of {first} and {counts[1]} of {second}: compare the same steps")
     steps, often = range(1, counts[0] + 1), math.ceil(counts[0] / 20)
     curves = [np.array([_number(loss) for loss in losses[backend]]) for backend in (first, second)]
-    with style.context(STYLE):
-        figure = Figure(figsize=(14, 10), layout="constrained")
+    with new_figure(path, (14, 10)) as figure:
         figure.suptitle(title, fontsize=17)
         upper, lower = figure.subplots(2, 1)
         upper.set(title="Loss", ylabel="mean loss of a step")
@@ -164,7 +155,6 @@ def save_step_losses(
         upper.legend(handlelength=3.5)
         for axes in (upper, lower):
             _count(axes, "step", steps)
-        write_figure(figure, path)
 
 
 def save_curves_by_start(
@@ -185,8 +175,7 @@ def save_curves_by_start(
         InputError: there are not two backends.
     """
     longest = max((len(values) for of_start in curves.values() for values in of_start.values()), default=1)
-    with style.context(STYLE):
-        figure = Figure(figsize=(11, 6.5), layout="constrained")
+    with new_figure(path, (11, 6.5)) as figure:
         axes = figure.subplots()
         axes.set(ylabel=quantity)
         _count(axes, "epoch", range(1, longest + 1))
@@ -197,15 +186,13 @@ def save_curves_by_start(
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=2.5, label="trivial prediction")
         axes.legend(handlelength=4)
-        write_figure(figure, path)
 
 
 def _draw_curve(
     axes: Axes, rows: Sequence[Mapping[str, float | None]], key: str, label: str, number: int, hollow: bool
 ) -> None:
     """One quantity of one backend; what is missing or not finite is a gap."""
-    values = np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=np.float64)
-    values[~np.isfinite(values)] = np.nan
+    values = np.array([_number(row.get(key)) for row in rows])
     if np.isnan(values).all():
         return
     line = dict(LINE_STYLES[number % len(LINE_STYLES)])
@@ -253,10 +240,16 @@ def _count(axes: Axes, what: str, numbers: Sequence[float]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _log_axis_with_zero(axes: Axes) -> None:
-    """Make the vertical axis logarithmic above the decade of the smallest number, and linear from there down to 0."""
+def _is_empty(axes: Axes) -> bool:
+    """Whether there is nothing to draw; then the panel says so."""
     if not axes.lines:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+    return not axes.lines
+
+
+def _log_axis_with_zero(axes: Axes) -> None:
+    """Make the vertical axis logarithmic above the decade of the smallest number, and linear from there down to 0."""
+    if _is_empty(axes):
         axes.set_yticks([])
         return
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])

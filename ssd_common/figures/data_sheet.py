@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from ssd_common.data.formats.annotations import AnnotatedSet
 from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import image_size, read_image
-from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.detections import CROWDED, show_bboxes
 from ssd_common.figures.drawing import BOX_COLORS, class_color
 
@@ -56,29 +55,22 @@ def save_data_sheet(
     images = [_image(data, index) for index in chosen]
     columns = min(COLUMNS, len(images))
     tile = WIDTH / columns
-    aspects = [min(image.shape[0] / image.shape[1], TALLEST) for image in images]
-    tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
+    heights = row_heights(images, columns, TALLEST)
     every = np.concatenate(objects)
-    sheet_height = sum(tile * aspect + 0.25 for aspect in tallest) + 1.1
-    with style.context(STYLE):
-        figure = Figure(figsize=(WIDTH, sheet_height + PLOTS_HEIGHT), layout="constrained")
+    sheet_height = sum(tile * height + 0.25 for height in heights) + 1.1
+    with new_figure(path, (WIDTH, sheet_height + PLOTS_HEIGHT)) as figure:
         figure.suptitle(f"{data.name}: {len(objects):,} pictures, {len(every):,} objects")
         above, below = figure.subfigures(2, 1, height_ratios=[sheet_height, PLOTS_HEIGHT])
-        grid = above.subplots(len(tallest), columns, squeeze=False, gridspec_kw={"height_ratios": tallest}).ravel()
-        for axes in grid:
-            axes.axis("off")
         present = np.unique(every[:, 0].astype(int)).tolist()
         told_apart = len(present) <= len(BOX_COLORS)  # with more classes than colours each box has its name
-        for axes, image, index in zip(grid, images, chosen, strict=False):
+        for axes, image, index in zip(grid(above, len(images), columns, heights), images, chosen, strict=True):
             _draw_picture(axes, image, objects[index], None if told_apart else data.class_names)
-            name = data.annotations[index].image_name
-            axes.set_title(name if len(name) <= 30 else f"…{name[-29:]}", fontsize=11)
+            axes.set_title(short_name(data.annotations[index].image_name), fontsize=11)
         _draw_legend(above, present if told_apart else (), data.class_names, bool(every[:, 1].any()))
         counts, numbers, sizes = below.subplots(1, 3)
         _plot_classes(counts, every, data.class_names)
         _plot_numbers(numbers, [len(rows) for rows in objects])
         _plot_sizes(sizes, every)
-        write_figure(figure, path)
 
 
 def _objects(data: AnnotatedSet, index: int) -> Objects:
@@ -95,7 +87,7 @@ def _image(data: AnnotatedSet, index: int) -> NDArray[np.uint8]:
 
 def _draw_picture(axes: Axes, image: NDArray[np.uint8], objects: Objects, names: Sequence[str] | None) -> None:
     height, width = image.shape[:2]
-    axes.imshow(image, extent=(0, width, height, 0))
+    show_image(axes, image)
     boxes = objects[:, 2:] * (width, height, width, height)
     labels = [names[int(row[0])] for row in objects] if names is not None and len(objects) <= CROWDED else None
     # 0.72 points are a pixel; a black edge of one on either side, so that they show on any picture.

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,7 +23,7 @@ from ssd_common.data.dataset import Dataset
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import differing
-from ssd_common.figures.canvas import STYLE, write_figure
+from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
 
 DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
@@ -111,19 +109,12 @@ def save_detection_grid(
         both.append(visible(rows[~mask], class_names, threshold))
         alone.append(visible(rows[mask], class_names, threshold))
     columns = min(columns, len(images))
-    # A figure has an end: a picture that is very high is shown smaller.
-    aspects = [min(image.shape[0] / image.shape[1], HIGHEST) for image in map(checked_image, images)]
-    tallest = [max(aspects[start : start + columns]) for start in range(0, len(images), columns)]
+    heights = row_heights([checked_image(image) for image in images], columns, HIGHEST)
     above = 0.3 * max(title.count("\n") + 1 for title in titles) if titles else 0
-    size = (max(6, TILE * columns), sum(TILE * aspect + above for aspect in tallest) + 0.5)
-    with style.context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(tallest), columns, squeeze=False, gridspec_kw={"height_ratios": tallest})
-        for index, axes in enumerate(grid.ravel()):
-            axes.axis("off")
-            if index >= len(images):
-                continue
-            _show(axes, images[index])
+    size = (max(6, TILE * columns), sum(TILE * height + above for height in heights) + 0.5)
+    with new_figure(path, size) as figure:
+        for index, axes in enumerate(grid(figure, len(images), columns, heights)):
+            show_image(axes, images[index])
             rows, scale = both[index], images[index].shape[1::-1] * 2  # width, height, width, height
             crowded = len(rows) + len(alone[index]) > CROWDED
             labels = None if crowded else [label_text(row, class_names) for row in rows]
@@ -137,8 +128,7 @@ def save_detection_grid(
                 _outline(axes, corners, edgecolors="black", linewidths=1.44)
                 _outline(axes, corners, edgecolors="white", linewidths=1.44, linestyles=(0, (3, 3)))
             if titles is not None:
-                lines = titles[index].split("\n")
-                title = "\n".join(line if len(line) <= 30 else f"…{line[-29:]}" for line in lines)
+                title = "\n".join(short_name(line) for line in titles[index].split("\n"))
                 axes.set_title(f"≠ {title}" if len(alone[index]) else title, fontsize=12)
         present = sorted({int(row[0]) for rows in (*both, *alone) for row in rows})
         handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]
@@ -151,7 +141,6 @@ def save_detection_grid(
             handles.append(tuple(Line2D([], [], color=c, linewidth=width, linestyle=d) for c, width, d in STRIPES))
             names.append("≠ no counterpart in the other backend" + ("" if any(map(len, alone)) else ": none"))
         figure.legend(handles, names, loc="outside lower center", ncols=max(2, columns), facecolor="#d0d0d0")
-        write_figure(figure, path)
 
 
 def save_anchor_plot(
@@ -171,19 +160,11 @@ def save_anchor_plot(
         np.clip([-corners[:, :2], corners[:, 2:] - (width, height)], 0, max(width, height) / 2).max(initial=0) * 1.02
     )
     line = {"linewidths": 0.6, "alpha": 0.5} if len(corners) > 50 else {"linewidths": 2.5}
-    with style.context(STYLE):
-        figure = Figure(figsize=(8, 8 * (height + 2 * margin) / (width + 2 * margin) + 0.4), layout="constrained")
-        axes = figure.subplots()
-        _show(axes, image)
+    with new_figure(path, (8, 8 * (height + 2 * margin) / (width + 2 * margin) + 0.4)) as figure:
+        (axes,) = grid(figure, 1, 1)
+        show_image(axes, image)
         _outline(axes, corners, edgecolors=BOX_COLORS, **line)
         axes.set(title=title, xlim=(-margin, width + margin), ylim=(height + margin, -margin))
-        write_figure(figure, path)
-
-
-def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
-    """Show a picture so that normalised corners times its size are the units of the axes."""
-    axes.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
-    axes.axis("off")
 
 
 def _outline(axes: Axes, corners: NDArray[np.float64], **line: Any) -> None:
@@ -227,19 +208,24 @@ PICTURES_SHOWN = 5  # of the validation split
 
 
 def save_pictures(
-    path: Path, val: Dataset, detections: Mapping[str, Sequence[Detections]], mark_differences: bool = False
+    path: Path,
+    val: Dataset,
+    detections: Mapping[str, Sequence[Detections]],
+    mark_differences: bool = False,
+    count: int = 0,
 ) -> None:
-    """Draw the first validation pictures with their true boxes and as many of the best detections, or else one.
+    """Draw the first validation images with their true boxes and as many of the best detections, or else one.
 
-    There is a row of pictures for each backend.
+    There is a row of images for each backend.
 
     Args:
         path: of the PNG.
-        val: the validation pictures.
-        detections: of each picture, by backend.
+        val: the validation images.
+        detections: of each image, by backend.
         mark_differences: of two backends, mark a detection that the other does not have (see `differing`).
+        count: how many images; 0 for `PICTURES_SHOWN`.
     """
-    count = min(PICTURES_SHOWN, len(val))
+    count = min(count or PICTURES_SHOWN, len(val))
     examples = [val[i] for i in range(count)]
     best = [max(1, len(example.labels)) for example in examples]
     marks = None

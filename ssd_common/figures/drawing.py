@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ssd_common.errors import InputError
+from ssd_common.evaluation.agreement import checked_rows
 
 BOX_COLORS = ("#E69F00", "#56B4E9", "#D55E00", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 SMALLEST_FONT = 8  # pixels
@@ -67,11 +68,7 @@ def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def visible(detections: ArrayLike, class_names: Sequence[str], threshold: float) -> NDArray[np.float64]:
     """Return the rows to draw, corners cut to the picture, the best first."""
-    rows: NDArray[np.float64] = np.asarray(detections, dtype=np.float64)
-    if rows.size == 0:
-        return np.empty((0, 6))
-    if rows.ndim != 2 or rows.shape[1] != 6:
-        raise InputError(f"detections of one picture are (n, 6), not {rows.shape}: pass one picture's rows")
+    rows = checked_rows(detections)
     rows = rows[(rows[:, 0] >= 0) & (rows[:, 1] >= threshold)]
     unnamed = rows[rows[:, 0] >= len(class_names), 0]
     if unnamed.size:

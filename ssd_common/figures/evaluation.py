@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ssd_common.data.dataset import Dataset
 from ssd_common.evaluation.average_precision import PrecisionRecall, best_precision, voc12_average_precision
 from ssd_common.evaluation.mistakes import SCORE_THRESHOLD, Mistake, count_mistakes, worst_mistakes
-from ssd_common.figures.canvas import LARGE_TEXT, write_figure
+from ssd_common.figures.canvas import DASHES, LARGE_TEXT, new_figure
 from ssd_common.figures.detections import save_detection_grid
 from ssd_common.figures.drawing import BOX_COLORS, class_color
 
-# One for each time that the colours repeat.
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1)))
-NAMED = len(BOX_COLORS) * len(DASHES)  # classes that have a line of their own look
+NAMED = len(BOX_COLORS) * 3  # classes that have a line of their own look: each time the colours repeat, other dashes
 
 CONTEXT = 3.0  # how much of the picture a mistake is shown with: so many times the longer side of its boxes
 SMALLEST_VIEW = 96  # pixels of the picture
@@ -46,8 +42,7 @@ def save_precision_recall(
     """
     frequent = sorted(range(len(curves)), key=lambda class_id: -curves[class_id].num_objects)[:NAMED]
     few = len(curves) <= len(BOX_COLORS)
-    with style.context(LARGE_TEXT):
-        figure = Figure(figsize=(11, 9) if few else (15, 8), layout="constrained")
+    with new_figure(path, (11, 9) if few else (15, 8), LARGE_TEXT) as figure:
         axes = figure.subplots()
         axes.set(title=title, xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
@@ -60,7 +55,6 @@ def save_precision_recall(
         axes.plot([], [], "o", color="white", markeredgecolor="black", label=f"at score {SCORE_THRESHOLD:g}")
         place: dict[str, Any] = {"loc": "outside lower center", "ncols": 2} if few else {"loc": "outside right upper"}
         figure.legend(handlelength=2.5, **place)
-        write_figure(figure, path)
 
 
 def save_worst_mistakes(
@@ -78,7 +72,9 @@ def save_worst_mistakes(
         score_threshold: the one that they were found with.
     """
     if not mistakes:
-        _save_text(path, f"No mistakes: every object is found,\nand nothing else has a score of {score_threshold:g}.")
+        text = f"No mistakes: every object is found,\nand nothing else has a score of {score_threshold:g}."
+        with new_figure(path, (11, 3), LARGE_TEXT) as figure:
+            figure.text(0.5, 0.5, text, ha="center", va="center")
         return
     counts = count_mistakes(mistakes)
     rank = dict.fromkeys(counts, 0)
@@ -151,11 +147,3 @@ def _seen_in(
         [right - left, bottom - top] * 2
     )
     return seen
-
-
-def _save_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a figure that says what there is no picture of."""
-    with style.context(LARGE_TEXT):
-        figure = Figure(figsize=(11, 3))
-        figure.text(0.5, 0.5, text, ha="center", va="center")
-        write_figure(figure, path)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from matplotlib import style
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from ssd_common.figures.canvas import LARGE_TEXT, write_figure
+from ssd_common.figures.canvas import DASHES, LARGE_TEXT, new_figure
 from ssd_common.figures.drawing import class_color
-
-DASHES = ("-", (0, (4, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1.5, 1.5)))
 
 
 def save_loss_curves(
@@ -32,8 +28,7 @@ def save_loss_curves(
         gradients: `(n,)` by the same names.
         xlabel: what x is.
     """
-    with style.context(LARGE_TEXT):
-        figure = Figure(figsize=(14, 6), layout="constrained")
+    with new_figure(path, (14, 6), LARGE_TEXT) as figure:
         for axes, curves, title in zip(figure.subplots(1, 2), (losses, gradients), ("loss", "gradient"), strict=True):
             axes.set(title=title, xlabel=xlabel)
             axes.grid(alpha=0.3)
@@ -42,4 +37,3 @@ def save_loss_curves(
                 line = {"color": class_color(look), "linestyle": DASHES[look % len(DASHES)], "linewidth": 3.5}
                 axes.plot(x, values, label=name, path_effects=edge, **line)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
-        write_figure(figure, path)

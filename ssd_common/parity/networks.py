@@ -1,9 +1,13 @@
-"""Rungs 7 to 11 of the ladder: the networks with the same weights and the same batches, PyTorch against MXNet."""
+"""Rungs 7 to 11 of the ladder: the networks with the same weights and the same batches.
+
+The reference is PyTorch in float64.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ import numpy as np
 from ssd_common import losses
 from ssd_common.backends import Backend
 from ssd_common.config import TrainConfig
-from ssd_common.parity.rungs import Array, Measured, Subject, max_difference, worst
+from ssd_common.parity.rungs import Array, Results, Subject, max_difference, worst
 from ssd_common.schedule import learning_rate
 from ssd_common.weights import Weights
 
@@ -19,54 +23,66 @@ SCHEDULE_STEPS = 600
 """Steps of the training whose first ones the ladder takes: the highest rate is too much for batches of two pictures."""
 
 Compute = Callable[[Backend, Subject, str], Any]
-Distance = Callable[[Any, Any], float]
 
 
-def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare the class logits and offsets of the first batch, in training and in inference."""
+@dataclass(frozen=True)
+class Outputs:
+    """The class logits and offsets of a network: with running statistics, and with those of the batch."""
 
-    def compute(b: Backend, subject: Subject, dtype: str) -> list[Array]:
+    inference: list[Array]
+    training: list[Array]
+
+
+def measure_logits(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute the class logits and offsets of the first batch, in inference and in training."""
+
+    def compute(b: Backend, subject: Subject, dtype: str) -> Outputs:
         X, _ = _batch(b, subject, dtype)
         found = []
-        for training in (True, False):  # a new network each: training moves the running statistics
+        for training in (False, True):  # a new network each: training moves the running statistics
             _, *outputs = b.predict.forward(_net(b, subject, dtype), X, training)
-            found += [b.data.to_numpy(array) for array in outputs]
-        return found
+            found.append([b.data.to_numpy(array) for array in outputs])
+        return Outputs(*found)
 
-    def distance(found: list[Array], reference: list[Array]) -> float:
-        return worst(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
-
-    return _compare(subject, backends, compute, distance)[0]
+    return _compute(subject, backends, compute)
 
 
-def measure_loss(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare the loss of every picture of the first batch; numpy computes it from PyTorch's predictions."""
+def inference_difference(found: Outputs, reference: Outputs) -> float:
+    """Return the largest difference relative to the largest number, of logits or offsets, in inference."""
+    return _relative_difference(found.inference, reference.inference)
+
+
+def training_difference(found: Outputs, reference: Outputs) -> float:
+    """Return the largest difference relative to the largest number, of logits or offsets, in training."""
+    return _relative_difference(found.training, reference.training)
+
+
+def _relative_difference(found: list[Array], reference: list[Array]) -> float:
+    return worst(max_difference(f, r) / np.abs(r).max() for f, r in zip(found, reference, strict=True))
+
+
+def measure_loss(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute the loss of every image of the first batch; numpy computes it from PyTorch's predictions."""
     config = subject.config.train.loss
+    in_numpy = {}
 
-    def compute(b: Backend, subject: Subject, dtype: str) -> tuple[Array, Array]:
+    def compute(b: Backend, subject: Subject, dtype: str) -> Array:
         net, (X, Y) = _net(b, subject, dtype), _batch(b, subject, dtype)
         anchors, cls_preds, bbox_preds = b.predict.forward(net, X, training=True)
         bbox_labels, bbox_masks, cls_labels = b.targets.multibox_target(anchors, Y)
         arrays = (cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
-        loss = b.data.to_numpy(b.losses.calc_loss(*arrays, config))
         cls, labels, bbox, offsets, masks = (b.data.to_numpy(array) for array in arrays)
-        return loss, losses.calc_loss(cls, labels, bbox, offsets, masks, config)
+        in_numpy[b.name, dtype] = losses.calc_loss(cls, labels, bbox, offsets, masks, config)
+        loss: Array = b.data.to_numpy(b.losses.calc_loss(*arrays, config))
+        return loss
 
-    def distance(found: tuple[Array, Array], reference: tuple[Array, Array]) -> float:
-        return max_difference(found[0], reference[0])
-
-    measured, results, reference = _compare(subject, backends, compute, distance)
-    return dataclasses.replace(
-        measured, errors=measured.errors | {"numpy": max_difference(results["torch"][1], reference[0])}
-    )
+    results = _compute(subject, backends, compute)
+    sides = {"numpy": in_numpy["torch", subject.dtype], **results.sides}
+    return dataclasses.replace(results, sides=sides)
 
 
-def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare the gradient of every parameter: norm of the difference over norm of the tensor, the worst of all.
-
-    Batch normalisation takes away whatever the bias of the convolution before it adds: its exact gradient is 0, so
-    rounding is measured against the gradient of that convolution's weight.
-    """
+def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute the gradient of every parameter, for the first batch."""
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Weights:
         net, (X, Y) = _net(b, subject, dtype), _batch(b, subject, dtype)
@@ -74,22 +90,36 @@ def measure_gradients(subject: Subject, backends: Mapping[str, Backend]) -> Meas
         gradients: Weights = b.weights.get_gradients(net)
         return gradients
 
-    def distance(found: Weights, reference: Weights) -> float:
-        def norm_of(name: str) -> float:
-            layer = name.rsplit(".", 1)[0]
-            convolution = reference[f"{layer}.weight"].ndim == 4
-            return _norm(reference[f"{layer}.weight" if name.startswith("blk_") and convolution else name])
-
-        if found.keys() != reference.keys():
-            return float("inf")
-        # A block without positive anchors has offsets whose gradient is exactly 0 on both sides.
-        return worst(_norm(found[name] - reference[name]) / (norm_of(name) or 1) for name in reference)
-
-    return _compare(subject, backends, compute, distance)[0]
+    return _compute(subject, backends, compute)
 
 
-def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare every parameter after one step.
+def worst_gradient(found: Weights, reference: Weights) -> float:
+    """Return the norm of the difference of a tensor's gradients over the norm of the second, the worst of all tensors.
+
+    Batch normalisation takes away whatever the bias of the convolution before it adds: its exact gradient is 0, so
+    rounding is measured against the gradient of that convolution's weight.
+    """
+
+    def norm_of(name: str) -> float:
+        weight = reference[f"{name.rsplit('.', 1)[0]}.weight"]
+        return _norm(weight if name.startswith("blk_") and weight.ndim == 4 else reference[name])
+
+    if found.keys() != reference.keys():
+        return float("inf")
+    # A block without positive anchors has offsets whose gradient is exactly 0 on both sides.
+    return worst(_norm(found[name] - reference[name]) / (norm_of(name) or 1) for name in reference)
+
+
+def whole_gradient(found: Weights, reference: Weights) -> float:
+    """Return the norm of the difference of two gradients over the norm of the second, all tensors taken together."""
+    if found.keys() != reference.keys():
+        return float("inf")
+    differences = [_norm(found[name] - reference[name]) for name in reference]
+    return float(np.linalg.norm(differences) / np.linalg.norm([_norm(values) for values in reference.values()]))
+
+
+def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute every parameter after one step.
 
     Not the running statistics: PyTorch keeps the unbiased variance of the batches, MXNet the biased one, and MXNet
     stores their momentum of 0.9 as float32.
@@ -101,35 +131,27 @@ def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Measu
         run_steps(b, net, b.train.make_trainer(net, config), subject, config, dtype, range(1))
         return [value for name, value in b.weights.get_weights(net).items() if "running" not in name]
 
-    return _compare(subject, backends, compute, max_difference)[0]
+    return _compute(subject, backends, compute)
 
 
-def measure_steps(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare the loss at every step of a training."""
+def measure_steps(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Compute the loss at every step of a training."""
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Array:
         config = config_of_steps(subject)
         net = _net(b, subject, dtype)
         return np.array(run_steps(b, net, b.train.make_trainer(net, config), subject, config, dtype))
 
-    measured, results, _ = _compare(subject, backends, compute, max_difference)
-    return dataclasses.replace(measured, series={name: losses.tolist() for name, losses in results.items()})
+    results = _compute(subject, backends, compute)
+    return dataclasses.replace(results, series={name: losses.tolist() for name, losses in results.sides.items()})
 
 
-def _compare(
-    subject: Subject, backends: Mapping[str, Backend], compute: Compute, distance: Distance
-) -> tuple[Measured, dict[str, Any], Any]:
-    """Return the numbers, each backend's result, and the reference: PyTorch's result in float64."""
-    results = {name: compute(backend, subject, subject.dtype) for name, backend in backends.items()}
-    errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
-    if subject.dtype == "float64":
-        reference = results["torch"]
-        errors |= {name: distance(result, reference) for name, result in results.items() if name != "torch"}
-    else:
-        reference = compute(backends["torch"], subject, "float64")
-        errors |= {name: distance(result, reference) for name, result in results.items()}
-    difference = distance(results["mxnet"], results["torch"]) if "mxnet" in results else None
-    return Measured(errors, difference, "torch float64"), results, reference
+def _compute(subject: Subject, backends: Mapping[str, Backend], compute: Compute) -> Results:
+    """Return the result of each backend, and that of PyTorch in float64."""
+    sides = {name: compute(backend, subject, subject.dtype) for name, backend in backends.items()}
+    is_reference = subject.dtype == "float64"
+    reference = sides["torch"] if is_reference else compute(backends["torch"], subject, "float64")
+    return Results(sides, reference, "torch float64")
 
 
 def _net(b: Backend, subject: Subject, dtype: str) -> Any:

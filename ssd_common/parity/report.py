@@ -1,27 +1,25 @@
 """The report of a comparison: tables for the terminal, JSON for a machine, one HTML page for a person.
 
-`write_json` and `write_html` take the same report, a dict with the keys `title`, `command`, `created`, `dtype`,
-`verdict` (`{"passed": bool, "failed": [names]}`; what fails because of a lower rung is not named), `ladder` (rungs as
-dicts), `training` (`{backend: [epoch rows]}`), `baselines`, `versions`, `machine` and `config`. Any of them may be
+`write_json` and `write_html` take the same report, a dict with the keys `title`, `command`, `created`, `dtype`, `isa`,
+`verdict` (`{"passed": bool, "failed": [names]}`; what fails because of a lower rung is not named), `ladder` (each `Row`
+as a dict), `training` (`{backend: [epoch rows]}`), `baselines`, `versions`, `machine` and `config`. Any of them may be
 missing or empty.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ssd_common.machine import NATIVE
 from ssd_common.output.console import MISSING, format_number
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from ssd_common.parity.rungs import Row
 
 COLUMNS = (
     "rung",
@@ -55,10 +53,22 @@ TRAINING_QUANTITIES = (
 )
 
 
+def ladder_rows(report: Mapping[str, Any]) -> list[Row]:
+    """Return the ladder of a report, which may have been read from JSON."""
+    return [Row(**row) for row in report.get("ladder") or ()]
+
+
+def made_of(report: Mapping[str, Any]) -> list[str]:
+    """Return when and how a report was made, in words: the time, the dtype, the instructions if they were limited."""
+    made = [str(report[key]) for key in ("created", "dtype") if report.get(key)]
+    limited = report.get("isa", NATIVE) != NATIVE
+    return [*made, f"instructions: {report['isa'].upper()} at most"] if limited else made
+
+
 def verdict_text(report: Mapping[str, Any]) -> str:
     """Return the verdict as one sentence: "All 13 rungs pass", "Rung 7 (logits) fails; rungs 8, 9 stand on it"."""
-    rungs = report.get("ladder") or ()
-    numbers = {rung["name"]: rung["rung"] for rung in rungs}
+    rows = ladder_rows(report)
+    numbers = {row.name: row.rung for row in rows}
     verdict = report.get("verdict") or {}
     failed: dict[Any, list[str]] = {}  # names by number: several rows may be of one rung
     for name in dict.fromkeys(verdict.get("failed") or ()):
@@ -67,7 +77,7 @@ def verdict_text(report: Mapping[str, Any]) -> str:
         named = ", ".join(f"{number} ({', '.join(names)})" for number, names in failed.items())
         one = len(failed) == 1
         text = f"Rung {named} fails" if one else f"Rungs {named} fail"
-        after = [str(n) for n in dict.fromkeys(r["rung"] for r in rungs if _fails_after(r)) if n not in failed]
+        after = [str(n) for n in dict.fromkeys(row.rung for row in rows if _fails_after(row)) if n not in failed]
         if after:
             stand = "rung {} stands on" if len(after) == 1 else "rungs {} stand on"
             text += f"; {stand.format(', '.join(after))} {'it' if one else 'them'}"
@@ -80,18 +90,17 @@ def verdict_text(report: Mapping[str, Any]) -> str:
     return "The only rung passes" if count == 1 else f"All {count} rungs pass"
 
 
-def ladder_table(rows: Iterable[DataclassInstance | Mapping[str, Any]], width: int | None = None) -> Table:
+def ladder_table(rows: Sequence[Row], width: int | None = None) -> Table:
     """Return the parity ladder as a table for the terminal, with the notes of failed rungs below it.
 
     Args:
-        rows: rungs, as the dataclass of `ssd_common.parity.ladder` or as dicts with its fields.
+        rows: what `climb` yielded.
         width: columns of the terminal, by default those that rich finds. Below 96 the quantity is left out, so that a
             rung stays on a line or two.
     """
     width = width or Console().width
-    rungs = [row if isinstance(row, Mapping) else dataclasses.asdict(row) for row in rows]
-    title = ", ".join(["Parity ladder", *sorted({str(rung["dtype"]) for rung in rungs})])
-    notes = [f"{whose}: {note}" for whose, note in shared_notes(rung for rung in rungs if not rung["passed"])]
+    title = ", ".join(["Parity ladder", *sorted({row.dtype for row in rows})])
+    notes = [f"{whose}: {note}" for whose, note in shared_notes(row for row in rows if not row.passed)]
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.caption = Text("\n".join(notes), justify="left") if notes else None
     shown = [c for c, name in enumerate(COLUMNS) if name != "quantity" or width >= FULL_WIDTH]
@@ -101,9 +110,9 @@ def ladder_table(rows: Iterable[DataclassInstance | Mapping[str, Any]], width: i
         table.add_column(
             header, justify="left" if words else "right", no_wrap=not words and name != "pass", overflow="fold"
         )
-    for rung in rungs:
-        cells = [Text(cell) for cell in ladder_cells(rung)]  # Text: rich would read "[b]" in a str as markup
-        cells[-1].stylize("green" if rung["passed"] else "yellow" if _fails_after(rung) else "bold red")
+    for row in rows:
+        cells = [Text(cell) for cell in ladder_cells(row)]  # Text: rich would read "[b]" in a str as markup
+        cells[-1].stylize("green" if row.passed else "yellow" if _fails_after(row) else "bold red")
         table.add_row(*(cells[column] for column in shown))
     return table
 
@@ -127,44 +136,45 @@ def training_table(
     return table
 
 
-def shared_notes(rungs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def shared_notes(rows: Iterable[Row]) -> list[tuple[str, str]]:
     """Return each note once, after the rungs that it belongs to: `("rungs 7, 8", note)`."""
     numbers: dict[str, dict[str, None]] = {}
-    for rung in rungs:
-        if rung["note"]:
-            numbers.setdefault(str(rung["note"]), {})[str(rung["rung"])] = None
+    for row in rows:
+        if row.note:
+            numbers.setdefault(row.note, {})[str(row.rung)] = None
     return [(f"rung{'s' * (len(of_note) > 1)} {', '.join(of_note)}", note) for note, of_note in numbers.items()]
 
 
-def ladder_cells(rung: Mapping[str, Any]) -> list[str]:
+def ladder_cells(row: Row) -> list[str]:
     """One rung as printed, a cell for each of `COLUMNS`. A framework without an error may be the reference."""
-    reference = str(rung["reference"]).partition(" ")[0]
+    reference = row.reference.partition(" ")[0]
     errors = [
-        "ref" if rung["errors"].get(name) is None and name == reference else format_number(rung["errors"].get(name))
+        "ref" if row.errors.get(name) is None and name == reference else format_number(row.errors.get(name))
         for name in ("numpy", "torch", "mxnet")
     ]
-    numbers = [*errors, format_number(rung["difference"]), format_number(rung["tolerance"])]
-    return [str(rung["rung"]), str(rung["name"]), str(rung["quantity"]), *numbers, _outcome(rung)]
+    numbers = [*errors, format_number(row.difference), format_number(row.tolerance)]
+    return [str(row.rung), row.name, row.quantity, *numbers, _outcome(row)]
 
 
-def _outcome(rung: Mapping[str, Any]) -> str:
+def _outcome(row: Row) -> str:
     """What the last column says; "after 7, 8" of a rung that fails because those do."""
-    if rung["passed"]:
+    if row.passed:
         return "pass"
-    return f"after {', '.join(map(str, rung['caused_by']))}" if _fails_after(rung) else "FAIL"
+    return f"after {', '.join(map(str, row.caused_by))}" if _fails_after(row) else "FAIL"
 
 
-def _fails_after(rung: Mapping[str, Any]) -> bool:
+def _fails_after(row: Row) -> bool:
     """Whether a rung fails only because it stands on rungs that fail."""
-    return not rung["passed"] and bool(rung.get("caused_by"))
+    return not row.passed and bool(row.caused_by)
 
 
-def farther_off(rung: Mapping[str, Any]) -> str:
+def farther_off(row: Row) -> str:
     """Which framework is farther from the reference in float32, and how many times: "mxnet, 120×"."""
-    errors = {name: rung["errors"].get(name) for name in ("torch", "mxnet")}
-    if rung["dtype"] != "float32" or None in errors.values():
+    torch, mxnet = row.errors.get("torch"), row.errors.get("mxnet")
+    if row.dtype != "float32" or torch is None or mxnet is None:
         return MISSING
-    distances = {name: math.inf if math.isnan(float(error)) else float(error) for name, error in errors.items()}
+    errors = {"torch": float(torch), "mxnet": float(mxnet)}
+    distances = {name: math.inf if math.isnan(error) else error for name, error in errors.items()}
     near, far = sorted(distances, key=distances.__getitem__)
     if distances[near] == distances[far]:
         return "equal"

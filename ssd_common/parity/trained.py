@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import coco_average_precision, mean_over_classes
 from ssd_common.parity.networks import as_mxnet_stores_it, config_of_steps, run_steps
-from ssd_common.parity.rungs import Array, Measured, Subject, max_difference, worst
+from ssd_common.parity.rungs import Array, Results, Subject, max_difference, worst
 from ssd_common.weights import Weights
 
 RESUME_STEPS = 8
@@ -28,13 +29,26 @@ MOMENTUM = 0.9
 """Of rung 12, where the preset has none: a velocity must survive the change too."""
 
 Predictions = tuple[Array, Array, Array]
+"""Anchors, logits and offsets of a batch."""
+Detect = Callable[[Array, Array, Array, PredictConfig], list[Array]]
+Decode = Callable[[Array, Array], Array]
 Detected = dict[int, tuple[int, Array]]
+"""Of one image: by the index of the anchor, the class, and score and corners."""
 
 
-def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measured:
-    """Compare trainings that go on in the other framework, from a weights file, with trainings that do not change.
+@dataclass(frozen=True)
+class Found:
+    """What a side detects in all images: from its own predictions, then from PyTorch's."""
 
-    Everything that is trained is compared: the loss of every step, and the parameters at the end. The error of a
+    detected: list[Detected]
+    precision: Array
+    """AP and AP50, of each of the two."""
+
+
+def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Train, and change the framework by way of a weights file half way; held against both trainings without a change.
+
+    Everything that is trained is compared: the loss of every step, and the parameters at the end. The result of a
     framework is that of the training which it began.
     """
     config = config_of_steps(subject)
@@ -67,11 +81,8 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Measure
                 crossed[name] = [np.full_like(array, np.nan) for array in straight[name]]
             else:
                 crossed[name] = _training((first + second, checkpoint))
-    errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
-    for name in backends:
-        errors[name] = worst(max_difference(crossed[name], unchanged) for unchanged in straight.values())
-    difference = max_difference(*crossed.values()) if len(crossed) == 2 else None
-    return Measured(errors, difference, "both, unchanged")
+    sides = {name: [training] * len(straight) for name, training in crossed.items()}
+    return Results(sides, [*straight.values()], "both, unchanged")
 
 
 def _training(result: tuple[list[float], Checkpoint]) -> list[Array]:
@@ -80,52 +91,37 @@ def _training(result: tuple[list[float], Checkpoint]) -> list[Array]:
     return [np.array(losses), *(value for name, value in checkpoint.weights.items() if "running" not in name)]
 
 
-def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> tuple[Measured, ...]:
-    """Compare what trained weights detect: kept anchors and classes, scores, boxes, average precision.
+def measure_trained(subject: Subject, backends: Mapping[str, Backend]) -> Results:
+    """Detect objects with trained weights: by the whole of each backend, and from PyTorch's predictions.
 
-    The reference is the numpy post-processing of PyTorch's predictions. Each backend is compared with it twice: its
-    post-processing of the same predictions, and its own model from picture to detections.
+    The reference is what numpy detects from PyTorch's predictions.
     """
     model, config = subject.config.model, subject.config.predict
     assert subject.trained is not None
-    truths = [rows for _, labels in subject.pictures for rows in labels]
     predicted = {name: _predict(b, subject, model, subject.trained) for name, b in backends.items()}
-    reference = _detect(_numpy_detect, offset_inverse, predicted["torch"], config)
+    truths = [rows for _, labels in subject.pictures for rows in labels]
 
-    def of_backend(b: Backend, predictions: list[Predictions]) -> list[Detected]:
+    def found(detect: Detect, decode: Decode, own: list[Predictions]) -> Found:
+        runs = [_detect(detect, decode, predictions, config) for predictions in (own, predicted["torch"])]
+        return Found(runs[0] + runs[1], np.array([_precision(run, truths, model) for run in runs]))
+
+    def of_backend(b: Backend) -> Found:
         def detect(*arrays: Any) -> list[Array]:
             grid, cls_preds, bbox_preds = map(b.data.to_device, arrays[:3])
             return b.predict.detect(grid, cls_preds, bbox_preds, arrays[3])
 
         def decode(anchors: Array, offsets: Array) -> Array:
-            decoded: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))
-            return decoded
+            boxes: Array = b.data.to_numpy(b.boxes.offset_inverse(*map(b.data.to_device, (anchors, offsets))))
+            return boxes
 
-        return _detect(detect, decode, predictions, config)
+        return found(detect, decode, predicted[b.name])
 
-    own = {name: of_backend(b, predicted[name]) for name, b in backends.items()}
-    # PyTorch's post-processing of its own predictions is the same thing twice.
-    same = {name: of_backend(b, predicted["torch"]) for name, b in backends.items() if name != "torch"}
-    precision = {id(found): _precision(found, truths, model) for found in (reference, *own.values(), *same.values())}
-
-    def measured(distance: Callable[[list[Detected], list[Detected]], float]) -> Measured:
-        errors: dict[str, float | None] = {"numpy": None, "torch": None, "mxnet": None}
-        for name in backends:
-            runs = [own[name]] + ([same[name]] if name in same else [])
-            errors[name] = worst(distance(found, reference) for found in runs)
-        difference = distance(own["torch"], own["mxnet"]) if len(own) == 2 else None
-        return Measured(errors, difference, f"numpy {subject.dtype}")
-
-    return (
-        measured(_kept_otherwise),
-        measured(lambda a, b: _over_common(a, b, slice(0, 1))),
-        measured(lambda a, b: _over_common(a, b, slice(1, 5))),
-        measured(lambda a, b: max_difference(precision[id(a)], precision[id(b)])),
-    )
+    sides = {name: of_backend(backend) for name, backend in backends.items()}
+    return Results(sides, found(_in_numpy, offset_inverse, predicted["torch"]), f"numpy {subject.dtype}")
 
 
 def _predict(b: Backend, subject: Subject, model: ModelConfig, weights: Weights) -> list[Predictions]:
-    """Return anchors, logits and offsets of every batch of pictures."""
+    """Return anchors, logits and offsets of every batch of images."""
     net = b.weights.make_net(model, weights, dtype=subject.dtype)
     found = []
     for images, _ in subject.pictures:
@@ -135,7 +131,7 @@ def _predict(b: Backend, subject: Subject, model: ModelConfig, weights: Weights)
     return found
 
 
-def _numpy_detect(anchors: Array, cls_preds: Array, bbox_preds: Array, config: PredictConfig) -> list[Array]:
+def _in_numpy(anchors: Array, cls_preds: Array, bbox_preds: Array, config: PredictConfig) -> list[Array]:
     """Return what `predict.detect` of a backend returns, by the numpy reference."""
     exponentials = np.exp(cls_preds - cls_preds.max(axis=-1, keepdims=True))
     cls_probs = (exponentials / exponentials.sum(axis=-1, keepdims=True)).transpose(0, 2, 1)
@@ -149,16 +145,11 @@ def _numpy_detect(anchors: Array, cls_preds: Array, bbox_preds: Array, config: P
         clip=config.clip,
         top_k=config.top_k or None,
     )
-    return [picture[picture[:, 0] >= 0] for picture in rows]
+    return [image[image[:, 0] >= 0] for image in rows]
 
 
-def _detect(
-    detect: Callable[..., list[Array]],
-    decode: Callable[[Array, Array], Array],
-    predictions: list[Predictions],
-    config: PredictConfig,
-) -> list[Detected]:
-    """Return, for each picture, the class, and score and corners, of every detection by the index of its anchor.
+def _detect(detect: Detect, decode: Decode, predictions: list[Predictions], config: PredictConfig) -> list[Detected]:
+    """Return what is detected in each image.
 
     A detection is traced to the first anchor, not yet taken, whose decoded box is the same to the bit. One without such
     an anchor has an index that is negative, which counts as kept otherwise.
@@ -167,10 +158,10 @@ def _detect(
     for anchors, cls_preds, bbox_preds in predictions:
         boxes = decode(anchors[0], bbox_preds.reshape(len(bbox_preds), -1, 4))
         boxes = boxes.clip(0, 1) if config.clip else boxes
-        for picture, rows in zip(boxes, detect(anchors, cls_preds, bbox_preds, config), strict=True):
+        for image, rows in zip(boxes, detect(anchors, cls_preds, bbox_preds, config), strict=True):
             anchors_of: dict[bytes, list[int]] = {}
-            for i in reversed(range(len(picture))):
-                anchors_of.setdefault(picture[i].tobytes(), []).append(i)
+            for i in reversed(range(len(image))):
+                anchors_of.setdefault(image[i].tobytes(), []).append(i)
             detected: Detected = {}
             for i, row in enumerate(rows):
                 same = anchors_of.get(row[2:].tobytes())
@@ -179,19 +170,38 @@ def _detect(
     return found
 
 
-def _kept_otherwise(first: list[Detected], second: list[Detected]) -> float:
+def kept_otherwise(first: Found, second: Found) -> float:
     """Return how many anchors only one of two sides keeps, or gives another class; NaN if neither detects anything."""
     count = 0
-    for a, b in zip(first, second, strict=True):
+    for a, b in zip(first.detected, second.detected, strict=True):
         count += sum(i < 0 or i not in a or i not in b or a[i][0] != b[i][0] for i in a.keys() | b.keys())
-    return float(count) if any(first) or any(second) else float("nan")
+    return float(count) if any(first.detected) or any(second.detected) else float("nan")
 
 
-def _over_common(first: list[Detected], second: list[Detected], columns: slice) -> float:
-    """Return the largest difference in some columns over the anchors that both sides keep."""
+def share_kept_otherwise(first: Found, second: Found) -> float:
+    """Return `kept_otherwise` over the number of detections of the second."""
+    return kept_otherwise(first, second) / max(1, sum(map(len, second.detected)))
+
+
+def score_difference(first: Found, second: Found) -> float:
+    """Return the largest difference of a score, over the anchors that both sides keep."""
+    return _over_common(first, second, slice(0, 1))
+
+
+def corner_difference(first: Found, second: Found) -> float:
+    """Return the largest difference of a corner, over the anchors that both sides keep."""
+    return _over_common(first, second, slice(1, 5))
+
+
+def precision_difference(first: Found, second: Found) -> float:
+    """Return the largest difference of AP or AP50."""
+    return max_difference(first.precision, second.precision)
+
+
+def _over_common(first: Found, second: Found, columns: slice) -> float:
     differences = [
         max_difference(a[i][1][columns], b[i][1][columns])
-        for a, b in zip(first, second, strict=True)
+        for a, b in zip(first.detected, second.detected, strict=True)
         for i in a.keys() & b.keys()
     ]
     return worst(differences)
@@ -199,7 +209,7 @@ def _over_common(first: list[Detected], second: list[Detected], columns: slice) 
 
 def _precision(found: list[Detected], truths: list[Array], model: ModelConfig) -> Array:
     """Return average precision, and that at an IoU of 0.5."""
-    rows = [np.array([[c, *values] for c, values in picture.values()]).reshape(-1, 6) for picture in found]
+    rows = [np.array([[c, *values] for c, values in image.values()]).reshape(-1, 6) for image in found]
     size = (model.image_size, model.image_size)
     objects = [GroundTruth(labels[labels[:, 0] >= 0], size) for labels in truths]
     metrics = mean_over_classes(coco_average_precision(rows, objects, model.num_classes))

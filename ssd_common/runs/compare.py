@@ -14,11 +14,12 @@ from typing import Any
 from ssd_common import parity
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
+from ssd_common.config import Config
 from ssd_common.config.tables import to_dict
 from ssd_common.data.dataset import Dataset
-from ssd_common.data.sampling import batches, epoch_order, in_order
+from ssd_common.data.sampling import epoch_order, in_order
 from ssd_common.figures import curves
-from ssd_common.figures.detections import PICTURES_SHOWN, save_pictures
+from ssd_common.figures.detections import save_pictures
 from ssd_common.machine import machine, versions
 from ssd_common.output import write_json
 from ssd_common.output.console import progress_bar
@@ -26,9 +27,14 @@ from ssd_common.parity import report
 from ssd_common.parity.report_html import write_html
 from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines
 from ssd_common.runs.train import Trained, train_run
+from ssd_common.weights import Weights
 
 LADDER_BATCH = 2
 """Pictures a batch on the ladder: float64 is slow, and what is proved does not depend on it."""
+SCENES = 6
+"""Validation images in which the detections with the same weights are drawn."""
+SHOWN = 0.5
+"""The lowest score that is drawn there."""
 DETECTION_BATCH = 10
 """Pictures a batch on rung 13."""
 
@@ -44,6 +50,7 @@ def compare_backends(
     steps: int,
     pictures: int,
     rungs: range,
+    isa: str,
     devices: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -59,7 +66,8 @@ def compare_backends(
         dtype: of the ladder, "float64" or "float32".
         steps: of rung 11.
         pictures: of the validation split in which the trained weights detect, on rung 13.
-        rungs: which rungs to climb.
+        rungs: which rungs to climb; what they do not need is not decoded.
+        isa: what `limit_instructions` was called with, for the report; it also decides what is judged in float32.
         devices: where each backend trains, as returned by its `get_device`; the ladder runs on the CPU.
         command: the command line, for the report.
 
@@ -71,6 +79,9 @@ def compare_backends(
     if config.train.epochs:
         for name, backend in backends.items():
             trained[name] = _train(name, backend, run, data, val, start, devices[name])
+    same = {}
+    if parity.NUM_RUNGS in rungs and not trained:
+        same = _draw_same_weights(run, backends, config, weights, val)
     batch = min(LADDER_BATCH, len(data))
     order = itertools.chain.from_iterable(
         epoch_order(len(data), batch, config.train.seed, e) for e in itertools.count()
@@ -78,11 +89,12 @@ def compare_backends(
     subject = parity.Subject(
         config,
         weights,
-        list(batches(data, itertools.islice(order, steps), config.model)),
+        parity.LazyBatches(data, list(itertools.islice(order, steps)), config.model),
         dtype,
         config.train.seed,
         trained=trained["torch"].checkpoint.weights if trained else weights,
-        pictures=list(batches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model)),
+        pictures=parity.LazyBatches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model),
+        isa=isa,
     )
     rows = list(parity.climb(subject, backends, rungs, progress_bar(console, f"ladder, {dtype}, rung")))
     failed = [row.name for row in rows if not row.passed and not row.caused_by]
@@ -93,6 +105,7 @@ def compare_backends(
         "command": command,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "dtype": dtype,
+        "isa": isa,
         "verdict": {"passed": not failed, "failed": failed},
         "ladder": [asdict(row) for row in rows],
         "training": {name: result.rows for name, result in trained.items()},
@@ -101,9 +114,9 @@ def compare_backends(
         "machine": machine(),
         "config": {"name": start.run.based_on, **to_dict(config)},
     }
-    drawn = _draw(run.path, trained, val, baselines, rows)
-    if parity.NUM_RUNGS in rungs:
-        drawn |= _draw_same_weights(run.path, backends, subject, val)
+    drawn = same | _draw(run.path, trained, val, baselines, rows)
+    if parity.NUM_RUNGS in rungs and trained:
+        drawn |= _draw_same_weights(run, backends, config, subject.trained or weights, val)
     write_json(run.path / "report.json", result)
     write_html(run.path / "report.html", result, drawn)
     console.print(report.ladder_table(rows, console.width))
@@ -155,14 +168,18 @@ def _draw(
 
 
 def _draw_same_weights(
-    path: Path, backends: Mapping[str, Backend], subject: parity.Subject, val: Dataset
+    run: RunFolder, backends: Mapping[str, Backend], config: Config, weights: Weights, val: Dataset
 ) -> dict[str, Path]:
-    """Draw what both backends detect with the weights of the last rung; return the picture by its caption."""
-    images = [val[i].image for i in range(min(PICTURES_SHOWN, len(val)))]
-    config, detections = subject.config, {}
-    assert subject.trained is not None
+    """Draw and print what both backends detect with the same weights; return the picture by its caption."""
+    images, detections = [val[i].image for i in range(min(SCENES, len(val)))], {}
     for name, backend in backends.items():
-        net = backend.weights.make_net(config.model, subject.trained)
-        detections[name] = backend.predict.predict(net, images, config.model, config.predict)
-    save_pictures(path / "same_weights.png", val, detections, mark_differences=True)
-    return {"The best detection of each backend with the same trained weights": path / "same_weights.png"}
+        net = backend.weights.make_net(config.model, weights)
+        found = backend.predict.predict(net, images, config.model, config.predict)
+        detections[name] = [rows[rows[:, 1] >= SHOWN] for rows in found]
+    path = run.path / "same_weights.png"
+    save_pictures(path, val, detections, mark_differences=True, count=len(images))
+    for name, found in detections.items():
+        scores = " ".join(f"{score:.2f}" for rows in found for score in rows[:, 1])
+        run.log(f"{name}: {sum(map(len, found))} objects in {len(images)} new images, scores {scores or 'none'}")
+    caption = f"What each backend detects with the same weights, from a score of {SHOWN:g} on"
+    return {caption: path}

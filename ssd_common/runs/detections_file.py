@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import indent
 from typing import Any, BinaryIO, NamedTuple
 
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import open_atomically
+from ssd_common.output.lock import locked
 
 NAME = "detections.jsonl"
 FORMAT = "tinyssd-detections-1"
@@ -34,14 +36,15 @@ class _Entry(NamedTuple):
 
 
 class DetectionsFile:
-    """The lines that are there already, and those to be added; a context manager. Nothing is written before `add`.
+    """The lines that are there already, and those to be added; a context manager that is the folder's one writer.
 
     Args:
         folder: where the file is, or will be.
         settings: what the detections depend on, as plain values.
 
     Raises:
-        InputError: the file was written with other settings, or is another kind of file.
+        InputError: on entering: the file was written with other settings, is another kind of file, or is being
+            written by another process.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -50,15 +53,19 @@ class DetectionsFile:
         self._entries: dict[str, _Entry] = {}
         self._end = 0  # of the last whole line
         self._file: BinaryIO | None = None
-        if self.path.exists():
-            self._read()
+        self._closing = ExitStack()
 
     def __enter__(self) -> DetectionsFile:
+        with ExitStack() as stack:
+            if self.path.parent.is_dir():
+                stack.enter_context(locked(self.path.parent))
+            if self.path.exists():
+                self._read()
+            self._closing = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._closing.close()
 
     def has(self, image: Path) -> bool:
         """Whether an image is done: it has a line, has not changed since, and is drawn."""
@@ -69,8 +76,19 @@ class DetectionsFile:
         """Return the file name of the drawn image by the image's path, of every line."""
         return {image: entry.drawn for image, entry in self._entries.items()}
 
+    def begin(self) -> None:
+        """Make the folder and the file, unless they are there; nothing is written before."""
+        if self._file is None:
+            if not self.path.parent.is_dir():
+                self.path.parent.mkdir(parents=True)  # raises if another process makes it now
+                self._closing.enter_context(locked(self.path.parent))
+            self._file = self._closing.enter_context(self.path.open("ab"))
+            self._file.truncate(self._end)
+            if not self._end:
+                self._write(self._settings)
+
     def add(self, image: Path, version: Version | None, drawn: str, objects: Sequence[Mapping[str, Any]]) -> None:
-        """Write the line of an image.
+        """Write the line of an image, after `begin`.
 
         Args:
             image: its path.
@@ -78,8 +96,6 @@ class DetectionsFile:
             drawn: file name of the drawn image, beside this file.
             objects: what was found in it.
         """
-        if self._file is None:
-            self._file = self._open()
         self._entries[str(image)] = _Entry(self._end, drawn, version)
         self._write({"image": str(image), "version": version, "drawn": drawn, "objects": objects})
 
@@ -133,14 +149,6 @@ class DetectionsFile:
         if not isinstance(image, str) or not isinstance(drawn, str) or not isinstance(content["objects"], list):
             raise TypeError("not the line of an image")
         self._entries[image] = _Entry(self._end, os.path.basename(drawn), tuple(version) if version else None)
-
-    def _open(self) -> BinaryIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("ab")
-        self._file.truncate(self._end)
-        if not self._end:
-            self._write(self._settings)
-        return self._file
 
     def _write(self, content: Mapping[str, Any]) -> None:
         """Write a line, and leave it with the operating system: what stops this process keeps it whole."""

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.ground_truth import GroundTruth
+from ssd_common.detection import Detections
 from ssd_common.evaluation.average_precision import (
-    Detections,
     coco_average_precision,
     mean_over_classes,
     of_class,
@@ -45,7 +45,7 @@ BASELINES = {"class_error": ("class error", "all background"), "bbox_mae": ("bbo
 
 def summarise(
     metrics: Mapping[str, float],
-    detections: Detections,
+    detections: Sequence[Detections],
     truths: Sequence[GroundTruth],
     class_names: Sequence[str],
     mistakes: Sequence[Mistake],
@@ -100,7 +100,7 @@ def write_evaluation(
     out: Path,
     summary: Mapping[str, Any],
     data: Dataset,
-    detections: Detections,
+    detections: Sequence[Detections],
     truths: Sequence[GroundTruth],
     mistakes: Sequence[Mistake],
 ) -> None:

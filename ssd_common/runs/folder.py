@@ -141,12 +141,13 @@ def read_rows(path: Path) -> list[Row]:
         raise InputError(f"{path}: no such file; is its folder a run?")
     rows = []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(csv.DictReader(file), start=2):
-            try:
+        reader = csv.DictReader(file)
+        try:
+            for text in reader:
                 row: Row = {name: None if text[name] == "" else float(text[name]) for name in COLUMNS}
                 rows.append(row | {"epoch": int(text["epoch"])})
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}, line {number}: not a row of results ({error})") from None
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise InputError(f"{path}, line {reader.line_num}: not a row of results ({str(error)[:200]})") from None
     return rows
 
 

@@ -19,12 +19,11 @@ from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.config.tables import to_dict
 from ssd_common.data.transforms import FORMATS, read_image
+from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs.detections_file import DetectionsFile, file_version
-
-Detections = NDArray[np.floating]
 
 BATCH_SIZE = 32
 BATCH_BYTES = 256 * 1024 * 1024
@@ -116,8 +115,8 @@ def predict_files(
         device: as on the command line.
 
     Raises:
-        InputError: `out` is a file, or has the detections of other weights, of another threshold or of the other
-            framework; or an image cannot be read.
+        InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
+            another threshold or of the other framework; or an image cannot be read.
     """
     check_output_folder(out)
     where = backend.data.get_device(device)
@@ -143,7 +142,7 @@ def predict_files(
             objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
             drawn = io.BytesIO()
             Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
-            out.mkdir(parents=True, exist_ok=True)
+            file.begin()
             (out / targets[path]).write_bytes(drawn.getvalue())
             file.add(path, versions.pop(path), targets[path], objects)
             yield path, objects

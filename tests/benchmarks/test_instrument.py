@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from benchmarks import checks, instrument
 from benchmarks.instrument import Case, DifferentWorkError, Result, measure
@@ -157,21 +156,6 @@ def test_a_measurement_needs_a_pair_and_a_comparison(options, message):
     clock = Clock()
     with pytest.raises(InputError, match=message):
         measure(fake_case(clock, [1], [1], np.testing.assert_equal), clock=clock, **options)
-
-
-def test_the_table_says_which_goals_are_reached():
-    goals = {("a", "torch"): 2.0, ("b", "torch"): 2.0}
-    results = [Result(name, "torch", 1, ratio, ratio, 0.25) for name, ratio in (("a", 2.0), ("b", 1.99), ("c", 9.0))]
-    console = Console(width=110)
-    with console.capture() as capture:
-        console.print(instrument.results_table(results, goals, pairs=7))
-    rows = {line.split()[0]: line for line in capture.get().splitlines() if line.split()}
-    assert "not reached" not in rows["a"]
-    assert rows["a"].rstrip().endswith("reached")
-    assert rows["b"].rstrip().endswith("not reached")
-    assert rows["c"].rstrip().endswith("no goal")
-    assert "25%" in rows["a"]
-    assert "medians of 7 pairs" in capture.get()
 
 
 @pytest.mark.parametrize(

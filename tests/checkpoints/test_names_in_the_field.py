@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.checkpoints.convert import load_weights, save_weights
 from ssd_common.checkpoints.params_file import read_params, write_params
-from ssd_common.config import BOOK, STRAIGHT_DOPE, Config, ModelConfig, RunConfig
+from ssd_common.config import BOOK, STRAIGHT_DOPE, ModelConfig, RunConfig
 from ssd_common.errors import InputError
 from ssd_common.weights import parameter_shapes
 
@@ -49,7 +49,7 @@ def test_the_names_of_gluons_counters_are_read_wherever_the_counters_stood(made_
     assert all(name.startswith(("conv", "batchnorm")) for name in read_params(tmp_path / "w"))
     checkpoint = load_weights(tmp_path / "w")
     assert_same_weights(checkpoint.weights, weights)
-    assert checkpoint.model == dataclasses.replace(BOOK.model, class_names=("class 0", "class 1"))
+    assert checkpoint.config.model == dataclasses.replace(BOOK.model, class_names=("class 0", "class 1"))
 
 
 def by_counter(weights, conv, batchnorm, prefix=""):
@@ -79,12 +79,10 @@ def test_the_order_of_the_numbers_counts_and_not_that_of_the_file(conv, prefix, 
 def test_a_preset_decides_over_the_anchors_and_not_over_the_order(tmp_path):
     write_params(tmp_path / "book", by_counter(random_weights(), 4, 4))
     save_weights(
-        tmp_path / "dope.params",
-        Checkpoint(random_weights(), RunConfig(Config(STRAIGHT_DOPE.model))),
-        names="straight-dope",
+        tmp_path / "dope.params", Checkpoint(random_weights(), RunConfig(STRAIGHT_DOPE)), names="straight-dope"
     )
     for path, usual in ((tmp_path / "book", BOOK), (tmp_path / "dope.params", STRAIGHT_DOPE)):
-        assert load_weights(path).model == usual.model
+        assert load_weights(path).config.model == usual.model
         for preset in (BOOK, STRAIGHT_DOPE):
             assert_same_weights(load_weights(path, preset).weights, random_weights())
 
@@ -107,7 +105,7 @@ def test_a_tensor_that_is_missing_or_too_many_is_called_by_its_counter(tmp_path)
 @pytest.mark.parametrize("kind", ["torch", "gluon"])
 def test_the_prefix_of_a_wrapper_is_left_out(kind, prefix, tmp_path):
     weights = random_weights()
-    save_weights(tmp_path / "w.params", Checkpoint(weights, RunConfig(Config(BOOK.model))))
+    save_weights(tmp_path / "w.params", Checkpoint(weights, RunConfig(BOOK)))
     arrays = weights if kind == "torch" else read_params(tmp_path / "w.params")
     save_file({prefix + name: value for name, value in arrays.items()}, tmp_path / "w")
     assert_same_weights(load_weights(tmp_path / "w").weights, weights)

@@ -49,8 +49,8 @@ def tinyssd(*arguments):
 def _few_validation_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.SPLITS, "val", 6)
-        for module in (compare, detections):  # imported before, lest it keeps what is patched
-            patch.setattr(module, "PICTURES_SHOWN", 2)
+        patch.setattr(detections, "PICTURES_SHOWN", 2)
+        patch.setattr(compare, "SCENES", 2)
         yield
 
 

@@ -95,7 +95,7 @@ def test_a_data_set_of_ones_own_is_trained_on_resumed_and_evaluated(
     lines = capsys.readouterr().out.splitlines()
     (skipped,) = (line for line in lines if "skipped" in line)
     assert skipped.endswith(f"{voc}:train: skipped 1 of 3 boxes: run tinyssd data check '{voc}:train'")
-    assert any(f"{voc}:train has 2 pictures, {voc}:val 1" in line for line in lines)
+    assert any(f"{voc}:train has 2 images, {voc}:val 1" in line for line in lines)
     settings = read_run_config(out / "config.toml")
     assert (settings.data, settings.val_data) == (voc, "")
     assert settings.config.model.class_names == ("cat", "dog")
@@ -120,13 +120,13 @@ def test_the_validation_pictures_may_be_another_data_set(tiny: Path, tmp_path: P
     assert (settings.data, settings.val_data) == (training, validation)
     assert tinyssd("train", "--resume", out, "--epochs", 2, "--device", "cpu") == 0
     assert f"{validation} 1" in capsys.readouterr().out
-    assert tinyssd("eval", "--weights", out / "weights" / "last.safetensors") == 2
-    assert "which pictures it was not trained on: name a data set with --data" in capsys.readouterr().err
+    assert tinyssd("eval", "--weights", out / "weights" / "last.safetensors") == 0
+    assert f"{validation}, 1 " in capsys.readouterr().out
 
 
 def test_each_annotation_is_read_once_for_both_splits(voc: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read, asked = formats.voc._read_document, []
-    monkeypatch.setattr(formats.voc, "_read_document", lambda path: asked.append(path.stem) or read(path))
+    monkeypatch.setattr(formats.voc, "_read_document", lambda path, file: asked.append(path.stem) or read(path, file))
     training, validation = splits(voc, None, None)
     assert (len(training), len(validation)) == (2, 1)
     assert sorted(asked) == ["four", "one", "three", "two"]
@@ -138,7 +138,7 @@ def test_each_annotation_is_read_once_for_both_splits(voc: str, monkeypatch: pyt
         ("synthetic:train", "synthetic:val"),
         ("voc:a:b/c:train", "voc:a:b/c:val"),
         ("voc:DIR:trainval", None),  # val is part of it
-        ("voc:DIR", None),  # not divided
+        ("voc:DIR", "voc:DIR:val"),
         ("coco:a,b.json", None),
         ("coco:a,b.json:train", None),
         ("rec:a.rec:train", None),

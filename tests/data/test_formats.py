@@ -323,12 +323,15 @@ def test_a_json_file_that_is_not_coco_is_refused(tmp_path: Path, content: object
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("names: {1: cat}\n", ["data.yaml: no 'names'", "from 0 on"]),
+        ("names: {1: cat}\n", ["data.yaml: its 'names' are a table that is not of names from 0 on"]),
         ("train: images/train\n", ["data.yaml: no 'names'"]),
         ("- cat\n", ["data.yaml: no 'names'"]),
         ("names: [cat, cat]\n", ["data.yaml: names: class name 'cat' is given twice"]),
         ("names: [\n", ["data.yaml: not a readable YAML file"]),
-        ("names: !!python/object/apply:os.getcwd []\n", ["data.yaml: not a readable YAML file"]),
+        ("names: !!python/object/apply:os.getcwd []\n", ["data.yaml: names: no class names"]),
+        ("names:\n  0:cat\n  1:dog\n", ["its 'names' are the text '0:cat 1:dog'", "'  0: cat'"]),
+        ("names: [a, [b]]\n", ["its 'names' are a list that is not of names"]),
+        ("[" * 1000, ["not a readable YAML file (nested more than 100 deep)"]),
     ],
 )
 def test_a_yaml_file_without_class_names_is_refused(tmp_path: Path, names: str, words: list[str]) -> None:

@@ -251,11 +251,9 @@ def test_random_damage_gives_records_or_an_input_error(records: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "mentions"),
     [
-        pytest.param("0\t0\n1 16\n2\t52\n", ["line 2", "1 16"], id="no tab"),
         pytest.param("0\t0\n1\t\n2\t52\n", ["line 2"], id="no position"),
         pytest.param("0\t0\n1\t-16\n2\t52\n", ["line 2", "-16"], id="negative position"),
         pytest.param("0\t0\n1\t16\t3\n2\t52\n", ["line 2"], id="three columns"),
-        pytest.param("0\t0\n\n2\t52\n", ["line 2"], id="empty line"),
         pytest.param("\u0663\t0\n", ["line 1"], id="not an ASCII digit"),
         pytest.param("0\t0\n1\t64\n", ["line 2", "64", "past the end"], id="position past the end"),
         pytest.param("0\t0\n0\t16\n2\t52\n", ["line 2", "key 0", "twice"], id="key twice"),
@@ -269,7 +267,15 @@ def test_a_bad_index_is_refused_with_its_line(records: Path, text: str, mentions
     records.with_suffix(".idx").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as excinfo:
         IndexedRecordReader(records)
-    assert_one_line(excinfo, records.stem, *mentions)
+    assert_one_line(excinfo, records.stem, "delete the .idx", *mentions)
+
+
+@pytest.mark.parametrize("text", ["0 0\n1 16\n2 52\n", "0\t0\n1\t16\n\n2\t52\n\n", " 0\t 0\r\n1\t16\r\n2\t52"])
+def test_an_index_may_have_spaces_and_empty_lines(records: Path, text: str) -> None:
+    expected = list(read_records(records))
+    records.with_suffix(".idx").write_bytes(text.encode())
+    reader = IndexedRecordReader(records)
+    assert [reader.read(key) for key in reader.keys] == expected
 
 
 @pytest.mark.parametrize("position", [2, 20, 28, 40, 48])

@@ -6,19 +6,10 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from ssd_common.errors import InputError
-from ssd_common.figures import boxes as box_figures
 from ssd_common.figures.boxes import Boxes, Matrix, save_box_panels, save_overlap_matrices, save_overlaps
 from ssd_common.teaching.dog_and_cat import BOXES, draw_dog_and_cat
 
 GREY = np.full((100, 200, 3), 128, np.uint8)
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that would have been saved, to be looked into."""
-    made = []
-    monkeypatch.setattr(box_figures, "write_figure", lambda figure, path: made.append(figure))
-    return made
 
 
 def shown(figure):

@@ -32,14 +32,6 @@ def epoch(number: int, **values: float | None) -> dict[str, float | None]:
     return {"epoch": float(number), "loss": 1 / number, "class_error": 0.01 / number, "val_ap": 0.1, **values}
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that would have been saved, to be looked into; nothing is rendered or written."""
-    made: list[Figure] = []
-    monkeypatch.setattr(curves, "write_figure", lambda figure, path: made.append(figure))
-    return made
-
-
 def data_lines(axes: Axes) -> list[matplotlib.lines.Line2D]:
     """The lines that have markers: those of measurements."""
     return [line for line in axes.lines if line.get_marker() != "None"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssd_common.figures import losses as loss_plots
+from ssd_common.figures.losses import save_loss_curves
 
 X = np.linspace(-2, 2, 9)
 LOSSES = {"L1": np.abs(X), "square": X**2, "cube": X**3, "one": X**0}
@@ -13,12 +13,10 @@ GRADIENTS = {"L1": np.sign(X), "square": 2 * X, "cube": 3 * X**2, "one": 0 * X}
 
 
 @pytest.fixture
-def figure(monkeypatch):
+def figure(figures):
     """The figure that would have been saved, to be looked into."""
-    made = []
-    monkeypatch.setattr(loss_plots, "write_figure", lambda figure, path: made.append(figure))
-    loss_plots.save_loss_curves("nowhere.png", X, LOSSES, GRADIENTS, "error")
-    return made[0]
+    save_loss_curves("nowhere.png", X, LOSSES, GRADIENTS, "error")
+    return figures[0]
 
 
 def test_each_panel_has_the_curves_that_were_given(figure):
@@ -42,6 +40,6 @@ def test_its_letters_can_be_read_in_a_lecture_hall(figure):
 
 
 def test_it_is_written_as_png(tmp_path):
-    loss_plots.save_loss_curves(tmp_path / "losses.png", X, LOSSES, GRADIENTS, "error")
+    save_loss_curves(tmp_path / "losses.png", X, LOSSES, GRADIENTS, "error")
     with Image.open(tmp_path / "losses.png") as picture:
         assert (picture.format, picture.size) == ("PNG", (1400, 600))

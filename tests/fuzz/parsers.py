@@ -143,7 +143,7 @@ def make_state_dict(folder):
 def read_state_dict(folder):
     import warnings
 
-    from ssd_torch.weights import read_state_dict
+    from ssd_torch.state_dict import read_state_dict
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says what it thinks of a damaged pickle
@@ -156,18 +156,17 @@ def read_state_dict(folder):
 def make_config(folder):
     import tomli_w
 
-    from ssd_common.config import IMPROVED
-    from ssd_common.config.tables import to_dict
+    from ssd_common.config import IMPROVED, RunConfig
+    from ssd_common.config.run import to_table
 
-    parts = {name: to_dict(getattr(IMPROVED, name)) for name in ("model", "train", "predict")}
-    content = {"backend": "torch", "data": "synthetic", "val_data": "synthetic:val", "preset": "improved", **parts}
-    (folder / "config.toml").write_text(tomli_w.dumps(content))
+    table = to_table(RunConfig(IMPROVED, data="synthetic:train", val_data="synthetic:val"))
+    (folder / "config.toml").write_text(tomli_w.dumps(table))
 
 
 def read_config(folder):
-    from ssd_common.config.settings import read_settings
+    from ssd_common.config.run import read_run_config
 
-    return read_settings(folder / "config.toml")
+    return read_run_config(folder / "config.toml")
 
 
 def make_rows(folder):

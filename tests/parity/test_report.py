@@ -1,12 +1,10 @@
-"""The report: the same numbers in the terminal's table, in JSON and in a page that needs nothing else."""
+"""The report: the same numbers in the terminal's table and in JSON."""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from dataclasses import asdict, dataclass, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +13,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ssd_common.errors import InputError
 from ssd_common.output import format_number, write_json
-from ssd_common.parity import report, report_html
-
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A rung of the ladder, with the fields of ssd_common.parity.ladder."""
-
-    rung: int = 1
-    name: str = "anchors"
-    quantity: str = "largest absolute difference"
-    dtype: str = "float64"
-    errors: dict[str, float | None] | None = None
-    difference: float | None = 3.4e-13
-    reference: str = "numpy float64"
-    tolerance: float = 1e-12
-    passed: bool = True
-    note: str = ""
-    caused_by: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.errors is None:
-            object.__setattr__(self, "errors", {"numpy": None, "torch": 2.34e-13, "mxnet": 0.0})
-
-
-NAMES = ("anchors", "IoU", "assignment", "offsets", "NMS keep set", "detection rows", "logits with the same weights")
-NAMES += ("loss", "every gradient", "one SGD step", "twenty steps")
-NAMES += ("a checkpoint of one framework resumed in the other", "detections on real pictures")
-LADDER = [Row(rung=number, name=name) for number, name in enumerate(NAMES, 1)]
-TRAINED = [Row(rung=13, name=f"trained: {name}") for name in ("kept", "scores", "boxes", "AP")]
-FAILED = [replace(row, passed=False, note="three ties [bold]") if row.rung == 5 else row for row in LADDER]
-AFTER_7 = [replace(row, passed=row.rung < 7, caused_by=(7,) if row.rung > 7 else ()) for row in LADDER[:9]]
-"""Rung 7 fails, and 8 and 9 because of it."""
-
-
-def full_report(rows: list[Row] = LADDER, **changes: Any) -> dict[str, Any]:
-    epochs = [{"epoch": 1.0, "loss": 0.5, "val_ap": None}, {"epoch": 2.0, "loss": 0.25, "val_ap": 0.274}]
-    failed = [row.name for row in rows if not row.passed and not row.caused_by]
-    return {
-        "title": "Side by side",
-        "command": "tinyssd compare --check",
-        "created": "2025-01-31",
-        "dtype": "float64",
-        "verdict": {"passed": all(row.passed for row in rows), "failed": failed},
-        "ladder": [asdict(row) | {"caused_by": list(row.caused_by)} for row in rows],  # JSON has no tuples
-        "training": {"torch": epochs, "mxnet": epochs},
-        "baselines": {"class_error": 4.8e-3, "bbox_mae": 5.2e-3},
-        "versions": {"torch": "2.12.1"},
-        "machine": {"cores": 2},
-        "config": {"train": {"lr": 0.25}},
-        **changes,
-    }
+from ssd_common.parity import report
+from tests.parity.report_cases import AFTER_7, ANCHORS, FAILED, LADDER, TRAINED, full_report
 
 
 def printed(table: Table, width: int) -> list[str]:
@@ -79,37 +23,6 @@ def printed(table: Table, width: int) -> list[str]:
     with console.capture() as capture:
         console.print(table)
     return capture.get().splitlines()
-
-
-class Page(HTMLParser):
-    """The tags, attributes and texts of a page; fails on a tag that is closed out of order."""
-
-    VOID = ("meta", "link", "img", "input")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None], tuple[str, ...]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attributes), tuple(self.open)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def page(tmp_path: Path, content: dict[str, Any], pictures: dict[str, Path] | None = None) -> Page:
-    report_html.write_html(tmp_path / "report.html", content, pictures or {})
-    return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 # --- numbers and the verdict ---
@@ -246,15 +159,28 @@ def test_a_note_that_rungs_share_is_printed_once() -> None:
 
 
 def test_the_reference_is_told_from_what_does_not_apply() -> None:
-    row = Row(errors={"numpy": None, "torch": None, "mxnet": 1e-5}, reference="torch float64", difference=None)
+    row = replace(
+        ANCHORS, errors={"numpy": None, "torch": None, "mxnet": 1e-5}, reference="torch float64", difference=None
+    )
     line = printed(report.ladder_table([row], width=100), 100)[-1]
     assert line.split()[-6:-2] == ["–", "ref", "1.0e-05", "–"]
 
 
-def test_rungs_may_be_dicts_and_names_are_no_markup() -> None:
-    row = replace(LADDER[0], name="[red]anchors[/red]")
-    assert printed(report.ladder_table([asdict(row)], 100), 100) == printed(report.ladder_table([row], 100), 100)
+def test_names_are_no_markup() -> None:
+    row = replace(ANCHORS, name="[red]anchors[/red]")
     assert "[red]anchors[/red]" in printed(report.ladder_table([row], 100), 100)[-1]
+
+
+def test_a_report_read_from_json_has_the_same_rows(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", full_report(AFTER_7))
+    rows = report.ladder_rows(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
+    assert printed(report.ladder_table(rows, 100), 100) == printed(report.ladder_table(AFTER_7, 100), 100)
+
+
+def test_limited_instructions_are_told_and_the_native_ones_are_not() -> None:
+    assert report.made_of(full_report()) == ["2025-01-31", "float64"]
+    assert report.made_of(full_report(isa="native")) == ["2025-01-31", "float64"]
+    assert report.made_of(full_report(isa="avx2")) == ["2025-01-31", "float64", "instructions: AVX2 at most"]
 
 
 def test_the_training_table_puts_the_backends_beside_the_trivial_baseline() -> None:
@@ -314,137 +240,3 @@ def test_what_json_cannot_say_is_an_error_and_leaves_the_old_file(tmp_path: Path
     with pytest.raises(TypeError):
         write_json(tmp_path / "report.json", {"a": object()})
     assert json.loads((tmp_path / "report.json").read_text()) == {"a": 1}
-
-
-def test_a_command_line_with_a_byte_that_is_no_utf8_can_be_reported(tmp_path: Path) -> None:
-    content = full_report(command=b"tinyssd compare \xff.png".decode("utf-8", "surrogateescape"))
-    write_json(tmp_path / "report.json", content)
-    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["command"] == content["command"]
-    assert "tinyssd compare \\udcff.png" in page(tmp_path, content).texts
-
-
-# --- HTML ---
-
-
-def test_the_page_says_the_verdict_the_numbers_and_where_they_come_from(tmp_path: Path) -> None:
-    texts = page(tmp_path, full_report(FAILED)).texts
-    expected = ["Side by side", "Rung 5 (NMS keep set) fails", "tinyssd compare --check", "5 NMS keep set", "FAIL"]
-    expected += ["2.3e-13", "3.4e-13", "1.0e-12", "numpy float64", "Rung 5: three ties [bold]", "4.80e-03", "0.274"]
-    expected += ["trivial baseline", "2.12.1", "cores", "train.lr", "0.25"]
-    assert [text for text in expected if text not in texts] == []
-
-
-def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(PNG)
-    parsed = page(tmp_path, full_report(), {"a picture": tmp_path / "picture.png"})
-    links = [value for _, attributes, _ in parsed.tags for name, value in attributes.items() if name in ("src", "href")]
-    assert len(links) == 2
-    assert all(link.startswith("data:") for link in links)
-    assert {"script", "iframe", "object", "form", "base"}.isdisjoint(tag for tag, _, _ in parsed.tags)
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|url\(|@import|\son\w+=", text)
-
-
-def test_a_picture_is_embedded_byte_for_byte_with_its_caption(tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(PNG)
-    parsed = page(tmp_path, full_report(), {'curves "of" <both>': tmp_path / "picture.png"})
-    (image,) = [attributes for tag, attributes, _ in parsed.tags if tag == "img"]
-    kind, _, payload = image["src"].partition(",")
-    assert kind == "data:image/png;base64"
-    assert base64.b64decode(payload) == PNG
-    assert image["alt"] == 'curves "of" <both>'
-    assert 'curves "of" <both>' in parsed.texts
-
-
-def test_everything_in_the_report_is_text_and_never_markup(tmp_path: Path) -> None:
-    evil = "<b onclick='x'>&amp;</b>"
-    rows = [Row(name=evil, quantity=evil, reference=evil, note=evil, passed=False)]
-    content = full_report(
-        rows, title=evil, command=evil, created=evil, versions={evil: evil}, config={"a": {evil: [evil]}}
-    )
-    content["training"] = {evil: [{"epoch": 1.0, "loss": 0.1}]}
-    parsed = page(tmp_path, content)
-    assert "b" not in [tag for tag, _, _ in parsed.tags]
-    assert sum(evil in text for text in parsed.texts) >= 13
-
-
-def test_a_table_scrolls_in_a_container_of_its_own(tmp_path: Path) -> None:
-    tables = [parents for tag, _, parents in page(tmp_path, full_report()).tags if tag == "table"]
-    assert len(tables) == 7  # the ladder, the summary, two backends, versions, machine, configuration
-    assert {parents[-1] for parents in tables} == {"div"}
-    assert re.search(r"\.scroll {[^}]*overflow-x: auto", report_html.CSS)
-
-
-def test_the_page_tells_a_rung_that_fails_by_itself_from_those_that_stand_on_it(tmp_path: Path) -> None:
-    parsed = page(tmp_path, full_report(AFTER_7))
-    cells = [attributes for tag, attributes, _ in parsed.tags if attributes.get("data-label") == "pass" and tag == "td"]
-    assert [cell["class"] for cell in cells] == ["pass"] * 6 + ["fail"] + ["soft"] * 2
-    assert parsed.texts.count("after 7") == 2
-    assert "stands on rung N" in " ".join(parsed.texts)
-    assert "stands on" not in " ".join(page(tmp_path, full_report()).texts)
-
-
-def test_only_the_outcome_of_a_rung_is_coloured(tmp_path: Path) -> None:
-    parsed = page(tmp_path, {"config": {"grade": "pass", "other": "FAIL"}})
-    cells = [attributes["class"] for tag, attributes, _ in parsed.tags if tag == "td"]
-    assert cells == ["word", "word"]
-
-
-def test_on_a_phone_every_number_of_a_rung_still_has_its_name(tmp_path: Path) -> None:
-    """The header is hidden there: a rung is a card, and a cell carries the header of its column."""
-    parsed = page(tmp_path, {"ladder": full_report(LADDER)["ladder"]})
-    labels = [attributes["data-label"] for tag, attributes, _ in parsed.tags if tag == "td"]
-    header = [parsed.texts[parsed.texts.index("what") :][n] for n in range(10)]
-    assert labels == header[1:] * 13
-    narrow = report_html.CSS.partition("@media (max-width: 40rem)")[2]
-    assert ".ladder thead { display: none; }" in narrow
-    assert "attr(data-label)" in narrow
-
-
-def test_on_a_phone_a_wide_picture_scrolls_or_is_shown_whole(tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(PNG)
-    parsed = page(tmp_path, {}, {"a picture": tmp_path / "picture.png"})
-    (parents,) = [parents for tag, _, parents in parsed.tags if tag == "img"]
-    assert parents[-2:] == ("figure", "div")
-    assert [attributes for tag, attributes, _ in parsed.tags if tag == "input"] == [{"type": "checkbox"}]
-    assert "figure:not(:has(:checked)) img { max-width: 60rem; }" in report_html.CSS
-
-
-@pytest.mark.parametrize(
-    ("torch", "mxnet", "words"),
-    [
-        (2e-5, 2.4e-3, "mxnet, 120×"),
-        (3e-5, 2e-5, "torch, 1.5×"),
-        (1e-5, 1e-5, "equal"),
-        (0.0, 1e-5, "mxnet"),
-        (float("nan"), 1e-5, "torch"),
-        (None, 1e-5, "–"),
-    ],
-)
-def test_in_float32_the_page_says_which_framework_is_farther_off(
-    tmp_path: Path, torch: float | None, mxnet: float | None, words: str
-) -> None:
-    errors = {"numpy": 1e-7, "torch": torch, "mxnet": mxnet}
-    float32 = page(tmp_path, full_report([Row(dtype="float32", errors=errors)])).texts
-    float64 = page(tmp_path, full_report([Row(dtype="float64", errors=errors)])).texts
-    assert float32.count(words) == float64.count(words) + (words != "–")
-
-
-def test_the_page_can_be_made_from_the_json(tmp_path: Path) -> None:
-    rows = [Row(errors={"numpy": None, "torch": float("nan"), "mxnet": float("inf")}, dtype="float32", passed=False)]
-    write_json(tmp_path / "report.json", full_report(rows))
-    texts = page(tmp_path, json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))).texts
-    assert {"ref", "nan", "inf"} <= set(texts)
-
-
-def test_an_empty_report_is_still_a_page(tmp_path: Path) -> None:
-    assert "The comparison did not pass" in page(tmp_path, {}).texts
-
-
-def test_a_picture_that_is_missing_or_no_picture_is_told_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.png: the picture cannot be read \(No such file"):
-        report_html.write_html(tmp_path / "report.html", full_report(), {"gone": tmp_path / "gone.png"})
-    (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(InputError, match=r"notes\.txt: neither a PNG nor a JPEG"):
-        report_html.write_html(tmp_path / "report.html", full_report(), {"notes": tmp_path / "notes.txt"})
-    assert not (tmp_path / "report.html").exists()

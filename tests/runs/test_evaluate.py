@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
@@ -13,7 +12,6 @@ from ssd_common.data import Example
 from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.evaluation.average_precision import PrecisionRecall, coco_average_precision
 from ssd_common.evaluation.mistakes import Mistake, find_mistakes
-from ssd_common.figures import detections as plotting
 from ssd_common.figures import evaluation as evaluation_plots
 from ssd_common.figures.evaluation import save_precision_recall, save_worst_mistakes
 from ssd_common.runs.evaluate import COLUMNS, FILES, evaluation_tables, summarise, write_evaluation
@@ -60,15 +58,6 @@ def printed(summary, width=110):
     file = io.StringIO()
     Console(file=file, width=width).print(evaluation_tables(summary))
     return file.getvalue()
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that would have been saved, to be looked into."""
-    made: list[Figure] = []
-    for module in (plotting, evaluation_plots):
-        monkeypatch.setattr(module, "write_figure", lambda figure, path: made.append(figure))
-    return made
 
 
 def test_a_summary_has_each_class_and_the_mean_of_those_with_objects():

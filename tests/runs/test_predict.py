@@ -158,6 +158,8 @@ def test_a_prediction_that_was_stopped_goes_on(images, tmp_path, torn):
     stopped = run(paths, out)
     for _ in range(3):
         next(stopped)
+    assert len(lines(out)) == 4
+    stopped.close()
     with (out / "detections.jsonl").open("ab") as file:
         file.write(torn)  # it was killed in the middle of a line
     backend = Fake()
@@ -166,7 +168,6 @@ def test_a_prediction_that_was_stopped_goes_on(images, tmp_path, torn):
     assert list(run(paths, tmp_path / "whole"))
     for name in ("detections.jsonl", "detections.json", *(path.name for path in paths)):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    stopped.close()
 
 
 def test_one_that_was_stopped_in_its_first_line_begins_anew(images, tmp_path):
@@ -227,6 +228,17 @@ def test_a_prediction_into_the_folder_of_its_images_goes_on_as_well(images, tmp_
 # What must agree
 
 
+def test_a_second_prediction_into_the_folder_waits_for_the_first(images, tmp_path):
+    paths, out = images(2), tmp_path / "out"
+    first = run(paths, out)
+    next(first)
+    with pytest.raises(InputError, match=f"{out}: process {os.getpid()} .*is writing to this folder"):
+        next(run(paths, out))
+    assert len(list(first)) == 1
+    assert list(run(paths, out)) == []
+    assert not (out / ".lock").exists()
+
+
 OTHER = {name: value + 1 for name, value in WEIGHTS.items()}
 
 
@@ -278,6 +290,14 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(images, tmp_path):
     os.mkfifo(tmp_path / "detections.jsonl")
     with pytest.raises(InputError, match="not a file; name another folder"):
         list(run(images(1), tmp_path))
+
+
+def test_where_no_image_can_be_read_nothing_is_written(images, tmp_path):
+    (path,) = images(1)
+    path.write_bytes(b"no image")
+    with pytest.raises(InputError, match=f"^{path}: not a picture[^;]*$"):
+        list(run([path], tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 # Finding images

@@ -22,7 +22,7 @@ from ssd_common.teaching.side_by_side import (
 )
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(path.name for path in (ROOT / "ssd_torch").glob("*.py"))
+FILES = sorted(path.name for path in (ROOT / "ssd_mxnet").glob("*.py"))
 
 TORCH = """def area(boxes):
     boxes = boxes.clamp(min=0)
@@ -128,8 +128,8 @@ def test_a_part_has_the_comments_and_decorators_above_it_and_the_private_definit
 
 def test_without_its_docstring_a_part_is_the_same_code():
     part = parts(sources("boxes.py")[0])["box_iou"]
-    assert without_docstring(part).startswith("def box_iou(boxes1, boxes2):\n    area1, (left1")
-    assert docstring(part).startswith("Return the intersection over union of every pair of boxes.\n\nA box without")
+    assert without_docstring(part).startswith("def box_iou(boxes1, boxes2):\n    area1, left1")
+    assert docstring(part).startswith("Return the intersection over union of every pair of boxes.\n\nReturns:")
     assert without_docstring(PARTS) == PARTS.partition("\n\n")[2]
     assert docstring(PARTS) == "A module."
     assert (docstring("X = 1\n"), without_docstring("X = 1\n")) == ("", "X = 1\n")

@@ -27,7 +27,12 @@ Box = tuple[float, float, float, float]
 T = TypeVar("T")
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-MAX_VALUE = 80  # characters of a wrong value in a message
+MAX_VALUE, MAX_PART = 80, 300  # characters of a wrong value in a message, and of any part of it
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text that is too long."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class Problem(NamedTuple):
@@ -48,15 +53,14 @@ class Problem(NamedTuple):
         return self.reason.partition(",")[0]
 
     def __str__(self) -> str:
-        return visible(": ".join(part for part in self if part))
+        return visible(": ".join(shortened(part, MAX_PART) for part in self if part))
 
 
 class BadObjectError(Exception):
     """An object that cannot be read: the value and what is wrong with it."""
 
     def __init__(self, value: object, reason: str) -> None:
-        text = str(value)
-        self.value, self.reason = text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…", reason
+        self.value, self.reason = shortened(str(value), MAX_VALUE), reason
         super().__init__(self.value, reason)
 
 

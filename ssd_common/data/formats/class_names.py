@@ -34,7 +34,8 @@ def checked_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     seen: set[str] = set()
     for name in names:
         if not name or name in seen:
-            raise InputError(f"{where}: class name '{name}' is {'given twice' if name else 'empty'}; name each once")
+            problem = "given twice" if name else "empty"
+            raise InputError(f"{where}: class name '{name[:80]}' is {problem}; name each once")
         seen.add(name)
     return tuple(names)
 

@@ -8,6 +8,7 @@ Source of the format: https://cocodataset.org/#format-data, "Object Detection".
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -125,15 +126,15 @@ class _Pictures:
 
     def __call__(self, name: str) -> tuple[Path | None, str]:
         """Return the path of a picture; None where it cannot be used, and why."""
-        path = self._folder / name
+        path = self._folder / os.path.normpath(name)
         if lies_outside(name) and not self._allow_outside:
             reason = f"outside the folder of the pictures, {self._folder}: --allow-outside of tinyssd data reads it"
             return None, reason
-        if not path.exists():
+        if not os.path.exists(path):  # False for a name that no file can have
             slashed = name.replace("\\", "/")
             if not lies_outside(slashed) or self._allow_outside:
                 path = self._by_normal_name.get(normal(slashed), self._folder / slashed)
-        if path.exists():
+        if os.path.exists(path):
             return (path, "") if path.is_file() else (None, "not a file, but a folder, a pipe or a device")
         hint = ", in which the backslashes of Windows are taken for slashes" if "\\" in name else ""
         return None, f"missing picture, there is no such file in {self._folder}{hint}"

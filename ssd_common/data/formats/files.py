@@ -52,11 +52,9 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a file; raise OSError if it is too long, or a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
         raise OSError(f"{path.name} is a folder, a pipe or a device, not a file")
-    with path.open("rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
+    if path.stat().st_size > max_bytes:
         raise OSError(f"more than {max_bytes:,} bytes")
-    return content
+    return path.read_bytes()
 
 
 def read_text(path: Path) -> str:

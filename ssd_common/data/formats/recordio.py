@@ -30,7 +30,7 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)
 PART_HEADER = struct.Struct("<4sI")
 LENGTH_BITS = 29
 
-DAMAGED = "the file is damaged, or its .idx belongs to another file: fetch or write both again"
+DAMAGED = "the file is damaged, or its .idx belongs to another file: delete the .idx, or fetch both again"
 BAD_INDEX = "delete the .idx, and the .rec is read without it"
 
 

@@ -14,7 +14,7 @@ Source of the format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from ssd_common.data.formats.annotations import (
     Opened,
     Picture,
     Problem,
+    Row,
     annotate,
     read_box,
     read_numbers,
@@ -41,7 +42,7 @@ from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 YAML = "data.yaml"
-MAX_YAML = 1 << 20  # characters
+MAX_YAML, MAX_DEPTH = 1 << 20, 100  # characters, and lists in lists
 
 
 class YoloFolder:
@@ -132,19 +133,18 @@ class YoloFolder:
             rows, bad = read_rows(numbered, read, where, "line")
             lost = {"keypoints" if self._num_keypoints else "polygons" for _, words in numbered if len(words) > 5}
             if self._num_keypoints is None:
-                six = ((number, words) for number, words in numbered if len(words) == 7 and _may_be_a_box(words[1:5]))
-                reason = "six numbers, a triangle, or a box with a confidence and more? taken for a triangle"
-                doubts += [Problem(where, f"line {number}", " ".join(words), reason) for number, words in six]
+                doubts += _six_numbers(dict(numbered), rows, where)
             place = path.relative_to(images).as_posix()
             annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
         missing = [
             Problem(self._place(path), "", "", f"missing picture, there is no {self._place(images / key)}")
             for key, path in strays.items()
         ]
+        used = {labels for _, labels in self._folders.values()}
         doubts += [
             Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
             for path in listed(self.folder / "labels")
-            if path.is_dir() and path not in {labels for _, labels in self._folders.values()}
+            if path.is_dir() and path not in used
         ]
         return AnnotatedSet(name, self.class_names, annotations, tuple(problems), tuple(missing), tuple(doubts))
 
@@ -209,6 +209,8 @@ def _read_yaml(path: Path) -> dict[str, Entry]:
                     entry.items.append(word)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
+                if depth > MAX_DEPTH:  # of which a parser takes a time that grows with its square
+                    raise OSError(f"nested more than {MAX_DEPTH} deep")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.DocumentEndEvent):
@@ -253,13 +255,15 @@ def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) 
     return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
 
 
-def _may_be_a_box(words: list[str]) -> bool:
-    """Whether four numbers are a box within the picture: centre and size."""
-    try:
-        x, y, width, height = map(float, words)
-    except ValueError:
-        return False
-    return 0 < width <= 2 * min(x, 1 - x) and 0 < height <= 2 * min(y, 1 - y)
+def _six_numbers(lines: Mapping[int, list[str]], rows: Iterable[Row], where: str) -> list[Problem]:
+    """The lines whose triangle may be a box within the picture, and more: a confidence, a track id, an angle."""
+    doubts = []
+    for number in (row.number for row in rows if len(lines[row.number]) == 7):
+        x, y, width, height = map(float, lines[number][1:5])
+        if 0 < width <= 2 * min(x, 1 - x) and 0 < height <= 2 * min(y, 1 - y):
+            reason = "six numbers, a triangle, or a box with a confidence and more? taken for a triangle"
+            doubts.append(Problem(where, f"line {number}", " ".join(lines[number]), reason))
+    return doubts
 
 
 def _box_of_polygon(numbers: list[str]) -> Box:
