@@ -1,4 +1,4 @@
-"""Where the two frameworks differ although the code does not: each row of `docs/known_differences.md`, shown by a small test.
+"""Where the frameworks differ although the code does not: each row of `docs/known_differences.md`, shown by a test.
 
 `ROWS`, at the end, says which test shows which row.
 """
