@@ -505,6 +505,6 @@ for name, backend in backends.items():
 # - `ssd_torch/` and `ssd_mxnet/`, file beside file; `tests/test_mirror.py` holds them to each other.
 # - `ssd_common/parity/ladder.py`: the ladder, its tolerances, and what was measured for each. `tinyssd compare --check`
 #   climbs it and writes a report.
-# - README.md, "Known divergences", and `tests/test_known_differences.py`, which shows each of them.
+# - docs/known_differences.md, and `tests/test_known_differences.py`, which shows each of them.
 # - docs/benchmarks.md for speed, docs/book_gap.md and `benchmarks/book_gap.py` for the gap.
 # - `notebooks/anchors_targets_nms.py`: what rungs 1 to 6 are about.

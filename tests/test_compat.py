@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ssd_common.backends
 from ssd_common.backends import load_backend
-from ssd_common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 TWINS = sorted(module.name for module in pkgutil.iter_modules([str(ROOT / "ssd_mxnet")]))
@@ -339,11 +337,3 @@ def test_no_mxnet_is_one_line_with_the_command():
     done = run_python("import sys; sys.modules['mxnet'] = None; import ssd_mxnet")
     last = done.stderr.splitlines()[-1]
     assert last == "ModuleNotFoundError: MXNet is not installed: pip install --no-deps mxnet==1.9.1"
-
-
-def test_a_python_that_is_too_new_is_named(monkeypatch):
-    monkeypatch.setattr(ssd_common.backends, "_NEWEST_PYTHON", (3, 9))
-    monkeypatch.setitem(sys.modules, "ssd_mxnet", None)
-    monkeypatch.setattr(ssd_common.backends, "BACKENDS", {"mxnet": "ssd_mxnet.there", "torch": "ssd_torch"})
-    with pytest.raises(InputError, match=r"Python 3\.10 to 3\.9 were tested, and this is 3\..*: python3\.9 -m venv"):
-        load_backend("mxnet")

@@ -21,6 +21,8 @@ NUM_BLOCKS = 5
 """Feature map blocks, each with its own predictors (d2l, `TinySSD`)."""
 INPUT_MULTIPLE = 2 ** (len(BASE_CHANNELS) + NUM_BLOCKS - 2)
 """Every downsampling block halves an image: those of the base network, and all further blocks but the last."""
+MAX_IMAGE_SIZE = 8192
+"""A larger number in a file is taken for damage, not for a wish: the memory it takes grows with its square."""
 OFFSET_EPS = 1e-6
 """Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
 
@@ -69,8 +71,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.class_names:
             raise InputError("a model needs at least one class name")
-        if self.image_size < INPUT_MULTIPLE or self.image_size % INPUT_MULTIPLE:
-            raise InputError(f"the image size must be a multiple of {INPUT_MULTIPLE}, got {self.image_size}")
+        for name in self.class_names:
+            if len(name.splitlines()) != 1 or name != name.encode(errors="replace").decode():
+                raise InputError(f"a class name must be one line of text that UTF-8 can hold, got {name!a:.80}")
+        if not INPUT_MULTIPLE <= self.image_size <= MAX_IMAGE_SIZE or self.image_size % INPUT_MULTIPLE:
+            wanted = f"a multiple of {INPUT_MULTIPLE} up to {MAX_IMAGE_SIZE}"
+            raise InputError(f"the image size must be {wanted}, got {self.image_size!r:.40}")
         if not all(abs(value) < float("inf") for value in self.mean):
             raise InputError(f"mean must be three finite numbers, got {self.mean}")
 

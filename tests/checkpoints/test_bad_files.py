@@ -132,7 +132,6 @@ def test_a_setting_out_of_bounds_is_refused_by_its_table(name, change, tmp_path)
     assert name in assert_refused(write(tmp_path / "w", **{name: json.dumps(table)}))
 
 
-@pytest.mark.xfail(reason="ModelConfig takes an image of any size, and any names of classes")
 @pytest.mark.parametrize(
     "change",
     [

@@ -140,13 +140,13 @@ def test_a_framework_that_is_not_there_is_one_line_that_says_how_to_install_it(f
     assert os.listdir(tmp_path) == ["packages"]
 
 
-def test_on_a_python_that_mxnet_does_not_run_on_the_line_names_those_it_does(monkeypatch):
+def test_on_a_python_that_was_not_tested_the_line_names_those_that_were(monkeypatch):
     def fail(*_):
-        raise ModuleNotFoundError("No module named 'distutils'", name="distutils")
+        raise ModuleNotFoundError("No module named 'imp'", name="imp")
 
     monkeypatch.setattr(backends.importlib, "import_module", fail)
-    monkeypatch.setattr(backends.sys, "version_info", (3, 12, 4))
-    with pytest.raises(InputError, match=r"^backend 'mxnet' needs Python 3\.10 or 3\.11, and this is [\d.]+$"):
+    monkeypatch.setattr(backends.sys, "version_info", (3, 15, 1))
+    with pytest.raises(InputError, match=r"Python 3\.10 to 3\.13 were tested, and this is .*: python3\.13 -m venv"):
         backends.load_backend("mxnet")
 
 
