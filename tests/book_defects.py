@@ -364,7 +364,7 @@ reads the same objects from a RecordIO file.
 
 ---
 Made by `python -m tests.book_defects > docs/book_defects.md`. `tests/test_book_defects.py` computes every answer and
-compares it with the one above, so a defect that the book mends fails a test, and so does this page when it is out of
+compares it with the one above, so a defect that the book fixes fails a test, and so does this page when it is out of
 date.
 """
 

@@ -1,6 +1,6 @@
 """Where the book's functions fail or are wrong: what they return, and what ours return instead.
 
-Every answer of `book_defects.DEFECTS` is computed here by the code that it is about, so a defect that the book mends
+Every answer of `book_defects.DEFECTS` is computed here by the code that it is about, so a defect that the book fixes
 fails, and so does one of ours.
 """
 
