@@ -18,18 +18,21 @@ from benchmarks.instrument import format_seconds
 INTRODUCTION = """\
 # This code against the book's own
 
-`make bench` times both in turn, in one process for each report below, on the same inputs, with the same weights, after
-it has checked that both compute the same. A ratio is the book's time over ours, the median over the pairs; its spread
-is their interquartile range over that median. The book's side is the functions of its `d2l` package, called as its
-chapters call them (`benchmarks/book_torch.py`, `benchmarks/book_mxnet.py`); training steps and epochs of it have memory
-of their own, as they would in a process of their own (`benchmarks/instrument.py`). What training in bfloat16 costs in
-accuracy stands in [the results](results.md).
+`make bench` measures the time of this code and of the book's code in turn. Both get the same inputs and the same
+weights, and the benchmark first checks that both compute the same result. Each report below comes from one process.
 
-The goals are about what a user waits for: a whole training step, an epoch from files, and the detections in image
+- **ratio**: the book's time divided by this code's time, as the median over all pairs of measurements.
+- **spread**: the interquartile range of the ratios, divided by the median.
+- **the book**: the functions of the `d2l` package, called as the chapters call them (`benchmarks/book_torch.py`,
+  `benchmarks/book_mxnet.py`). The book's training steps and epochs have their own memory, as in a process of their own
+  (`benchmarks/instrument.py`).
+
+The goals concern the work that a user waits for: a whole training step, an epoch from files, and detection in image
 files. They were set for two cores with AVX-512 and AMX. `targets_*` and `detection_*` time single functions. They are
-information and have no goal: these functions are 1 to 3 % of a step, and are written to be read.
+information and have no goal, because these functions take 1 to 3 % of a step and are written for readers.
+[The results](results.md) show how training in bfloat16 changes the accuracy.
 
-This page was written by `python -m benchmarks.page` from the reports of
+`python -m benchmarks.page` wrote this page from the reports of
 """
 
 

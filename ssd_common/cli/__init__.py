@@ -19,7 +19,7 @@ from ssd_common.output.console import printable
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "larger than 2^31 elements")
 """What PyTorch and MXNet say, each as a `RuntimeError`, in lower case; the last is MXNet's limit of one array."""
-DESCRIPTION = "One detector, written twice: the single shot multibox detector in PyTorch and in MXNet."
+DESCRIPTION = "One object detector, the single shot multibox detector (SSD), written in PyTorch and in MXNet."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     data_command.command(name="show")(data.show)
     data_command.command(name="convert")(data.convert)
     data_command.command(name="anchors")(anchors)
-    command.command(data_command, name="data", help="List, check, show and convert data sets, or fit anchors to one.")
+    command.command(data_command, name="data", help="List, check, show and convert datasets, or fit anchors to one.")
     try:
         code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError, MemoryError, RuntimeError) as error:
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """Return the line that tells a user what can be mended, or None if that is not known: a defect of the program."""
+    """Return the line that tells a user what to fix, or None for a defect of the program."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):

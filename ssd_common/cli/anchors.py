@@ -20,15 +20,15 @@ def anchors(
     limit: OptionalInt = None,
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
 ) -> int:
-    """Fit the anchors of a model to the boxes of a data set, and compare them with those of its preset.
+    """Fit the anchors of a model to the boxes of a dataset, and compare them with the preset's anchors.
 
     Args:
-        data: Data set, whose training pictures are used.
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration that gets the anchors: book (the default), straight-dope or improved.
-        image_size: Height and width of a picture for the network, a multiple of 64 (default: the preset's).
-        limit: Use only the first so many pictures.
-        out: Configuration to write, for train --config.
+        data: Dataset; the command uses its training images.
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
+        preset: Configuration that gets the fitted anchors: book (the default), straight-dope or improved.
+        image_size: Height and width of the network's input, a multiple of 64 (default: the preset's).
+        limit: Use only the first INT images.
+        out: Configuration file to write, for train --config.
     """
     import dataclasses
 

@@ -48,31 +48,31 @@ def compare(
     html: OptionalPath = None,
     check: FlagCreatePairsOff[bool] = False,
 ) -> int:
-    """Train both frameworks alike, climb the parity ladder, and write a report.
+    """Train both frameworks in the same way, run the checks of the parity ladder, and write a report.
 
     Args:
-        data: Data set: synthetic, voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
-        val_data: Data set of the validation pictures (default: the val split of --data).
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        data: Dataset: synthetic, voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
+        val_data: Dataset of the validation images (default: the val split of --data).
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration: book (the default), straight-dope or improved.
-        epochs: Passes over the training pictures; 0 climbs the ladder only.
-        batch_size: Pictures a step.
+        epochs: Passes over the training images; 0 runs only the ladder.
+        batch_size: Images per step.
         lr: Learning rate (default: the preset's).
-        seed: Seed of the initial weights and of the order of the pictures.
-        image_size: Height and width of a picture for the network, a multiple of 64 (default: the preset's).
-        limit: Use only the first so many training pictures.
+        seed: Seed of the initial weights and of the order of the images.
+        image_size: Height and width of the network's input, a multiple of 64 (default: the preset's).
+        limit: Use only the first INT training images.
         dtype: Precision of the ladder.
-        isa: Instructions that both frameworks may use: all that the processor has, or AVX2 at most. With AVX2 they add
-            up in the same order, and float32 has narrower tolerances for the two against each other.
-        steps: Steps of rung 11; rung 12 takes the first 8 of them.
-        pictures: Validation pictures of rung 13.
-        rungs: Rungs to climb, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
-        weights: Weights file to start from, as eval and predict take it (default with --epochs 0 on synthetic: the
-            detector that comes with tinyssd).
+        isa: Instructions that both frameworks may use: all of the processor (native), or at most AVX2 (avx2). With avx2,
+            both frameworks add numbers in the same order, and float32 has narrower tolerances between them.
+        steps: Training steps of rung 11; rung 12 uses the first 8 of them.
+        pictures: Validation images of rung 13.
+        rungs: Rungs to run, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
+        weights: Weights file to start from, in any format that eval and predict accept (default with --epochs 0 on
+            synthetic: the detector that comes with tinyssd).
         device: Where to train: auto, cpu, gpu, or gpu:1. The ladder runs on the CPU.
         out: Run folder to write (default: runs/compare-DATA).
-        json: File to write the report to as well, as JSON.
-        html: File to write the report to as well, as HTML.
+        json: Also write the report to this file, as JSON.
+        html: Also write the report to this file, as HTML.
         check: Exit with 1 if a rung fails.
     """
     import shutil

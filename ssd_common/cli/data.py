@@ -19,7 +19,7 @@ AllowOutside = tyro.conf.FlagCreatePairsOff[bool]
 
 
 def list_data() -> int:
-    """List the data sets and formats."""
+    """List the datasets and formats."""
     from ssd_common.data.specs import DATASETS
 
     print_lines(f"{name:<24}{text}" for name, text in DATASETS.items())
@@ -29,13 +29,13 @@ def list_data() -> int:
 def check(
     spec: Spec, data_dir: OptionalPath = None, json: OptionalPath = None, allow_outside: AllowOutside = False
 ) -> int:
-    """Name everything that is wrong in a data set; exit with 1 if anything is. Nothing is changed.
+    """List every error in a dataset, and exit with 1 if there are errors. The dataset is not changed.
 
     Args:
-        spec: Data set, see tinyssd data list; all its splits unless one is named, as in voc:DIR:train.
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        spec: Dataset, see tinyssd data list; all its splits, unless you name one, as in voc:DIR:train.
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         json: File to write the report to.
-        allow_outside: Read the pictures that the data set names outside of its folder, too.
+        allow_outside: Also read images outside the dataset's folder.
     """
     from ssd_common.data.check import check_data
     from ssd_common.output import write_json
@@ -57,14 +57,14 @@ def show(
     count: int = 12,
     allow_outside: AllowOutside = False,
 ) -> int:
-    """Draw pictures of a data set with their boxes, and plot the numbers and the sizes of its objects.
+    """Draw images of a dataset with their boxes, and plot the number and the sizes of its objects.
 
     Args:
-        spec: Data set, see tinyssd data list; its train split unless one is named, as in voc:DIR:test.
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        out: Picture to write.
-        count: How many pictures to show.
-        allow_outside: Read the pictures that the data set names outside of its folder, too.
+        spec: Dataset, see tinyssd data list; its train split, unless you name another, as in voc:DIR:test.
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
+        out: Image file to write.
+        count: Number of images to draw.
+        allow_outside: Also read images outside the dataset's folder.
     """
     from ssd_common.data import DataSource
     from ssd_common.data.annotated import require_usable
@@ -85,14 +85,14 @@ def show(
 
 
 def convert(source: Spec, target: Spec, data_dir: OptionalPath = None, allow_outside: AllowOutside = False) -> int:
-    """Write a data set in another format; the pictures are copied as they are.
+    """Write a dataset in another format. The image files are copied unchanged.
 
     Args:
-        source: Data set, see tinyssd data list; all its splits unless one is named, as in voc:DIR:train.
+        source: Dataset, see tinyssd data list; all its splits, unless you name one, as in voc:DIR:train.
         target: What to write: voc:DIR, yolo:DIR, coco:IMAGES,FILE.json or rec:FILE.rec. With a split, as in
-            yolo:DIR:val, it is added to those that are there.
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        allow_outside: Copy the pictures that the data set names outside of its folder, too.
+            yolo:DIR:val, the command adds the split to an existing dataset.
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
+        allow_outside: Also copy images from outside the dataset's folder.
     """
     from ssd_common.data.convert import convert_data
     from ssd_common.data.dataset import counted

@@ -26,16 +26,16 @@ def evaluate(
     out: OptionalPath = None,
     json: OptionalPath = None,
 ) -> int:
-    """Measure a detector on a data set: average precision as COCO and as Pascal VOC count it, and the chapter's errors.
+    """Measure a detector on a dataset: average precision of COCO and of Pascal VOC, and the chapter's errors.
 
     Args:
-        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
-        backend: Framework to run in.
-        preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
-        data: Data set, its val split unless named as SPEC:SPLIT (default: the one the weights were trained on).
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
-        limit: Use only the first so many pictures.
-        device: auto, cpu, gpu, or gpu:1.
+        weights: Weights file in any format that convert reads (default: the detector that comes with tinyssd).
+        backend: Framework to use.
+        preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
+        data: Dataset; its val split, unless SPEC:SPLIT names another (default: the dataset used to train the weights).
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
+        limit: Use only the first INT images.
+        device: Where to run: auto, cpu, gpu, or gpu:1.
         out: Folder to write precision_recall.png, worst_errors.png and metrics.json to.
         json: File to write the metrics to.
     """
@@ -98,7 +98,7 @@ def evaluate(
 
 
 def predict(
-    pictures: Annotated[Positional[list[Path]], arg(metavar="PICTURE_OR_FOLDER...")],
+    pictures: Annotated[Positional[list[Path]], arg(metavar="IMAGE_OR_FOLDER...", help_behavior_hint="")],
     weights: Weights = Path("pretrained"),
     backend: BackendName = "torch",
     preset: OptionalPreset = None,
@@ -108,16 +108,17 @@ def predict(
 ) -> int:
     """Draw the objects that a detector finds in images, and write detections.json.
 
-    What is found is added to detections.jsonl image by image: stopped, the same command goes on where it was. Other
-    weights, another threshold and the other framework need a folder of their own.
+    The command adds the objects of each image to detections.jsonl. If you stop the command, run it again, and it
+    continues after the last finished image. For other weights, another threshold or the other framework, use another
+    folder.
 
     Args:
-        pictures: Picture files, or folders of them.
-        weights: Weights file, also one of the chapters, see convert (default: the detector that comes with tinyssd).
-        backend: Framework to run in.
-        preset: Configuration of a weights file that carries none (default: of the chapter that it comes from).
-        score_threshold: Smallest score of an object that is shown and written.
-        device: auto, cpu, gpu, or gpu:1.
+        pictures: Image files, or folders of image files.
+        weights: Weights file in any format that convert reads (default: the detector that comes with tinyssd).
+        backend: Framework to use.
+        preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
+        score_threshold: Objects with a lower score are not drawn and not written.
+        device: Where to run: auto, cpu, gpu, or gpu:1.
         out: Folder to write to.
     """
     from ssd_common.backends import load_backend

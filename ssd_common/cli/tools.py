@@ -25,11 +25,11 @@ def convert(
 
     Args:
         source: Weights file: safetensors of tinyssd, Gluon's .params, The Straight Dope's .params, PyTorch's .pt.
-        target: File to write; .safetensors, .params or .pt says which. With --any it can be left out.
+        target: File to write; its ending (.safetensors, .params or .pt) selects the format. Optional with --any.
         preset: Configuration of a file that carries none (default: of the chapter that it comes from).
-        class_names: Names of the classes of a file that carries none.
-        names: Names in a .params file: those of Gluon's save_parameters, or the flat ones of The Straight Dope.
-        any_model: Convert MXNet's .params of any model to .safetensors, or back, and print what is in it.
+        class_names: Class names for a file without them.
+        names: Parameter names in a .params file: as Gluon's save_parameters writes them, or as The Straight Dope does.
+        any_model: Print the content of an MXNet .params file of any model, and convert it to .safetensors or back.
     """
     if any_model:
         if preset is not None or class_names is not None or names != "gluon":

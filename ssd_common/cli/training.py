@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingFlags:
-    """Each changes one value of the configuration; those left out keep that of the preset."""
+    """Each flag changes one value of the configuration. Without the flag, the preset's value is used."""
 
     epochs: OptionalInt = None
     """Passes over the training images."""
     batch_size: OptionalInt = None
-    """Images a step."""
+    """Images per step."""
     lr: OptionalFloat = None
     """Learning rate."""
     momentum: OptionalFloat = None
@@ -45,7 +45,7 @@ class TrainingFlags:
         Literal["constant", "cosine", "one-cycle"] | None,
         arg(metavar="constant|cosine|one-cycle", help_behavior_hint=""),
     ] = None
-    """How the learning rate changes from step to step; --lr is its highest value."""
+    """Change of the learning rate from step to step; --lr is its highest value."""
     cls_loss: Annotated[
         Literal["cross_entropy", "focal"] | None, arg(metavar="cross_entropy|focal", help_behavior_hint="")
     ] = None
@@ -57,24 +57,24 @@ class TrainingFlags:
     gamma: OptionalFloat = None
     """Exponent of the focal loss."""
     sigma: OptionalFloat = None
-    """Smooth L1 is a square below 1 / sigma²."""
+    """Smooth L1 is quadratic for errors below 1 / sigma²."""
     negatives_per_positive: OptionalInt = None
-    """Hard negative mining: background anchors that count for each positive one, such as 3; 0 counts all."""
+    """Hard negative mining: background anchors in the loss for each positive anchor, such as 3; 0 uses all."""
     cls_weight: OptionalFloat = None
     """Factor of the class loss."""
     bbox_weight: OptionalFloat = None
     """Factor of the offset loss."""
     image_size: OptionalInt = None
-    """Height and width of an image for the network, a multiple of 64; anchors grow in number with it."""
+    """Height and width of the network's input, a multiple of 64; a larger input has more anchors."""
     init: Annotated[Literal["xavier", "torch"] | None, arg(metavar="xavier|torch", help_behavior_hint="")] = None
-    """Initial weights: xavier, or the default of PyTorch."""
+    """Initial weights: xavier, or torch for PyTorch's default."""
     augment: OptionalAugmentation = None
-    """Random changes of the training images: flip, jitter (flip, shift, brightness, noise), ssd (the paper's crops,
-    sizes and colours), straight-dope (its crops), or none."""
+    """Random changes of the training images: flip, jitter (flip, shift, brightness, noise), ssd (crops, sizes and
+    colours of the SSD paper), straight-dope (crops of The Straight Dope), or none."""
     seed: OptionalInt = None
-    """Seed of the initial weights, of the order of the images and of their changes."""
+    """Seed of the initial weights, the order of the images and their random changes."""
     precision: Annotated[Literal["fp32", "bf16"] | None, arg(metavar="fp32|bf16", help_behavior_hint="")] = None
-    """Precision of the forward and backward pass; bf16 is faster where the machine has it (PyTorch only)."""
+    """Precision of the forward and backward pass; bf16 is faster if the processor supports it (PyTorch only)."""
 
     def changes(self) -> dict[str, object]:
         """Return the new values by the name of the field that they change."""
@@ -102,19 +102,19 @@ def train(
     """Train a detector and write a run folder.
 
     Args:
-        backend: Framework to train in (default: that of --resume or of --config, or else torch).
-        data: Data set: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
-        val_data: Data set of the validation images (default: the val split of --data).
-        data_dir: Folder of data sets that are files (default: the environment variable TINYSSD_DATA).
+        backend: Framework to train in (default: the framework in --resume or --config, otherwise torch).
+        data: Dataset: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
+        val_data: Dataset of the validation images (default: the val split of --data).
+        data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration to start from: book (the default), straight-dope or improved.
-        config: TOML file with a configuration, such as the config.toml of another run, instead of a preset.
-        flags: Values of the configuration.
-        limit: Use only the first so many training images.
-        compile: Compile the network first: torch.compile takes a minute, and pays on a GPU (MXNet always compiles).
-        device: auto, cpu, gpu, or gpu:1.
+        config: TOML file with a configuration, instead of a preset; for example the config.toml of another run.
+        flags: Each flag changes one value of the configuration.
+        limit: Use only the first INT training images.
+        compile: Compile the network first. torch.compile takes a minute; it helps on a GPU. MXNet always compiles.
+        device: Where to train: auto, cpu, gpu, or gpu:1.
         out: Run folder to write (default: runs/BACKEND-DATA).
-        weights: Weights file to start from, as eval and predict take it.
-        resume: Run folder to go on with, in either framework; what and how it trains stays, except for --epochs.
+        weights: Weights file to start from, in any format that eval and predict accept.
+        resume: Run folder to continue, in either framework. The configuration stays the same, except for --epochs.
     """
     from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import get_preset

@@ -77,7 +77,7 @@ def require_usable(source: AnnotatedSet) -> None:
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
         check = f"tinyssd data check {shlex.quote(source.name)}"
-        raise InputError(f"{source.name}: {source.problems[0]}{more}: mend it; {check} lists all that is wrong")
+        raise InputError(f"{source.name}: {source.problems[0]}{more}: fix it; {check} lists every error")
     if len(source.annotations) == 0:
         raise InputError(f"{source.name}: has no pictures: check the path and the split")
 
