@@ -62,8 +62,8 @@ def compare(
         image_size: Height and width of the network's input, a multiple of 64 (default: the preset's).
         limit: Use only the first INT training images.
         dtype: Precision of the ladder.
-        isa: Instructions that both frameworks may use: all of the processor (native), or at most AVX2 (avx2). With avx2,
-            both frameworks add numbers in the same order, and float32 has narrower tolerances between them.
+        isa: Instructions that both frameworks may use: all of the processor (native), or at most AVX2 (avx2). With
+            avx2, both frameworks add numbers in the same order, and float32 has narrower tolerances between them.
         steps: Training steps of rung 11; rung 12 uses the first 8 of them.
         pictures: Validation images of rung 13.
         rungs: Rungs to run, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).
