@@ -91,7 +91,7 @@ def train(
     data_dir: OptionalPath = None,
     preset: OptionalPreset = None,
     config: OptionalPath = None,
-    flags: OmitArgPrefixes[TrainingFlags] = TrainingFlags(),
+    configuration: OmitArgPrefixes[TrainingFlags] = TrainingFlags(),
     limit: OptionalInt = None,
     compile: bool = False,
     device: Device = "auto",
@@ -108,7 +108,7 @@ def train(
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration to start from: book (the default), straight-dope or improved.
         config: TOML file with a configuration, instead of a preset; for example the config.toml of another run.
-        flags: Each flag changes one value of the configuration.
+        configuration: Each flag changes one value of the configuration.
         limit: Use only the first INT training images.
         compile: Compile the network first. torch.compile takes a minute; it helps on a GPU. MXNet always compiles.
         device: Where to train: auto, cpu, gpu, or gpu:1.
@@ -126,13 +126,13 @@ def train(
 
     if resume is not None:
         own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit, "out": out}
-        for name, value in {**vars(flags), **own, "weights": weights, "epochs": None}.items():
+        for name, value in {**vars(configuration), **own, "weights": weights, "epochs": None}.items():
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
-        start, rows = resumed_checkpoint(resume, flags.epochs)
+        start, rows = resumed_checkpoint(resume, configuration.epochs)
         run_config = start.run
     else:
-        run_config = _run_config(data, val_data, limit, preset, config, flags, weights)
+        run_config = _run_config(data, val_data, limit, preset, config, configuration, weights)
     backend = backend or run_config.backend or "torch"
     if config and backend not in BACKENDS:
         raise InputError(f"{config}: unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")

@@ -137,7 +137,7 @@ BAD_INPUT = [
     ("compare --rungs ²", ["--rungs ²", "such as 3 or 7-11"]),
     ("compare --rungs 0-3", ["--rungs 0-3", "1 to 13"]),
     ("compare --rungs 5-14", ["--rungs 5-14", "1 to 13"]),
-    ("compare --rungs 13 --epochs 0", ["--rungs 13", "needs trained weights"]),
+    ("compare --rungs 13 --epochs 0 --preset book", ["--rungs 13", "needs trained weights"]),
     ("compare --rungs 3-1", ["--rungs 3-1", "1 to 13"]),
     ("compare --rungs first", ["--rungs first", "3 or 7-11"]),
     ("compare --json empty", ["--json empty: a folder; name a file"]),

@@ -55,7 +55,6 @@ def test_the_help_of_the_program_names_every_verb(capsys):
         ("train --epochs three", ["--epochs", "three"]),
         ("train --init he", ["'he'", "--init", "'xavier'", "'torch'"]),
         ("compare --dtype float16", ["'float16'", "--dtype", "'float64'", "'float32'"]),
-        ("eval", ["--weights FILE"]),
     ],
 )
 def test_wrong_usage_is_refused_with_what_would_be_right(arguments, words, monkeypatch, capsys):
