@@ -157,7 +157,7 @@ def empty_overlaps(functions: Functions) -> str:
 
 
 def empty_cells(functions: Functions) -> str:
-    (_, labels), *_ = functions.read([Picture("0.png", picture_file("RGB"), [])])
+    (_, labels, *_), *_ = functions.read([Picture("0.png", picture_file("RGB"), [])])
     return described(*functions.multibox_target(GRID, labels[None].astype(np.float32)))
 
 
@@ -207,7 +207,7 @@ def graph(functions: Functions) -> str:
 
 
 def class_id(functions: Functions) -> str:
-    ((_, labels),) = functions.read([Picture("0.png", picture_file("RGB"), [[3, 64, 64, 128, 192]])])
+    ((_, labels, *_),) = functions.read([Picture("0.png", picture_file("RGB"), [[3, 64, 64, 128, 192]])])
     trained = functions.multibox_target(GRID, labels[None].astype(np.float32))[2].max() - 1
     return f"[{', '.join(f'{value:.4g}' for value in labels[0])}], trained as class {trained}"
 
@@ -215,18 +215,18 @@ def class_id(functions: Functions) -> str:
 def two_objects(functions: Functions) -> str:
     objects: list[list[float]] = [[0, 16, 16, 64, 64], [0, 128, 128, 192, 192]]
     read = functions.read([Picture("0.png", picture_file("RGB"), objects)])
-    return f"objects in each picture: {', '.join(str(len(labels)) for _, labels in read)}"
+    return f"objects in each picture: {', '.join(str(len(labels)) for _, labels, *_ in read)}"
 
 
 def channels(functions: Functions) -> str:
     objects: list[list[float]] = [[0, 64, 64, 128, 192]]
     read = functions.read([Picture(f"{mode}.png", picture_file(mode), objects) for mode in ("L", "RGBA", "RGB")])
-    return f"{', '.join(str(image.shape[2]) for image, _ in read)} channels"
+    return f"{', '.join(str(image.shape[2]) for image, *_ in read)} channels"
 
 
 def orientation(functions: Functions) -> str:
     content = picture_file("RGB", size=(40, 20), file_format="JPEG", orientation=6)
-    ((image, _),) = functions.read([Picture("0.jpg", content, [[0, 4, 4, 12, 12]])])
+    ((image, *_),) = functions.read([Picture("0.jpg", content, [[0, 4, 4, 12, 12]])])
     return f"{image.shape[1]} wide, {image.shape[0]} high"
 
 

@@ -153,8 +153,8 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(backend, train, tmp_pat
     tinyssd("train", "--backend", backend.name, "--resume", tmp_path / "run", "--epochs", 2, "--device", "cpu")
     same_rows(read_rows(tmp_path / "run" / "results.csv"), read_rows(whole.path / "results.csv"), rtol=0)
     ours, theirs = (load_checkpoint(path / "weights" / "last.safetensors") for path in (tmp_path / "run", whole.path))
-    assert (ours.epoch, ours.step, ours.train) == (theirs.epoch, theirs.step, theirs.train)
-    for kind in ("weights", "momentum"):
+    assert (ours.epoch, ours.step, ours.config) == (theirs.epoch, theirs.step, theirs.config)
+    for kind in ("weights", "velocity"):
         for name, value in getattr(theirs, kind).items():
             np.testing.assert_array_equal(getattr(ours, kind)[name], value, err_msg=f"{kind} {name}")
 
@@ -378,7 +378,7 @@ def test_a_larger_input_with_fitted_anchors_goes_through_every_verb_of_both_fram
         printed = tinyssd("train", "--config", config, "--backend", name, *small, "--out", run)
         assert f"{model.num_anchors} anchors" in printed
         weights = run / "weights" / "last.safetensors"
-        assert load_checkpoint(weights).model == model
+        assert load_checkpoint(weights).config.model == model
         assert "AP50" in tinyssd("eval", "--backend", other, "--weights", weights, "--limit", 2)
         out = tmp_path / f"{name}-out"
         flags = ["--backend", other, "--weights", weights, "--score-threshold", 0, "--out", out]

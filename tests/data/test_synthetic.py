@@ -228,7 +228,7 @@ def test_boxes_of_several_objects_overlap_little(crowds: list[Picture]) -> None:
 
 def test_there_are_fewer_objects_where_there_is_no_room_for_more() -> None:
     data = SyntheticDataset(max_objects=40, size_range=(0.4, 0.6), image_size=64, num_images=5)
-    counts = [len(labels) for _, labels in examples(data)]
+    counts = [len(labels) for _, labels, _ in examples(data)]
     assert min(counts) >= 1
     assert max(counts) < 10
 
@@ -250,7 +250,7 @@ def test_the_picture_scales_with_its_size(image_size: int) -> None:
 
 @pytest.mark.parametrize("size_range", [(0.3, 0.6), (0.2, 0.2), (0.05, 0.9)])
 def test_the_longer_side_is_in_any_size_range(size_range: tuple[float, float]) -> None:
-    for _, labels in examples(SyntheticDataset(size_range=size_range, num_images=20)):
+    for _, labels, _ in examples(SyntheticDataset(size_range=size_range, num_images=20)):
         longer = (labels[:, 3:] - labels[:, 1:3]).max()
         assert size_range[0] - 2.5 * PIXEL <= longer <= size_range[1] + 0.5 * PIXEL
 

@@ -83,7 +83,7 @@ def test_the_improved_preset_passes_at_another_size_with_as_many_anchors_as_each
 def test_real_pictures_and_published_weights_pass(dtype, data_dir):
     """Every rung; the last one with the weights that the Straight Dope published."""
     trained = load_weights(data_dir / "pretrained" / "ssd_pikachu-fbb7d872.params")
-    preset = dataclasses.replace(BOOK, model=trained.model)
+    preset = dataclasses.replace(BOOK, model=trained.config.model)
     data, val = (load_dataset("pikachu", split, data_dir=data_dir, limit=10) for split in ("train", "val"))
     first = list(batches(data, epoch_order(10, 2, 0, 0), preset.model))
     pictures = list(batches(val, in_order(10, 5), preset.model))
@@ -95,7 +95,7 @@ def test_real_pictures_and_published_weights_pass(dtype, data_dir):
 def test_the_published_weights_detect_the_same_in_all_validation_pictures(data_dir):
     trained = load_weights(data_dir / "pretrained" / "ssd_pikachu-fbb7d872.params")
     val = load_dataset("pikachu", "val", data_dir=data_dir)
-    pictures = list(batches(val, in_order(len(val), 20), trained.model))
+    pictures = list(batches(val, in_order(len(val), 20), trained.config.model))
     np.testing.assert_equal(len(val), 100)
     subject = Subject(STRAIGHT_DOPE, trained.weights, [], "float32", trained=trained.weights, pictures=pictures)
     for row in climb(subject, both_backends(), [NUM_RUNGS]):

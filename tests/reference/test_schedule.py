@@ -173,4 +173,6 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(schedule, backend, tmp_
 def test_a_schedule_that_does_not_exist_is_not_taken_from_a_file():
     with pytest.raises(InputError, match="schedule must be one of constant, cosine, one-cycle, got 'linear'"):
         from_dict(TrainConfig(), {"schedule": "linear"}, "a file")
-    assert from_dict(TrainConfig, {"schedule": "cosine"}) == dataclasses.replace(TrainConfig(), schedule="cosine")
+    assert from_dict(TrainConfig(), {"schedule": "cosine"}, "a file") == dataclasses.replace(
+        TrainConfig(), schedule="cosine"
+    )

@@ -140,7 +140,7 @@ def test_twins_are_shown_without_docstrings_and_what_differs_is_marked(screen):
     show_side_by_side(ssd_torch.train.make_trainer, ssd_mxnet.train.make_trainer)
     (page,) = screen.shown
     text = re.sub("<[^>]*>", "", page.data)
-    assert "def make_trainer(net, config):" in text
+    assert "def make_trainer(net, train_config):" in text
     assert "Return the optimiser" not in text
     marked = re.sub("<(?!/?mark)[^>]*>", "", page.data)
     assert re.search("<mark>[^/]*gluon[^/]*</mark>", marked)

@@ -22,7 +22,7 @@ from ssd_common.teaching.side_by_side import (
 )
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(path.name for path in (ROOT / "ssd_mxnet").glob("*.py"))
+FILES = sorted(path.name for path in (ROOT / "ssd_mxnet").glob("*.py") if (ROOT / "ssd_torch" / path.name).is_file())
 
 TORCH = """def area(boxes):
     boxes = boxes.clamp(min=0)
