@@ -46,7 +46,10 @@ def write(docs: Path) -> None:
 
 def write_side_by_side(pages: PageFolder) -> None:
     """Write a page for each file of the two backends, and the page that lists them."""
-    names = in_order((path.stem for path in (ROOT / "ssd_mxnet").glob("[!_]*.py")), READING_ORDER)
+    names = in_order(
+        (path.stem for path in (ROOT / "ssd_mxnet").glob("[!_]*.py") if (ROOT / "ssd_torch" / path.name).is_file()),
+        READING_ORDER,
+    )
     rows = []
     for name in names:
         sources = [(ROOT / f"ssd_{key}" / f"{name}.py").read_text(encoding="utf-8") for key in KEYS.values()]

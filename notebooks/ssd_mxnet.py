@@ -301,7 +301,7 @@ assert bbox_preds.shape == (32, 5444 * 4) == (32, 21776)
 # %%
 import dataclasses
 
-from ssd_common.config import IMPROVED, AnchorConfig
+from ssd_common.config import AUGMENTATIONS, IMPROVED, AnchorConfig
 
 if QUICK:
     image_size, banana_sizes, num_pictures = 64, (0.35, 0.6), 400
@@ -338,7 +338,7 @@ show_figure(
 from ssd_common.data.sampling import batches, epoch_order
 from ssd_mxnet.data import get_device, to_device, to_numpy
 
-config = dataclasses.replace(IMPROVED.train, augment=None, **learning)
+config = dataclasses.replace(IMPROVED.train, augment=AUGMENTATIONS["none"], **learning)
 order = epoch_order(len(data), config.batch_size, config.seed, epoch=0)
 batch_images, batch_labels = next(batches(data, order, model))
 device = get_device()
