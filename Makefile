@@ -48,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -63,7 +63,8 @@ test: $(STAMP) ## run every test that is not marked slow, and every notebook
 	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
 backends: $(STAMP) ## climb the ladder in float64, and run the tests of TESTS (default: what depends on the frameworks)
-	@$(BIN)/tinyssd compare --check --dtype float64 --epochs 1 --limit 64 --pictures 32 --out build/backends
+	@rm -rf build/backends
+	$(BIN)/tinyssd compare --check --dtype float64 --epochs 1 --limit 64 --pictures 32 --out build/backends
 	$(PYTEST) -m "not slow" -n $(JOBS) --dist loadfile $(PYTEST_FLAGS) $(TESTS)
 
 test-slow: $(STAMP) ## run the tests marked slow
@@ -108,6 +109,11 @@ bench: $(STAMP) ## time this code against the book's own, and write docs/benchma
 	$(BIN)/python -m benchmarks --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
+
+pretrained: $(STAMP) ## train the detector that comes with the package anew (half an hour; BACKEND=mxnet trains it in MXNet)
+	@rm -rf build/pretrained
+	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --out build/pretrained
+	$(BIN)/python -m benchmarks.pretrained build/pretrained
 
 book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch than for MXNet (an hour)
 	@$(BIN)/python -W ignore -m benchmarks.book_gap $(BENCH_FLAGS)
