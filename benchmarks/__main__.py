@@ -26,7 +26,7 @@ from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.cli.flags import OptionalPath
 from ssd_common.errors import InputError
 from ssd_common.machine import machine, versions
-from ssd_common.output.console import new_console
+from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
 from ssd_common.output.json_file import write_json
 
@@ -58,7 +58,7 @@ def bench(
     result = run_benchmark(backend.split(","), names, pairs, console, extras)
     if json is not None:
         write_json(json, {"command": " ".join([PROGRAM, *sys.argv[1:]]), **result})
-        console.print(f"wrote {json}", highlight=False, markup=False, soft_wrap=True)
+        print_lines([f"wrote {json}"], console)
     return 1 if result["void"] else 0
 
 
@@ -123,7 +123,7 @@ def run_benchmark(
                         say("notes", f"{name}, {backend}: {case.note}")
         report: dict[str, Any] = {"cases": [dataclasses.asdict(result) for result in results], "pairs": pairs}
         for line in table([report]):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_lines([line], console)
         more: dict[str, Any] = {}
         frameworks = [sides for name, sides in all_sides.items() if name != "numpy"]
         if extras and frameworks:

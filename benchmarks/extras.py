@@ -17,6 +17,7 @@ from benchmarks.sides import Sides
 from ssd_common.backends import Backend
 from ssd_common.config import BOOK, ModelConfig
 from ssd_common.data import load_dataset
+from ssd_common.output.console import print_lines
 from ssd_common.weights import initial_weights, map_size, parameter_shapes
 
 HELP_GOAL = 0.3
@@ -42,7 +43,7 @@ def measure_extras(
 
     def say(text: str) -> None:
         lines.append(text)
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_lines([text], console)
 
     sizes = all_sides[0].inputs.sizes
     model = dataclasses.replace(BOOK.model, image_size=sizes.image_size)

@@ -111,7 +111,7 @@ _DISTUTILS_VERSION = types.SimpleNamespace(LooseVersion=_Version, StrictVersion=
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
-    """Import for a module of MXNet: as ever, but for `numpy` itself and `distutils.version`."""
+    """Import for a module of MXNet: as ever, except for `numpy` itself and `distutils.version`."""
     if level == 0 and name == "distutils.version":
         return _DISTUTILS_VERSION
     module = builtins.__import__(name, globals, locals, fromlist, level)

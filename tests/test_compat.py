@@ -101,7 +101,7 @@ def test_mxnet_warns_of_nothing_and_has_numpy_semantics_for_the_detector_only():
 
 
 def mxnet_sources():
-    """Yield the name, text and syntax tree of every module of MXNet, but for its stand-alone tools."""
+    """Yield the name, text and syntax tree of every module of MXNet, except for its stand-alone tools."""
     (folder,) = importlib.util.find_spec("mxnet").submodule_search_locations
     for file in sorted(Path(folder).rglob("*.py")):
         name = ".".join(("mxnet", *file.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")

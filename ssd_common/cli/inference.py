@@ -84,7 +84,7 @@ def evaluate(
     console.print()
     console.print(evaluation_tables(summary))
     if skipped := describe_skipped(pictures):
-        console.print(skipped, highlight=False, markup=False, soft_wrap=True)
+        print_lines([skipped], console)
     written = []
     if out is not None:
         write_evaluation(out, summary, pictures, detections, truths, mistakes)
@@ -93,7 +93,7 @@ def evaluate(
         write_json(json, summary)
         written.append(str(json))
     if written:
-        console.print(f"wrote {'; '.join(written)}", highlight=False, markup=False, soft_wrap=True)
+        print_lines([f"wrote {'; '.join(written)}"], console)
     return 0
 
 
@@ -142,9 +142,9 @@ def predict(
     for path, objects in found:
         new += 1
         text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
-        console.print(f"{path}: {text}", highlight=False, markup=False, soft_wrap=True)
+        print_lines([f"{path}: {text}"], console)
     count = f"{len(paths)} image" + "s" * (len(paths) != 1)
     earlier = f" ({len(paths) - new} of them earlier)" if new < len(paths) else ""
     text = f"wrote {out}: {count}{earlier}, detections.jsonl and detections.json"
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    print_lines([text], console)
     return 0

@@ -79,9 +79,10 @@ def compare_backends(
     if config.train.epochs:
         for name, backend in backends.items():
             trained[name] = _train(name, backend, run, data, val, start, devices[name])
+    final = trained["torch"].checkpoint.weights if trained else weights
     same = {}
-    if parity.NUM_RUNGS in rungs and not trained:
-        same = _draw_same_weights(run, backends, config, weights, val)
+    if parity.NUM_RUNGS in rungs and not trained:  # then the detector is the first that is shown
+        same = _draw_same_weights(run, backends, config, final, val)
     batch = min(LADDER_BATCH, len(data))
     order = itertools.chain.from_iterable(
         epoch_order(len(data), batch, config.train.seed, e) for e in itertools.count()
@@ -92,7 +93,7 @@ def compare_backends(
         parity.LazyBatches(data, list(itertools.islice(order, steps)), config.model),
         dtype,
         config.train.seed,
-        trained=trained["torch"].checkpoint.weights if trained else weights,
+        trained=final,
         pictures=parity.LazyBatches(val, in_order(min(pictures, len(val)), DETECTION_BATCH), config.model),
         isa=isa,
     )
@@ -116,7 +117,7 @@ def compare_backends(
     }
     drawn = same | _draw(run.path, trained, val, baselines, rows)
     if parity.NUM_RUNGS in rungs and trained:
-        drawn |= _draw_same_weights(run, backends, config, subject.trained or weights, val)
+        drawn |= _draw_same_weights(run, backends, config, final, val)
     write_json(run.path / "report.json", result)
     write_html(run.path / "report.html", result, drawn)
     console.print(report.ladder_table(rows, console.width))

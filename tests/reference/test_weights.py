@@ -54,7 +54,7 @@ def gluon_tensors(model, init=None):
 
 
 def random_weights(model, dtype, seed=1):
-    """Return values of every magnitude and, but for variances, of every sign for every tensor."""
+    """Return values of every magnitude and, except for variances, of every sign for every tensor."""
     rng = np.random.default_rng(seed)
     weights = {name: rng.standard_normal(shape).astype(dtype) for name, shape in parameter_shapes(model).items()}
     return {name: np.abs(value) if name.endswith("running_var") else value for name, value in weights.items()}
