@@ -1,7 +1,7 @@
 """What each exercise of the chapter is worth: trained by itself, everything else the book's, and together.
 
 Every row is the book's preset with one switch turned, the last one is the preset `improved`. Each is trained in both
-frameworks with several seeds, and measured on the validation pictures at the end of the last epoch. A training that is
+frameworks with several seeds, and measured on the validation images at the end of the last epoch. A training that is
 done is kept in a folder, so that an ablation that was interrupted goes on where it was; a training whose configuration
 has changed since is done anew.
 
@@ -64,7 +64,7 @@ TEXT = """# What the chapter's exercises are worth
     {command}
 
 The first row is the book's preset, the last our `improved`; each other is the book's with one exercise answered.
-{epochs} epochs at {image_size} × {image_size} pixels unless the row says otherwise, measured on the validation pictures
+{epochs} epochs at {image_size} × {image_size} pixels unless the row says otherwise, measured on the validation images
 at the end. {spread}
 Average precision times 100, errors times 1000. The baseline of an error is what predicting nothing scores: it changes
 with the anchors, and so do the errors; average precision does not, and compares all rows.
@@ -78,7 +78,7 @@ def preset_of(row, data, image_size):
 
     Args:
         row: a key of `ROWS`.
-        data: the training pictures, for the fitted anchors.
+        data: the training images, for the fitted anchors.
         image_size: in pixels.
     """
     same = {"image_size": image_size, "class_names": data.class_names}
@@ -105,7 +105,7 @@ def preset_of(row, data, image_size):
 
 
 def run(backend, data, val, preset):
-    """Train once, and return the metrics of the validation pictures and the minutes that the training took."""
+    """Train once, and return the metrics of the validation images and the minutes that the training took."""
     model, config = preset.model, preset.train
     device = backend.data.get_device("auto")
     net = backend.weights.make_net(model, initial_weights(model, config), device)
@@ -157,14 +157,14 @@ def table(results, title):
 def main():
     """Train every row in every backend with every seed, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", default=["synthetic"], help="data sets (default: synthetic)")
-    parser.add_argument("--data-dir", type=Path, help="folder of data sets that are files")
+    parser.add_argument("--data", nargs="+", default=["synthetic"], help="datasets (default: synthetic)")
+    parser.add_argument("--data-dir", type=Path, help="folder of datasets that are files")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which exercises (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row in each backend")
     parser.add_argument("--epochs", type=int, default=BOOK.train.epochs)
     parser.add_argument("--image-size", type=int, default=BOOK.model.image_size)
-    parser.add_argument("--limit", type=int, help="use only the first so many training pictures")
+    parser.add_argument("--limit", type=int, help="use only the first so many training images")
     parser.add_argument("--cache", type=Path, default=Path("runs/ablation"), help="folder of trainings that are done")
     parser.add_argument("--out", type=Path, help="Markdown file to write, again after every training")
     arguments = parser.parse_args()
@@ -210,7 +210,7 @@ def main():
 
 
 def page(results, arguments):
-    """Return the page: what was done, and a table for each data set."""
+    """Return the page: what was done, and a table for each dataset."""
     text = TEXT.format(
         command=shlex.join(["python", *sys.argv]),
         epochs=arguments.epochs,

@@ -1,4 +1,4 @@
-"""How many pictures a second one core augments: decoded pictures in, changed pictures of the network's size out.
+"""How many images a second one core augments: decoded images in, changed images of the network's size out.
 
     python -m benchmarks.augmentation --data pikachu --data-dir DIR
 
@@ -15,7 +15,7 @@ from ssd_common.data.augment.augmentation import augment, picture_rng
 
 
 def pictures_per_second(examples, config, size, seconds):
-    """Return how many pictures a second of processor time are augmented, in turn, for at least so many seconds."""
+    """Return how many images a second of processor time are augmented, in turn, for at least so many seconds."""
     done, start = 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:
         for index, (image, labels, _) in enumerate(examples):
@@ -26,8 +26,8 @@ def pictures_per_second(examples, config, size, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="synthetic", help="data set (default: synthetic)")
-    parser.add_argument("--data-dir", help="folder of data sets that are files (default: TINYSSD_DATA)")
+    parser.add_argument("--data", default="synthetic", help="dataset (default: synthetic)")
+    parser.add_argument("--data-dir", help="folder of datasets that are files (default: TINYSSD_DATA)")
     parser.add_argument("--pictures", type=int, default=50, help="how many of them, in memory (default: 50)")
     parser.add_argument("--size", type=int, default=ModelConfig().image_size, help="of the results (default: 256)")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each augmentation (default: 2)")
@@ -35,7 +35,7 @@ def main():
     data = load_dataset(options.data, "train", data_dir=options.data_dir, limit=options.pictures)
     examples = [data[index] for index in range(len(data))]
     height, width = examples[0][0].shape[:2]
-    print(f"{data.name}, {len(examples)} pictures, the first {width} x {height}, to {options.size} x {options.size}")
+    print(f"{data.name}, {len(examples)} images, the first {width} x {height}, to {options.size} x {options.size}")
     for name, config in AUGMENTATIONS.items():
         print(f"{name:<14} {pictures_per_second(examples, config, options.size, options.seconds):6.0f} pictures/s")
 

@@ -2,9 +2,9 @@
 
 The book's two editions of the chapter end with class error 3.27e-3 and bbox MAE 3.08e-3 in PyTorch, 3.48e-3 and 3.78e-3
 in MXNet. Their code differs in the initial weights (PyTorch's default against Xavier) and in the step on the short
-last batch (a mean over its pictures, against a division by 32). Here each framework trains with each initialiser,
+last batch (a mean over its images, against a division by 32). Here each framework trains with each initialiser,
 MXNet also with the book's last step, everything else the same, and prints what the book prints: the metrics of the last
-epoch, in training mode, on the training pictures.
+epoch, in training mode, on the training images.
 
     python -m benchmarks.book_gap --data synthetic pikachu --seeds 3 --json book_gap.json
 """
@@ -35,7 +35,7 @@ COLUMNS = {
     "other_val_class_error": "val. class error, other variance",
     "other_val_bbox_mae": "val. bbox MAE, other variance",
 }
-"""What the table shows, times 1000: the last epoch in training, and the validation pictures with either variance."""
+"""What the table shows, times 1000: the last epoch in training, and the validation images with either variance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ VARIANTS = (
 
 
 class Cached:
-    """A data set in memory, at the size that the network takes."""
+    """A dataset in memory, at the size that the network takes."""
 
     def __init__(self, data, size):
         self.name, self.class_names = data.name, data.class_names
@@ -113,7 +113,7 @@ def with_other_variance(weights, model, batch_size, backend):
 
 
 def run(variant, data, val, model, config):
-    """Train one variant and return the book's metrics, and those of the validation pictures."""
+    """Train one variant and return the book's metrics, and those of the validation images."""
     backend = load_backend(variant.backend)
     net = backend.weights.make_net(model, start_weights(variant, model, config))
     trainer = backend.train.make_trainer(net, config)
@@ -136,14 +136,14 @@ def run(variant, data, val, model, config):
 
 
 def main():
-    """Train every variant with every seed on every data set and print a table for each data set."""
+    """Train every variant with every seed on every dataset and print a table for each dataset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", default=["synthetic"], help="data sets (default: synthetic)")
-    parser.add_argument("--data-dir", type=Path, help="folder of data sets that are files")
+    parser.add_argument("--data", nargs="+", default=["synthetic"], help="datasets (default: synthetic)")
+    parser.add_argument("--data-dir", type=Path, help="folder of datasets that are files")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
     parser.add_argument("--epochs", type=int, default=BOOK.train.epochs)
     parser.add_argument("--image-size", type=int, default=64, help="pixels; the book's 256 take 16 times as long")
-    parser.add_argument("--limit", type=int, help="use only the first so many training pictures")
+    parser.add_argument("--limit", type=int, help="use only the first so many training images")
     parser.add_argument("--json", type=Path, help="file to write every training to, as it ends")
     arguments = parser.parse_args()
     console, results = Console(width=170), []
@@ -173,7 +173,7 @@ def main():
                 )
                 if arguments.json:
                     arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-        print(table([row for row in results if row["data"] == spec], f"{spec}, {len(data)} pictures"))
+        print(table([row for row in results if row["data"] == spec], f"{spec}, {len(data)} images"))
 
 
 def table(rows, title):

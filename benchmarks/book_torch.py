@@ -43,7 +43,7 @@ class _Network(nn.Module):
 
 
 class _Pictures(torch.utils.data.Dataset):
-    """Every picture of a folder, decoded; one becomes float32 each time it is asked for."""
+    """Every image of a folder, decoded; one becomes float32 each time it is asked for."""
 
     def __init__(self, folder):
         with (Path(folder) / "label.csv").open(newline="") as file:
@@ -96,7 +96,7 @@ def train_step(net, trainer, X, Y):
     Args:
         net: as returned by `make_net`.
         trainer: as returned by `make_trainer`.
-        X: pictures `(batch, 3, height, width)`.
+        X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`, without padding.
 
     Returns:
@@ -131,7 +131,7 @@ def targets(anchors, labels):
 
 
 def detect(cls_preds, bbox_preds, anchors):
-    """Return the detections in one picture, picked out row by row as in the chapter.
+    """Return the detections in one image, picked out row by row as in the chapter.
 
     Args:
         cls_preds: `(1, num_anchors, num_classes + 1)` logits.
@@ -150,13 +150,13 @@ def detect(cls_preds, bbox_preds, anchors):
 
 
 def predict_files(net, paths, model):
-    """Return the detections in each picture file as numpy arrays, one picture after the other as in the chapter.
+    """Return the detections in each image file as numpy arrays, one image after the other as in the chapter.
 
-    The chapter's picture has the size that the network takes; others are resized here, by torchvision.
+    The chapter's image has the size that the network takes; others are resized here, by torchvision.
 
     Args:
         net: as returned by `make_net`.
-        paths: picture files.
+        paths: image files.
         model: the `ModelConfig` of the network.
 
     Source: d2l, section "Single Shot Multibox Detection", prediction.
@@ -173,12 +173,12 @@ def predict_files(net, paths, model):
 
 
 def epoch(net, trainer, data):
-    """Read every picture into memory, train one epoch, and return the sums of what `train_step` returned.
+    """Read every image into memory, train one epoch, and return the sums of what `train_step` returned.
 
     Args:
         net: as returned by `make_net`.
         trainer: as returned by `make_trainer`.
-        data: a folder with `label.csv` and `images`, as the banana set has it: square pictures, one object in each.
+        data: a folder with `label.csv` and `images`, as the banana set has it: square images, one object in each.
 
     Source: d2l, section "The Object Detection Dataset", reading the dataset; section "Single Shot Multibox Detection",
         training the model.

@@ -14,9 +14,9 @@ Step = tuple[tuple[float, ...], Weights]
 """The chapter's four numbers of a training step, and the weights after it."""
 
 NETWORK_TOLERANCE = 1e-3
-"""Of the scores and corners that two orders of summation give, corners relative to a box larger than the picture."""
+"""Of the scores and corners that two orders of summation give, corners relative to a box larger than the image."""
 MATCHING = 0.99
-"""Share of the detections in picture files that must have their like on the other side."""
+"""Share of the detections in image files that must have their like on the other side."""
 
 
 def same_step(ours: Step, peer: Step, start: Weights, tolerance: float) -> None:
@@ -52,7 +52,7 @@ def same_detections(ours: Sequence[Array], peer: Sequence[Array]) -> None:
     """Compare what was detected, background left out: the classes must be equal, in the order of the scores.
 
     Args:
-        ours: `(pictures, num_anchors, 6)` rows a set of predictions.
+        ours: `(images, num_anchors, 6)` rows a set of predictions.
         peer: the same, by the book.
     """
     for our_set, peer_set in zip(ours, peer, strict=True):
@@ -63,20 +63,20 @@ def same_detections(ours: Sequence[Array], peer: Sequence[Array]) -> None:
 
 
 def same_predictions(ours: Sequence[Array], peer: Sequence[Array], exact: Sequence[int]) -> None:
-    """Compare the detections in picture files.
+    """Compare the detections in image files.
 
     The network may sum in another order on each side, so where two boxes nearly tie another one may be kept.
 
     Args:
-        ours: `(n, 6)` rows a picture.
+        ours: `(n, 6)` rows an image.
         peer: the same, by the book.
-        exact: which pictures both sides feed to the network pixel for pixel. The others are resized, each side having
+        exact: which images both sides feed to the network pixel for pixel. The others are resized, each side having
             a filter of its own, and are only counted.
     """
-    _require(len(ours) == len(peer), f"{len(ours)} pictures, not {len(peer)}")
+    _require(len(ours) == len(peer), f"{len(ours)} images, not {len(peer)}")
     like = [(*_matches(ours[i], peer[i]), *_matches(peer[i], ours[i])) for i in exact]
     found, rows, expected, peer_rows = np.sum(like, axis=0)
-    _require(min(rows, peer_rows) > 0, "nothing is detected in any picture")
+    _require(min(rows, peer_rows) > 0, "nothing is detected in any image")
     _require(
         min(found / rows, expected / peer_rows) >= MATCHING,
         f"{found} of our {rows} detections are the book's, {expected} of its {peer_rows} are ours",
@@ -94,7 +94,7 @@ def _matches(rows: Array, others: Array) -> tuple[int, int]:
 
 
 def same_epoch(ours: tuple[float, float], peer: tuple[float, float]) -> None:
-    """Compare class error and offset error of an epoch; the order of the pictures is random: a factor of 2 apart."""
+    """Compare class error and offset error of an epoch; the order of the images is random: a factor of 2 apart."""
     for our_error, peer_error in zip(ours, peer, strict=True):
         near = peer_error / 2 <= our_error <= peer_error * 2
         _require(near, f"the errors of the epoch are {ours}, the book's {peer}")

@@ -1,9 +1,9 @@
-"""Lay bananas on photographs: a COCO data set on which a detector trained on the synthetic pictures can prove itself.
+"""Lay bananas on photographs: a COCO dataset on which a detector trained on the synthetic images can prove itself.
 
     python -m benchmarks.composites PHOTOGRAPHS OUT [--bananas cutout.png ...]
     tinyssd eval --weights W --data coco:OUT/images,OUT/labels.json --out OUT/eval
 
-Each picture is a random square of a random photograph with one banana on it: a photographed one, from a cut-out with an
+Each image is a random square of a random photograph with one banana on it: a photographed one, from a cut-out with an
 alpha channel, at any angle; or else one rendered as in the synthetic set, from a seed of its own. The photographs
 should show no bananas themselves.
 """
@@ -45,14 +45,14 @@ def turned(rng, cutout, options):
 
 
 def composites(photographs, cutouts, count, seed, options):
-    """Yield `count` pictures of one banana each, as `write_coco` takes them.
+    """Yield `count` images of one banana each, as `write_coco` takes them.
 
     Args:
-        photographs: RGB pictures.
+        photographs: RGB images.
         cutouts: RGBA cut-outs; without any, bananas are rendered.
-        count: how many pictures.
+        count: how many images.
         seed: of everything random.
-        options: the size of the pictures and of the bananas.
+        options: the size of the images and of the bananas.
     """
     size = options.image_size
     for index in range(count):
@@ -71,9 +71,9 @@ def composites(photographs, cutouts, count, seed, options):
 
 
 def main():
-    """Read the photographs and write the data set."""
+    """Read the photographs and write the dataset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path, help="picture, or folder of pictures")
+    parser.add_argument("photographs", type=Path, help="image, or folder of images")
     parser.add_argument("out", type=Path, help="folder to write: images/ and labels.json")
     parser.add_argument("--bananas", type=Path, nargs="+", default=[], help="PNGs of bananas with an alpha channel")
     parser.add_argument("--pictures", type=int, default=200, help="how many (default: 200)")
@@ -81,14 +81,14 @@ def main():
     arguments = parser.parse_args()
     try:
         if (arguments.out / "labels.json").exists():
-            raise InputError(f"{arguments.out} has a data set already: name another folder")
+            raise InputError(f"{arguments.out} has a dataset already: name another folder")
         photographs = [Image.fromarray(read_image(path)) for path in find_pictures([arguments.photographs])]
         cutouts = [Image.open(path).convert("RGBA") for path in arguments.bananas]
     except (InputError, OSError) as error:
         sys.exit(f"composites: {error}")
     pictures = composites(photographs, cutouts, arguments.pictures, arguments.seed, Options())
     write_coco(arguments.out / "images", arguments.out / "labels.json", ("banana",), pictures)
-    print(f"wrote {arguments.pictures} pictures to {arguments.out}")
+    print(f"wrote {arguments.pictures} images to {arguments.out}")
 
 
 if __name__ == "__main__":

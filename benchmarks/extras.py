@@ -48,7 +48,7 @@ def measure_extras(
     sizes = all_sides[0].inputs.sizes
     model = dataclasses.replace(BOOK.model, image_size=sizes.image_size)
     forward, backward = network_flops(model)
-    say(f"one picture: {forward / 1e9:.3g} GFLOP forward, {backward / 1e9:.3g} backward")
+    say(f"one image: {forward / 1e9:.3g} GFLOP forward, {backward / 1e9:.3g} backward")
     extras: dict[str, Any] = {"lines": lines, "flop_per_picture": {"forward": forward, "backward": backward}}
     extras["step"], extras["peak_memory"], extras["cold_start"] = {}, {}, {"help": cold_start_help(repeats)}
     say(f"tinyssd --help: {format_seconds(extras['cold_start']['help'])}, goal {HELP_GOAL} s")
@@ -79,7 +79,7 @@ def measure_extras(
         start = cold_start_predict(sides, repeats)
         extras["cold_start"][name] = dataclasses.asdict(start)
         ours, book = format_seconds(start.ours_s), format_seconds(start.peer_s)
-        say(f"{name}: tinyssd predict on one picture {ours}, a script in the book's way {book}")
+        say(f"{name}: tinyssd predict on one image {ours}, a script in the book's way {book}")
     return extras
 
 
@@ -87,7 +87,7 @@ def measure_extras(
 
 
 def network_flops(model: ModelConfig) -> tuple[int, int]:
-    """Return the floating point operations of all convolutions for one picture, forward and backward.
+    """Return the floating point operations of all convolutions for one image, forward and backward.
 
     A multiplication and an addition are two. Backward, each convolution is done twice, for the gradient of its weights
     and that of its input; the first has no gradient of its input. Padding counts as if it were multiplied.
@@ -159,7 +159,7 @@ def overhead_share(sides: Sides, pairs: int = REPEATS) -> float:
 
 
 def data_share(sides: Sides) -> float:
-    """Return the share of an epoch that is waiting for data, pictures being read from files: the first epoch."""
+    """Return the share of an epoch that is waiting for data, images being read from files: the first epoch."""
     b, inputs = sides.b, sides.inputs
     net = b.weights.make_net(inputs.model, inputs.weights)
     config = dataclasses.replace(BOOK.train, epochs=1)

@@ -1,4 +1,4 @@
-"""What the cases of the benchmark work on: pictures, labels, predictions and files, all from seeds."""
+"""What the cases of the benchmark work on: images, labels, predictions and files, all from seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ssd_common.weights import Weights, initial_weights
 
 Array = NDArray[np.floating]
 
-# Height and width of the picture files, as multiples of the network's: every fifth needs no resizing.
+# Height and width of the image files, as multiples of the network's: every fifth needs no resizing.
 FILE_SIZES = ((1.0, 1.0), (1.3, 1.95), (1.875, 2.5), (2.34, 1.56), (0.78, 1.17))
 PREDICTIONS = ("trained", "untrained")
 OFFSET_SCALE = 0.2
@@ -50,7 +50,7 @@ class Inputs:
     """The inputs that the cases share, each made when it is first asked for.
 
     Args:
-        folder: where to write picture files.
+        folder: where to write image files.
         sizes: how much of everything.
     """
 
@@ -74,7 +74,7 @@ class Inputs:
 
     @cached_property
     def batch(self) -> tuple[Array, Array]:
-        """Pictures `(batch, 3, height, width)`, channels last in memory, and labels `(batch, 1, 5)`."""
+        """Images `(batch, 3, height, width)`, channels last in memory, and labels `(batch, 1, 5)`."""
         return self._batch(np.arange(self.sizes.batch))
 
     def labels(self, num_objects: int) -> Array:
@@ -86,9 +86,9 @@ class Inputs:
         return np.concatenate((class_ids, corners, corners + sides), axis=-1).astype(np.float32)
 
     def predictions(self, kind: str, pictures: int) -> tuple[Array, Array]:
-        """Return class probabilities `(pictures, 2, num_anchors)` and offsets `(pictures, num_anchors * 4)`.
+        """Return class probabilities `(images, 2, num_anchors)` and offsets `(images, num_anchors * 4)`.
 
-        No two scores of a picture are the same: the book's two editions order ties differently.
+        No two scores of an image are the same: the book's two editions order ties differently.
 
         Args:
             kind: "trained": five neighbouring anchors have scores above 0.9, all others scores below 0.005;
@@ -109,7 +109,7 @@ class Inputs:
     def trained_weights(self, b: Backend) -> Weights:
         """Return the weights of a short training, done once, by the first backend that asks.
 
-        Initial weights would not do: their running statistics do not fit pictures of 0…255, and the boxes overflow.
+        Initial weights would not do: their running statistics do not fit images of 0…255, and the boxes overflow.
         """
         if self._trained is None:
             net = b.weights.make_net(self.model, self.weights)
@@ -133,7 +133,7 @@ class Inputs:
 
     @cached_property
     def banana_folder(self) -> Path:
-        """A folder with the training images as the data set `bananas`."""
+        """A folder with the training images as the dataset `bananas`."""
         write_bananas(self._folder / TRAIN_FOLDER, [self.pictures[i] for i in range(self.sizes.epoch)])
         return self._folder
 

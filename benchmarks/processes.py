@@ -29,12 +29,12 @@ _BOOK_SCRIPT = """
 import importlib, pathlib, sys
 from ssd_common.checkpoints import load_checkpoint
 
-package, weights, picture = sys.argv[1:]
+package, weights, image = sys.argv[1:]
 if package.endswith("mxnet"):
     import ssd_mxnet  # without it MXNet does not run on today's Python
 book, checkpoint = importlib.import_module(package), load_checkpoint(pathlib.Path(weights))
 net = book.make_net(checkpoint.config.model, checkpoint.weights)
-print(*book.predict_files(net, [picture], checkpoint.config.model))
+print(*book.predict_files(net, [image], checkpoint.config.model))
 """
 
 
@@ -47,8 +47,8 @@ def run_peak_memory(backend: str, side: str, image_size: int, batch: int) -> int
     Args:
         backend: "torch" or "mxnet".
         side: "ours" or "book".
-        image_size: height and width of the pictures.
-        batch: pictures a step.
+        image_size: height and width of the images.
+        batch: images a step.
     """
     source = f"from benchmarks.processes import peak_memory; print(peak_memory({backend!r}, {side!r}, "
     printed = _python(f"{source}{image_size}, {batch}))")
@@ -109,7 +109,7 @@ def cold_start_help(repeats: int) -> float:
 
 
 def cold_start_predict(sides: Sides, pairs: int) -> Result:
-    """Return what `tinyssd predict` takes for one picture in a new process, and a script in the book's way."""
+    """Return what `tinyssd predict` takes for one image in a new process, and a script in the book's way."""
     b, inputs = sides.b, sides.inputs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,6 @@
 """Write `docs/results.md`: what trained detectors reach, from the reports of `tinyssd eval --json`.
 
-Reports on one data set whose weights come from the same configuration but for its seed share a row: mean ± standard
+Reports on one dataset whose weights come from the same configuration but for its seed share a row: mean ± standard
 deviation.
 
     for seed in 0 1 2; do for backend in torch mxnet; do
@@ -30,7 +30,7 @@ INTRODUCTION = """# What trained detectors reach
 
 Average precision, as COCO counts it, times 100; where there are several seeds, mean ± standard deviation. The chapter's
 two errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones
-those of the epoch with the highest AP on the validation pictures. [How the bananas came onto the
+those of the epoch with the highest AP on the validation images. [How the bananas came onto the
 photographs](data.md). This page was written by `python -m benchmarks.results` from the reports of `tinyssd eval
 --json`, one for each training; its docstring has the commands.
 """
@@ -72,7 +72,7 @@ def read(path):
 
 
 def page(reports):
-    """Return the page, in Markdown: a section for each data set that was evaluated on."""
+    """Return the page, in Markdown: a section for each dataset that was evaluated on."""
     sections = {}
     for report in reports:
         sections.setdefault(report["data"], {}).setdefault(_training(report), []).append(report)
@@ -87,9 +87,9 @@ def _training(report):
 
 
 def _section(data, groups):
-    """Return the tables of one data set."""
+    """Return the tables of one dataset."""
     first = next(iter(groups.values()))[0]
-    lines = [f"## {short(data)}", "", f"{first['pictures']} pictures, {first['objects']:,} objects.", ""]
+    lines = [f"## {short(data)}", "", f"{first['pictures']} images, {first['objects']:,} objects.", ""]
     lines += _table(["training", "framework", "seeds", *PRECISIONS.values(), *ERRORS.values()])
     for training, reports in groups.items():
         values = [percent([report[name] for report in reports]) for name in PRECISIONS]
@@ -133,7 +133,7 @@ def _table(headings):
 
 
 def short(spec):
-    """Return a data set's kind, folder and split: the folders above it are those of one machine."""
+    """Return a dataset's kind, folder and split: the folders above it are those of one machine."""
     parsed = parse_spec(spec)
     path = FORMATS[parsed.kind].outputs(parsed.path)[-1]
     path = path.parent if parsed.kind == "coco" else path

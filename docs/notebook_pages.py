@@ -39,7 +39,7 @@ def write(docs: Path) -> None:
         rows.append(f"| [](./{page}) | {' '.join(aim.split())} |")
     index = [
         "# Notebooks",
-        "Their sources are in `notebooks/`. These were run by `make notebooks`, on small pictures and for few steps, "
+        "Their sources are in `notebooks/`. These were run by `make notebooks`, on small images and for few steps, "
         "unless it was told to run them in full. Two that are the same but for the framework are one page, with tabs "
         "where they differ.",
         "| notebook | what it is for |\n|---|---|\n" + "\n".join(rows),
@@ -125,7 +125,7 @@ def prose(*cells: str) -> list[str]:
 
 
 def output_text(output: Output, pages: PageFolder) -> str:
-    """Return an output as Markdown; a picture becomes a file."""
+    """Return an output as Markdown; an image becomes a file."""
     if output["output_type"] == "stream":
         return fenced(text(output["text"]), "{code-block} text")
     data = output["data"]

@@ -1,4 +1,4 @@
-"""The site in a browser: tabs, links, pictures, search, narrow screens, and nothing fetched from anywhere else."""
+"""The site in a browser: tabs, links, images, search, narrow screens, and nothing fetched from anywhere else."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Anchors, targets, non-maximum suppression
 #
-# At the end of this notebook you will know what stands between a picture's pixels and a list of boxes: where anchors
+# At the end of this notebook you will know what stands between an image's pixels and a list of boxes: where anchors
 # come from, how each learns what it is to predict, and how thousands of predictions become two. All of it is numpy, on
-# one picture of a dog and a cat; no network is trained, and the quick and the full setting are the same.
+# one image of a dog and a cat; no network is trained, and the quick and the full setting are the same.
 
 # %%
 import importlib.util
@@ -50,7 +50,7 @@ GREY, DOG, CAT = "#808080", "#D55E00", "#0072B2"  # which the colour-blind can t
 # %% [markdown]
 # ## A dog, a cat, and two ways to write a box
 #
-# The book's chapter "Anchor Boxes" explains everything on a photograph of a dog and a cat. If you have that picture,
+# The book's chapter "Anchor Boxes" explains everything on a photograph of a dog and a cat. If you have that image,
 # put its folder into `TINYSSD_DATA`; if not, we draw one, with both animals in the same places. Nothing below depends
 # on which of the two you see.
 
@@ -66,7 +66,7 @@ show_figure(save_box_panels, image, {"ground truth": [truth]}, caption="The two 
 # %% [markdown]
 # A box is four numbers. In **corner** format they are the left, upper, right and lower edge; in **center** format the
 # middle, the width and the height. Corners are handy for overlaps, centers for moving and stretching. We write them as
-# fractions of the picture, so that they stay true when the picture is resized.
+# fractions of the image, so that they stay true when the image is resized.
 
 # %%
 dog, cat = BOXES
@@ -77,12 +77,12 @@ np.testing.assert_allclose(box_center_to_corner(box_corner_to_center(BOXES)), BO
 # %% [markdown]
 # ## Anchors: guesses made before looking
 #
-# A convolutional network has a fixed number of outputs, but a picture has any number of objects anywhere. The way out:
-# cover the picture with a fixed grid of boxes, the **anchors**, and ask the network two small questions about each:
+# A convolutional network has a fixed number of outputs, but an image has any number of objects anywhere. The way out:
+# cover the image with a fixed grid of boxes, the **anchors**, and ask the network two small questions about each:
 # *what is in it?* and *how would you move it to fit better?*
 #
 # At each unit of a feature map sit several anchors, all with the same center. One with size $s$ and ratio $r$ is
-# $s\sqrt r$ wide and $s/\sqrt r$ high, both measured against the picture's height, so its area $s^2$ depends on the
+# $s\sqrt r$ wide and $s/\sqrt r$ high, both measured against the image's height, so its area $s^2$ depends on the
 # size alone. With $n$ sizes and $m$ ratios there could be $nm$ at each unit; we take only the pairs with the first size
 # or the first ratio, which are $n + m - 1$.
 
@@ -99,7 +99,7 @@ assert anchors.shape == (1, height * width * 5, 4) == (1, 2042040, 4)
 
 five = anchors.reshape(height, width, 5, 4)[250, 250]
 names = ["s=0.75, r=1", "s=0.5, r=1", "s=0.25, r=1", "s=0.75, r=2", "s=0.75, r=0.5"]
-shapes = box_corner_to_center(five)[:, 2:] * (width / height, 1)  # in heights of the picture
+shapes = box_corner_to_center(five)[:, 2:] * (width / height, 1)  # in heights of the image
 np.testing.assert_allclose(shapes.prod(axis=1), [0.75**2, 0.5**2, 0.25**2, 0.75**2, 0.75**2], rtol=1e-5)
 print(five)
 
@@ -132,7 +132,7 @@ show_figure(
 )
 
 # %% [markdown]
-# The book's model has five maps and four anchors at each unit. It sees every picture as a square of 256 × 256 pixels,
+# The book's model has five maps and four anchors at each unit. It sees every image as a square of 256 × 256 pixels,
 # so to it a square anchor is one with equal sides as fractions.
 
 # %%
@@ -198,7 +198,7 @@ print(jaccard)
 # %% [markdown]
 # The simplest rule would be: *an anchor belongs to the object that it overlaps most, if the IoU is at least 0.5; all
 # others are background.* Look at the column of the dog: its best anchor has 0.14. With that rule the network would be
-# taught that there is no dog in this picture.
+# taught that there is no dog in this image.
 
 # %%
 assert jaccard[:, 0].max() < 0.15
@@ -348,7 +348,7 @@ assert (spread > 0.5).all()
 assert (spread < 2).all()
 
 # %% [markdown]
-# A small object is worse off. One that is 8 % of the picture wide and 7 % high overlaps no anchor of this grid by more
+# A small object is worse off. One that is 8 % of the image wide and 7 % high overlaps no anchor of this grid by more
 # than 0.14: it has the single anchor that it claims.
 
 # %%
@@ -462,9 +462,9 @@ assert counts[0.5] == 2 < counts[0.7] < counts[0.9]
 # ## Where naive code goes wrong
 #
 # The functions above are short, and short versions of them can be found in many places, the book among them. They are
-# right on clean examples. Here are two inputs that real data sets contain; docs/book_defects.md has all that we know.
+# right on clean examples. Here are two inputs that real datasets contain; docs/book_defects.md has all that we know.
 #
-# **Padding rows.** Pictures of a batch have different numbers of objects, so the shorter label arrays are filled up
+# **Padding rows.** Images of a batch have different numbers of objects, so the shorter label arrays are filled up
 # with rows of −1. A loop that lets every row claim its best anchor lets padding claim one, too: no overlap is larger
 # than 0, so the largest is found at anchor 0. What would that anchor have to learn?
 
@@ -478,7 +478,7 @@ assert overlaps.max() == 0
 assert np.abs(phantom).max() > 69
 
 # %% [markdown]
-# To shrink to a millionth of its size, outside the picture. In an L1 loss this phantom weighs more than dog and cat
+# To shrink to a millionth of its size, outside the image. In an L1 loss this phantom weighs more than dog and cat
 # together. Ours lets nothing claim an anchor with an overlap of 0, and reads no box from a row with class id −1.
 
 # %%
@@ -519,7 +519,7 @@ for found, expected in zip(multibox_target(anchors[None], with_inverted), (offse
 #    (`scipy.optimize.linear_sum_assignment` finds the best; DETR trains with it.)
 # 5. Replace the hard rule of `nms` by *Soft-NMS* (Bodla et al., 2017): do not drop a box, but lower its score by
 #    $\exp(-\mathrm{IoU}^2/\sigma)$. What becomes of the cat in the dog's lap?
-# 6. A small project: `tinyssd data anchors` fits sizes and ratios to a data set. Use `ssd_common.data.anchor_fit` on
+# 6. A small project: `tinyssd data anchors` fits sizes and ratios to a dataset. Use `ssd_common.data.anchor_fit` on
 #    the synthetic set, and count how many anchors each object has before and after.
 
 # %% [markdown]

@@ -43,11 +43,11 @@ np.set_printoptions(precision=3, suppress=True)
 #
 # An improvement is a claim, and a claim about learning is settled by training. So every answer below ends the same way:
 # we take the book's configuration, turn **one** switch, train from the start with the same seed, and look at the same
-# validation pictures.
+# validation images.
 #
-# The pictures are synthetic bananas, drawn on the spot, and the network sees them at 64 × 64 pixels, with objects that
-# are large enough for that. The quick setting keeps everything small enough for a minute: few pictures, few steps. The
-# full setting has as many pictures and epochs as the chapter, and takes about an hour without a GPU. The pictures are
+# The images are synthetic bananas, drawn on the spot, and the network sees them at 64 × 64 pixels, with objects that
+# are large enough for that. The quick setting keeps everything small enough for a minute: few images, few steps. The
+# full setting has as many images and epochs as the chapter, and takes about an hour without a GPU. The images are
 # drawn twice as large as the network takes them, so that a larger input has something more to show.
 
 # %%
@@ -55,7 +55,7 @@ from ssd_common.config import BOOK
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.runs.start import change_config
 
-size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the picture
+size, sides = 64, (0.35, 0.7)  # of the network's input in pixels, and of the bananas as a share of the image
 pictures, epochs, batch_size = (32, 5, 4) if QUICK else (1000, 20, 32)
 data = SyntheticDataset("train", image_size=2 * size, size_range=sides, num_images=pictures)
 val = SyntheticDataset("val", image_size=2 * size, size_range=sides, num_images=32 if QUICK else 100)
@@ -85,7 +85,7 @@ results, curves = {}, {}
 
 # %%
 def train_and_score(name, preset):
-    """Train a configuration from its initial weights, and keep what it scores on the validation pictures."""
+    """Train a configuration from its initial weights, and keep what it scores on the validation images."""
     model, config, start = preset.model, preset.train, time.perf_counter()
     net = make_net(model, initial_weights(model, config), device)
     for _ in train(net, make_trainer(net, config), data, model, config, device=device):
@@ -115,7 +115,7 @@ def show_results(*names):
 
 # %% [markdown]
 # First the book's configuration itself, and then the same once more with another seed: other initial weights, another
-# order of the pictures, nothing else.
+# order of the images, nothing else.
 
 # %%
 net = train_and_score("the book", book)
@@ -130,7 +130,7 @@ show_results("the book", "another seed")
 #
 # *AP50* and *AP* are average precision, the subject of the last exercise: higher is better, 1 is perfect. The
 # *baseline* of an error is what a network would score that predicts nothing, background and zero offsets everywhere. It
-# depends on the pictures and on the anchors, not on the training:
+# depends on the images and on the anchors, not on the training:
 
 # %%
 for name in ("baseline_class_error", "baseline_bbox_mae"):
@@ -253,7 +253,7 @@ p[[89, 9]]
 
 # %% [markdown]
 # Does that move the attention to the objects? We ask the network that was trained with the book's setting: how much of
-# the loss on the validation pictures comes from background anchors?
+# the loss on the validation images comes from background anchors?
 
 # %%
 from ssd_common.data.sampling import batches, in_order
@@ -287,7 +287,7 @@ show_results("the book", "focal loss, γ = 2")
 # ## Exercise 2.1: a larger input for small objects
 #
 # If an object is small, there may be no anchor that fits it. It then trains only the one anchor that it claims, and is
-# hard to find. Making the picture larger makes the feature maps larger, and puts more anchors closer together. The
+# hard to find. Making the image larger makes the feature maps larger, and puts more anchors closer together. The
 # network is made of convolutions, so it needs no other weights for that.
 
 # %%
@@ -301,7 +301,7 @@ outputs = forward(net, to_device(np.zeros((1, 3, 512, 512), np.float32), device)
 assert outputs[0].shape == (1, large.num_anchors, 4)
 
 # %% [markdown]
-# Is that enough? Let us draw bananas of 5 to 8 percent of the picture, and ask for each how well the best of all the
+# Is that enough? Let us draw bananas of 5 to 8 percent of the image, and ask for each how well the best of all the
 # anchors overlaps it. The chapter gives an object to the anchors that overlap it by an IoU of 0.5 or more, and to the
 # one that it claims.
 
@@ -322,10 +322,10 @@ for image_size in (256, 512):
 assert mean_overlap[512, "fitted anchors"] > mean_overlap[256, "fitted anchors"]
 
 # %% [markdown]
-# A larger picture alone does nothing here, and it is easy to see why: the sizes of the anchors are *fractions* of the
-# picture, and so is the object. An object of side 0.08 inside an anchor of the smallest size, 0.2, overlaps it by
-# $0.08^2/0.2^2 = 0.16$, in a picture of any size. What such objects need is smaller anchors, which `fit_anchors` finds
-# by clustering the boxes of the training pictures; and then a larger map as well, because small anchors that are far
+# A larger image alone does nothing here, and it is easy to see why: the sizes of the anchors are *fractions* of the
+# image, and so is the object. An object of side 0.08 inside an anchor of the smallest size, 0.2, overlaps it by
+# $0.08^2/0.2^2 = 0.16$, in an image of any size. What such objects need is smaller anchors, which `fit_anchors` finds
+# by clustering the boxes of the training images; and then a larger map as well, because small anchors that are far
 # apart leave gaps between them. The two answers need each other.
 #
 # For our bananas, which are not that small, we measure each by itself.
@@ -344,7 +344,7 @@ show_results("the book", "fitted anchors", "input twice as large")
 #
 # ## Exercise 2.2: fewer negative anchors
 #
-# SSD's own answer to all that background is hard negative mining: in each picture keep the positive anchors, and of the
+# SSD's own answer to all that background is hard negative mining: in each image keep the positive anchors, and of the
 # background only those that the network gets most wrong, three for each positive one.
 
 # %%
@@ -360,7 +360,7 @@ assert kept[~background].all()
 print(f"of {kept.shape[1]} anchors, {positives.mean():.1f} are positive and {kept.sum(axis=1).mean():.1f} are kept")
 
 # %% [markdown]
-# Which are they? Here is a validation picture, and what the network that was trained with the book's setting finds
+# Which are they? Here is a validation image, and what the network that was trained with the book's setting finds
 # hard.
 
 # %%
@@ -372,7 +372,7 @@ panels = {
     "positive anchors": [Boxes(corners[~background[0]])],
     "hard negatives": [Boxes(corners[kept[0] & background[0]])],
 }
-caption = "The anchors of a picture that count in hard negative mining. The other background anchors are left out."
+caption = "The anchors of an image that count in hard negative mining. The other background anchors are left out."
 show_figure(save_box_panels, image, panels, caption=caption)
 
 # %% [markdown]
@@ -422,11 +422,11 @@ show_results("the book", "smooth L1, σ = 1", "offset loss times 4")
 #
 # The chapter prints class error and bbox MAE. Both look excellent without any learning: a network that predicts nothing
 # has fewer than one anchor in a hundred wrong, because nearly all anchors are background. The SSD paper reports
-# **average precision**: it looks at the boxes that come out, as a user does. Sort the detections of all pictures by
+# **average precision**: it looks at the boxes that come out, as a user does. Sort the detections of all images by
 # score; going down, keep count of *precision*, the share that is right so far, and of *recall*, the share of the
 # objects found so far. Average precision is the area under the best precision at each recall or above.
 #
-# Here is a case that we can do by hand: two pictures with an object each, and three detections. The best one is right,
+# Here is a case that we can do by hand: two images with an object each, and three detections. The best one is right,
 # the second is beside the object, the third finds the other object.
 
 # %%
@@ -462,7 +462,7 @@ assert results["the book"]["baseline_class_error"] < 0.01
 # ## Beyond the exercises
 #
 # The chapter leaves out what most detectors use: an optimiser with momentum whose learning rate rises and falls,
-# pictures that are changed at random (`AUGMENTATIONS`; `jitter` mirrors, shifts, brightens and adds noise), and all of
+# images that are changed at random (`AUGMENTATIONS`; `jitter` mirrors, shifts, brightens and adds noise), and all of
 # it together. The preset `improved` combines hard negatives, smooth L1, momentum, one cycle of the learning rate with a
 # higher peak, augmentation, and PyTorch's initial weights; its own anchors are for smaller objects, so it gets the
 # fitted ones here.
@@ -501,13 +501,13 @@ assert all(0 <= row["ap"] <= row["ap50"] <= 1 for row in results.values())
 from ssd_common.figures import save_precision_recall
 
 shown = ("the book", "another seed", "fitted anchors", "improved")
-caption = "Precision and recall of the same validation pictures at IoU 0.5, after four of the trainings."
+caption = "Precision and recall of the same validation images at IoU 0.5, after four of the trainings."
 show_figure(save_precision_recall, [curves[name] for name in shown], shown, caption=caption)
 
 # %% [markdown]
 # Resist the wish to crown a winner. A quick training is stopped long before it is done, and what helps in the first
 # minute need not help in the end: augmentation, for one, is meant for trainings so long that the network would learn
-# its pictures by heart. And each row changes one thing where a practitioner would tune three. What the table does show
+# its images by heart. And each row changes one thing where a practitioner would tune three. What the table does show
 # is how such a question is asked: one switch at a time, the chance between two seeds beside it, a metric that does not
 # move with the anchors, and the price in seconds. For the answers to trust, let `make ablation` run for a few days.
 #

@@ -99,7 +99,7 @@ for file in sorted((root / "ssd_mxnet").glob("[a-z]*.py")):
 # ## The same weights, the same batch
 #
 # To compare two programs, give them the same input. Each framework would draw its own random weights, so ours are drawn
-# in numpy, from a seed and the name of each tensor, and copied into both. Pictures are decoded, shuffled and batched in
+# in numpy, from a seed and the name of each tensor, and copied into both. Images are decoded, shuffled and batched in
 # numpy, too. In the quick setting they are 64 × 64 pixels and not 256 × 256.
 
 # %%
@@ -238,7 +238,7 @@ assert after_forward == 1
 
 # %% [markdown]
 # Neither is wrong, and we let each keep its own. With many values it makes no difference: in the book's coarsest layer
-# a channel has 32 pictures × 8 × 8 units. The ladder leaves the running statistics out of rung 10 and says so.
+# a channel has 32 images × 8 × 8 units. The ladder leaves the running statistics out of rung 10 and says so.
 
 # %%
 n = 32 * 8 * 8
@@ -324,7 +324,7 @@ show_side_by_side(backends["torch"].train.set_learning_rate, backends["mxnet"].t
 # ## Speed
 #
 # Both do one training step on the same batch, in turn, several times: whatever else the machine does falls on both. The
-# same for inference, from pictures to detections.
+# same for inference, from images to detections.
 
 # %%
 size, batch_size = (128, 4) if QUICK else (256, 8)
@@ -358,7 +358,7 @@ for what, in_torch, in_mxnet in zip(("training step", "inference"), *map(works, 
 show_table(
     ["what", "PyTorch", "MXNet", "MXNet / PyTorch", "spread"],
     rows,
-    caption=f"Medians for {batch_size} pictures of {size} × {size} pixels on this machine; threads: "
+    caption=f"Medians for {batch_size} images of {size} × {size} pixels on this machine; threads: "
     f"{torch.get_num_threads()}. Spread: largest minus smallest ratio.",
 )
 
@@ -370,7 +370,7 @@ show_table(
 # %% [markdown]
 # ## The book's gap
 #
-# The chapter trains the same network on the same pictures in both editions, and prints after 20 epochs:
+# The chapter trains the same network on the same images in both editions, and prints after 20 epochs:
 #
 # | edition | class error | bbox MAE |
 # |---|---:|---:|
@@ -495,7 +495,7 @@ for name, backend in backends.items():
 #    exact gradient?
 # 3. `ssd_mxnet` rescales the velocity when the learning rate changes. Show with pencil and paper that MXNet's velocity
 #    is −lr times PyTorch's as long as the rate is constant.
-# 4. Gluon's `trainer.step(32)` on a last batch of 8 pictures takes a quarter of the step. Which line of `train_step`
+# 4. Gluon's `trainer.step(32)` on a last batch of 8 images takes a quarter of the step. Which line of `train_step`
 #    avoids that? Measure what it does to the weights.
 # 5. Weight decay makes weights shorter. What does that do, in the long run, to the hidden learning rate? Train with and
 #    without, and plot the norm of a layer of the body.

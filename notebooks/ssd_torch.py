@@ -10,7 +10,7 @@
 # # A single shot multibox detector in PyTorch
 #
 # At the end of this notebook you will have built a detector layer by layer, trained it to find bananas, and seen the
-# boxes that it draws on pictures it has never met. We go through the chapter *Single Shot Multibox Detection* of *Dive
+# boxes that it draws on images it has never met. We go through the chapter *Single Shot Multibox Detection* of *Dive
 # into Deep Learning*, section by section. The notebook has a twin in another framework, word for word the same.
 
 # %%
@@ -42,12 +42,12 @@ np.set_printoptions(precision=3, suppress=True)
 # %% [markdown]
 # ## The idea
 #
-# A classifier is asked *what* is in a picture. A detector is asked *what, where, and how often*, and the answer can be
+# A classifier is asked *what* is in an image. A detector is asked *what, where, and how often*, and the answer can be
 # of any length. How can a network with a fixed number of outputs give it?
 #
-# By turning it into many small questions, always the same ones. Before it has seen the picture, a **single shot
+# By turning it into many small questions, always the same ones. Before it has seen the image, a **single shot
 # multibox detector** (SSD) lays a fixed grid of boxes over it, the **anchors**, in several sizes and shapes: whatever
-# is in the picture, some anchor is not far off. A convolutional network then runs once over the picture (this is the
+# is in the image, some anchor is not far off. A convolutional network then runs once over the image (this is the
 # single shot) and answers two questions about every anchor:
 #
 # - **What is in it?** One of the classes that we want to find, or class 0, the *background*: nothing.
@@ -55,7 +55,7 @@ np.set_printoptions(precision=3, suppress=True)
 #
 # Most anchors will say "background" and are dropped. Of those that found the same object, the best one is kept.
 #
-# Our objects are bananas, one in each picture. The book's pictures have to be downloaded; ours are drawn on the spot,
+# Our objects are bananas, one in each image. The book's images have to be downloaded; ours are drawn on the spot,
 # from a seed, and the other yellow or bent things in them are there to make it harder.
 
 # %%
@@ -69,12 +69,12 @@ show_figure(
     save_box_panels,
     image,
     {"256 × 256 pixels": [Boxes(labels[:, 1:], ["banana"])]},
-    caption="A picture, and what a detector is to say about it: a class and a box.",
+    caption="An image, and what a detector is to say about it: a class and a box.",
 )
 
 # %% [markdown]
 # A **label** is a row of five numbers: the class, counted from 0, then the left, upper, right and lower edge of the box
-# as fractions of the picture.
+# as fractions of the image.
 #
 # ## The model
 #
@@ -122,7 +122,7 @@ show_source(bbox_predictor)
 #
 # A fine feature map is good for small objects and a coarse one for large objects, so the detector uses several. Their
 # predictions have different shapes. Say that one map has 20 × 20 units with 5 anchors each, the next 10 × 10 units with
-# 3 anchors each, and that there are 10 classes, in a batch of 2 pictures. The first then has 5 · (10 + 1) = 55
+# 3 anchors each, and that there are 10 classes, in a batch of 2 images. The first then has 5 · (10 + 1) = 55
 # channels, the second 33. Both frameworks put the channels before height and width.
 
 # %% tags=["framework"]
@@ -138,7 +138,7 @@ assert Y2.shape == (2, 33, 10, 10)
 
 # %% [markdown]
 # Only the batch size is the same. The loss should not have to care which map a prediction comes from, so we write all
-# predictions of a picture in one row. The channels go last before that, so that the numbers about one anchor stay
+# predictions of an image in one row. The channels go last before that, so that the numbers about one anchor stay
 # together: it is this order in which the anchors are listed, too.
 
 # %%
@@ -176,7 +176,7 @@ assert Y.shape == (2, 10, 10, 10)
 # ### Base network
 #
 # The first part of the detector turns pixels into features. Large detectors take a network for it that was trained to
-# classify millions of pictures, such as VGG or ResNet, without its last layers. Ours is small and begins from nothing:
+# classify millions of images, such as VGG or ResNet, without its last layers. Ours is small and begins from nothing:
 # three downsampling blocks with 16, 32 and 64 channels. It makes 32 × 32 units of 256 × 256 pixels, since 256/2³ = 32.
 
 # %%
@@ -194,9 +194,9 @@ assert Y.shape == (2, 64, 32, 32)
 #
 # There are five blocks, and each makes a feature map from that of the block before:
 #
-# | block | what it is | its map, for a picture of 256 × 256 | side of its square anchors |
+# | block | what it is | its map, for an image of 256 × 256 | side of its square anchors |
 # |---|---|---|---|
-# | 0 | the base network | 64 channels, 32 × 32 | 0.20 and 0.272 of the picture |
+# | 0 | the base network | 64 channels, 32 × 32 | 0.20 and 0.272 of the image |
 # | 1 | a downsampling block | 128 channels, 16 × 16 | 0.37 and 0.447 |
 # | 2 | a downsampling block | 128 channels, 8 × 8 | 0.54 and 0.619 |
 # | 3 | a downsampling block | 128 channels, 4 × 4 | 0.71 and 0.79 |
@@ -245,7 +245,7 @@ show_figure(
     image,
     panels,
     caption="The four anchors of one unit of each map. Each has its like at every other unit of the map: 5444 in all. "
-    "Anchors may reach beyond the picture.",
+    "Anchors may reach beyond the image.",
 )
 
 # %% [markdown]
@@ -256,9 +256,9 @@ show_figure(
 show_source(TinySSD)
 
 # %% [markdown]
-# Let us run it on a batch of 32 pictures, untrained as it is. On the five maps there are
-# $(32^2 + 16^2 + 8^2 + 4^2 + 1) \cdot 4 = 5444$ anchors. They depend on nothing but the size of the picture, so all
-# pictures of the batch share them.
+# Let us run it on a batch of 32 images, untrained as it is. On the five maps there are
+# $(32^2 + 16^2 + 8^2 + 4^2 + 1) \cdot 4 = 5444$ anchors. They depend on nothing but the size of the image, so all
+# images of the batch share them.
 
 # %% tags=["framework"]
 net = TinySSD(num_classes=1)
@@ -278,16 +278,16 @@ assert bbox_preds.shape == (32, 5444 * 4) == (32, 21776)
 # %% [markdown]
 # ## Training
 #
-# ### Reading the data set and initialising the model
+# ### Reading the dataset and initialising the model
 #
-# The chapter's sizes, 1000 pictures of 256 × 256 pixels and 20 epochs, take between twenty minutes and an hour without
-# a GPU. The quick setting keeps the network as it is and makes the task smaller: there are 400 pictures with larger
+# The chapter's sizes, 1000 images of 256 × 256 pixels and 20 epochs, take between twenty minutes and an hour without
+# a GPU. The quick setting keeps the network as it is and makes the task smaller: there are 400 images with larger
 # bananas, and the network sees them at 64 × 64 pixels, so that its maps have 8 × 8, 4 × 4, 2 × 2, 1 × 1 and 1 × 1
 # units.
 #
 # In both settings we choose the anchors anew, because they have to suit the objects. The side of an anchor should be
 # about that of the objects, and a few units of its map, or else an object falls between two anchors and fits neither.
-# Four units of a 32 × 32 map are 0.125 of the picture, right for small bananas; four units of an 8 × 8 map are 0.5,
+# Four units of a 32 × 32 map are 0.125 of the image, right for small bananas; four units of an 8 × 8 map are 0.5,
 # right for large ones.
 
 # %%
@@ -307,7 +307,7 @@ else:
 data = SyntheticDataset("train", size_range=banana_sizes, num_images=num_pictures)
 val = SyntheticDataset("val", size_range=banana_sizes, num_images=64)
 model = dataclasses.replace(BOOK.model, image_size=image_size, anchors=anchor_config)
-print(f"{len(data)} training pictures, {len(val)} for validation; {model.num_anchors} anchors on each")
+print(f"{len(data)} training images, {len(val)} for validation; {model.num_anchors} anchors on each")
 
 # %%
 from ssd_common.figures import save_detection_grid
@@ -319,11 +319,11 @@ show_figure(
     [[]] * 8,
     data.class_names,
     truths=labels,
-    caption="Eight training pictures with the boxes of their bananas.",
+    caption="Eight training images with the boxes of their bananas.",
 )
 
 # %% [markdown]
-# A **batch** stacks pictures of the same size. A picture may have fewer objects than its neighbour; rows of −1 then
+# A **batch** stacks images of the same size. An image may have fewer objects than its neighbour; rows of −1 then
 # fill up its labels, so that they can be stacked, too. Ours have one banana each.
 
 # %%
@@ -388,7 +388,7 @@ show_figure(
         f"{has_object.sum()} of {model.num_anchors} anchors": [Boxes(to_numpy(anchors)[0, has_object])],
         "the box of the label": [Boxes(truth, ["banana"])],
     },
-    caption="Left, the anchors that are to say “banana” in the first picture of the batch; right, where they go.",
+    caption="Left, the anchors that are to say “banana” in the first image of the batch; right, where they go.",
 )
 
 # %% [markdown]
@@ -426,7 +426,7 @@ from ssd_torch.losses import bbox_eval, calc_loss, cls_eval, loss_terms
 
 show_source(loss_terms, calc_loss)
 losses = calc_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, config.loss)
-print("the loss of each picture, untrained:", to_numpy(losses))
+print("the loss of each image, untrained:", to_numpy(losses))
 assert losses.shape == (config.batch_size,)
 
 # %% [markdown]
@@ -455,7 +455,7 @@ show_source(forward_backward, train_step)
 
 # %% [markdown]
 # `train` repeats this for every batch of every epoch, and hands us a row of numbers when an epoch ends. We add the
-# **average precision** on the validation pictures, which judges the detector as a whole: it is 1 if every banana is
+# **average precision** on the validation images, which judges the detector as a whole: it is 1 if every banana is
 # found and every box is right, and falls with each banana that is missed and each wrong box with a high score. For AP50
 # a box is right if its IoU with the banana is at least 0.5; AP is the mean over stricter and stricter thresholds up to
 # 0.95.
@@ -485,7 +485,7 @@ assert last["val_ap50"] > 0.8
 # %% [markdown]
 # ## Prediction
 #
-# For a new picture there are no labels, only the three outputs of the network. `detect` makes boxes of them. Offsets
+# For a new image there are no labels, only the three outputs of the network. `detect` makes boxes of them. Offsets
 # move the anchors, and softmax turns the class predictions into probabilities. A box is of the object class with the
 # highest probability, and this probability is its **score**; boxes with a score below 0.01 are background.
 
@@ -496,7 +496,7 @@ show_source(forward, detect, predict)
 
 # %% [markdown]
 # Many anchors find the same banana. **Non-maximum suppression** keeps the box with the highest score, drops all that
-# overlap it with an IoU above 0.5, and goes on with the best of what is left. Here is a picture that the network was
+# overlap it with an IoU above 0.5, and goes on with the best of what is left. Here is an image that the network was
 # not trained on, without this step and with it.
 
 # %%
@@ -522,7 +522,7 @@ show_figure(
 
 # %% [markdown]
 # Finally, as in the chapter, we show what the network is sure of: the boxes with a score of at least 0.9, on the first
-# validation pictures. Pictures without a solid box are those where it is not sure.
+# validation images. Images without a solid box are those where it is not sure.
 
 # %%
 images, labels, _ = zip(*[val[i] for i in range(12)], strict=True)
@@ -533,11 +533,11 @@ show_figure(
     val.class_names,
     truths=labels,
     threshold=0.9,
-    caption="Detections with a score of at least 0.9 on pictures that the network was not trained on.",
+    caption="Detections with a score of at least 0.9 on images that the network was not trained on.",
 )
 
 # %% [markdown]
-# Pictures persuade, numbers decide. How many such boxes are there in all validation pictures, and how many are right?
+# Images persuade, numbers decide. How many such boxes are there in all validation images, and how many are right?
 
 # %%
 from ssd_common.boxes import box_iou
@@ -547,14 +547,14 @@ for i, rows in enumerate(detections):
     sure = rows[rows[:, 1] >= 0.9, 2:]
     shown += len(sure)
     right += int((box_iou(sure, val[i].labels[:, 1:]) >= 0.5).any(axis=1).sum())
-print(f"{shown} boxes with a score of at least 0.9 in {len(val)} pictures, {right} of them right")
+print(f"{shown} boxes with a score of at least 0.9 in {len(val)} images, {right} of them right")
 assert shown >= len(val) / 3
 assert right >= 0.9 * shown
 
 # %% [markdown]
 # ## Summary
 #
-# - A single shot multibox detector runs once over a picture and answers two questions about each anchor of a fixed
+# - A single shot multibox detector runs once over an image and answers two questions about each anchor of a fixed
 #   grid: what is in it, and how must it be moved to fit.
 # - It predicts on several feature maps, fine ones for small objects and coarse ones for large ones. Convolutions make
 #   the predictions, so that the layers are small and the same everywhere.
@@ -564,11 +564,11 @@ assert right >= 0.9 * shown
 #
 # ## Questions
 #
-# 1. How many anchors has the book's model on a picture of 512 × 512 pixels? Count first, then ask
+# 1. How many anchors has the book's model on an image of 512 × 512 pixels? Count first, then ask
 #    `dataclasses.replace(BOOK.model, image_size=512).num_anchors`.
 # 2. Show the last figure with a threshold of 0.5, and of 0.2. What do you win, what do you lose?
 # 3. A unit after one downsampling block sees 6 × 6 pixels. How many are it after three, at the end of the base network?
-#    Compare with the side of the anchors there. Check your number: change one pixel of a picture and see which units of
+#    Compare with the side of the anchors there. Check your number: change one pixel of an image and see which units of
 #    the map change (in evaluation mode, since batch normalisation lets all pixels of a batch talk to each other).
 # 4. In the quick setting, put `BOOK.model.anchors` in place of `anchor_config` and train again. What becomes of the
 #    scores, and why? How many anchors have an object now?

@@ -42,7 +42,7 @@ np.set_printoptions(precision=4, suppress=True)
 # %% [markdown]
 # ## The files
 #
-# The chapter downloads 1000 pictures of a rendered Pikachu somewhere in a photograph, packed as RecordIO, and weights
+# The chapter downloads 1000 images of a rendered Pikachu somewhere in a photograph, packed as RecordIO, and weights
 # that were trained on them for 148 epochs. They are not part of this repository. If you have them, the environment
 # variable `TINYSSD_DATA` names their folder:
 #
@@ -91,8 +91,8 @@ def check_printed(what, printed, ours, within):
 # ## Default anchor boxes
 #
 # At every unit of a feature map the chapter centers several boxes: one for each size $s$ with the first ratio, 1, which
-# is $s$ times as wide and as high as the picture, and one for each further ratio $r$ with the first size, $s\sqrt r$
-# wide and $s/\sqrt r$ high. (Map and picture are square here.) Three sizes and two more ratios make five boxes. Its
+# is $s$ times as wide and as high as the image, and one for each further ratio $r$ with the first size, $s\sqrt r$
+# wide and $s/\sqrt r$ high. (Map and image are square here.) Three sizes and two more ratios make five boxes. Its
 # example is a map of 40 × 40 units; this is the first box at row 21, column 21.
 
 # %%
@@ -204,7 +204,7 @@ np.testing.assert_allclose(ours, printed_anchors, rtol=0, atol=2e-7)
 # %% [markdown]
 # ## A record
 #
-# Thousands of small picture files are slow to read, above all from a network drive. RecordIO puts them in one file, one
+# Thousands of small image files are slow to read, above all from a network drive. RecordIO puts them in one file, one
 # *record* after the other. A record begins with four bytes that say "here begins a record" and four with its length:
 
 # %%
@@ -219,10 +219,10 @@ assert length == len(payload)
 assert start[8:] == payload[:56]
 
 # %% [markdown]
-# What is in it, the **payload**, is a header of 24 bytes, the label, and an encoded picture. The header says how many
-# numbers the label has, and the label of a detection data set has a header of its own: its length, how many numbers
-# describe an object, width and height of the picture. Then comes a row for each object, its class and the corners of
-# its box as fractions of the picture.
+# What is in it, the **payload**, is a header of 24 bytes, the label, and an encoded image. The header says how many
+# numbers the label has, and the label of a detection dataset has a header of its own: its length, how many numbers
+# describe an object, width and height of the image. Then comes a row for each object, its class and the corners of
+# its box as fractions of the image.
 
 # %%
 from ssd_common.data.formats.records import read_detection_label, unpack_image_record
@@ -231,7 +231,7 @@ record = unpack_image_record(payload)
 header_width, object_width, *size = record.label[: int(record.label[0])]
 rows = read_detection_label(record.label)
 print("label:", record.label, "\nits header:", int(header_width), "numbers; an object:", int(object_width), "numbers")
-print("picture of", size, "pixels,", len(record.image), "bytes, beginning with", record.image[:4])
+print("image of", size, "pixels,", len(record.image), "bytes, beginning with", record.image[:4])
 print("objects:\n", rows)
 assert record.label.size == header_width + len(rows) * object_width
 assert record.image[:3] in (b"\xff\xd8\xff", b"\x89PN")  # JPEG or PNG
@@ -241,7 +241,7 @@ show_source(unpack_image_record, read_detection_label)
 
 # %% [markdown]
 # That is all there is to the format, and so our reader needs no framework; `tests/data/test_pikachu.py` holds it
-# against MXNet's own, picture for picture. Wrapped as a data set, with pictures decoded and labels as arrays:
+# against MXNet's own, image for image. Wrapped as a dataset, with images decoded and labels as arrays:
 
 # %%
 from ssd_common.data import load_dataset
@@ -254,11 +254,11 @@ np.testing.assert_array_equal(labels, rows[:, :5])
 examples = [train_data[i] for i in range(8)]
 names = model.class_names if PUBLISHED else train_data.class_names
 images, truths, _ = zip(*examples, strict=True)
-caption = "Eight training pictures with the boxes of their labels, dashed."
+caption = "Eight training images with the boxes of their labels, dashed."
 show_figure(save_detection_grid, images, [[]] * 8, names, truths, caption=caption)
 
 # %% [markdown]
-# Every picture has one object, and a small one. The chapter makes more of them by cropping at random, so that the
+# Every image has one object, and a small one. The chapter makes more of them by cropping at random, so that the
 # object comes out larger and elsewhere, and takes only crops that show at least 95 percent of it. Either framework gets
 # the same crops, because they are made before, in numpy. A batch has the shapes that the chapter prints.
 
@@ -271,7 +271,7 @@ print("data shapes:", X.shape, "label shapes:", Y.shape)
 assert (X.shape, Y.shape) == ((32, 3, 256, 256), (32, 1, 5))
 mean = np.array(model.mean, np.float32)[:, None, None]
 images = [(X[i] + mean).astype(np.uint8).transpose(1, 2, 0) for i in range(8)]
-caption = "Eight pictures of a batch as the network is trained on them: random crops, at 256 × 256 pixels again."
+caption = "Eight images of a batch as the network is trained on them: random crops, at 256 × 256 pixels again."
 show_figure(save_detection_grid, images, [[]] * 8, names, Y[:8], caption=caption)
 
 # %% [markdown]
@@ -288,7 +288,7 @@ show_source(focal_loss, smooth_l1)
 print(config.loss)
 
 # %% [markdown]
-# Both are averaged over all 5444 anchors of a picture. To see that a library's loss is what the chapter's formula says,
+# Both are averaged over all 5444 anchors of an image. To see that a library's loss is what the chapter's formula says,
 # compute it once more from the formula, on a real batch.
 
 # %%
@@ -354,7 +354,7 @@ assert trivial > 0.99
 #
 # ## Prediction
 #
-# The chapter's picture has several Pikachus; those of the two sets have one each. It is resized to 256 × 256 pixels,
+# The chapter's image has several Pikachus; those of the two sets have one each. It is resized to 256 × 256 pixels,
 # the mean is subtracted, and the network runs once. We use the published weights as they are.
 
 # %%
@@ -372,7 +372,7 @@ check_printed("box predictions", printed_offsets, bbox_preds[0, [0, 1, 2, -3, -2
 
 # %% [markdown]
 # Close, but not equal, and there are two good reasons. The chapter predicts *after* its two further epochs, whose
-# random crops nobody can repeat. And it shrinks the picture with OpenCV, which takes each new pixel from four old ones
+# random crops nobody can repeat. And it shrinks the image with OpenCV, which takes each new pixel from four old ones
 # and skips the rest; we take the mean of all that a new pixel covers. Numbers can be compared only as far as the pixels
 # are the same.
 #
@@ -395,15 +395,13 @@ panels = {}
 for threshold in (0.45, 0.3):
     drawn = detections[:8][detections[:8, 1] >= threshold]
     panels[f"score from {threshold} on"] = [Boxes(drawn[:, 2:], [f"{score:.2f}" for score in drawn[:, 1]])]
-caption = (
-    "The picture with its detections: from a score of 0.45 on, as in the chapter, and with more of the unsure ones."
-)
+caption = "The image with its detections: from a score of 0.45 on, as in the chapter, and with more of the unsure ones."
 show_figure(save_box_panels, picture, panels, caption=caption)
 
 # %% [markdown]
 # ## How good is it?
 #
-# The chapter ends with that picture. The validation records tell more: average precision, the area under the curve of
+# The chapter ends with that image. The validation records tell more: average precision, the area under the curve of
 # precision and recall, for detections that overlap their object by an IoU of 0.5 (`ap50`), and as the mean over ten
 # thresholds up to 0.95 (`ap`).
 
@@ -413,7 +411,7 @@ from ssd_torch.evaluate import evaluate
 
 metrics, found, truths = evaluate(net, val, model, STRAIGHT_DOPE.predict, config.loss, device=device)
 metrics |= mean_average_precision(found, truths, model.num_classes)
-print(f"{len(val)} pictures: AP50 {metrics['ap50']:.3f}, AP {metrics['ap']:.3f}")
+print(f"{len(val)} images: AP50 {metrics['ap50']:.3f}, AP {metrics['ap']:.3f}")
 for name in ("class_error", "bbox_mae"):
     print(f"{name}: {metrics[name]:.5f}, predicting nothing: {metrics[f'baseline_{name}']:.5f}")
 assert metrics["ap50"] > 0.7 or not PUBLISHED
@@ -429,7 +427,7 @@ if PUBLISHED:
     assert metrics["ap75"] < metrics["ap50"] / 2
 shown = range(8)
 images = [val[i].image for i in shown]
-caption = "Validation pictures with the best detection of each, and the true box, dashed."
+caption = "Validation images with the best detection of each, and the true box, dashed."
 best = [found[i][:1] for i in shown]
 show_figure(save_detection_grid, images, best, names, [val[i].labels for i in shown], threshold=0, caption=caption)
 
@@ -438,17 +436,17 @@ from ssd_common.evaluation import precision_recall
 from ssd_common.figures import save_precision_recall
 
 curve = precision_recall(found, truths, class_id=0)
-caption = "Precision and recall on the validation pictures at IoU 0.5. The dot is where the score falls below 0.5."
+caption = "Precision and recall on the validation images at IoU 0.5. The dot is where the score falls below 0.5."
 show_figure(save_precision_recall, [curve], names, caption=caption)
 
 # %% [markdown]
 # ## Questions
 #
-# 1. How many bytes of a record are not picture? Find out for the whole validation file what RecordIO costs.
-# 2. The label's header gives width and height of the picture. Does anything in this notebook need them?
+# 1. How many bytes of a record are not image? Find out for the whole validation file what RecordIO costs.
+# 2. The label's header gives width and height of the image. Does anything in this notebook need them?
 # 3. Why does a crop that shows 95 percent of the object make the detector better at *large* Pikachus, and what does the
-#    smallest anchor, 0.2 of the picture, have to do with it? (The Pikachus are 0.07 to 0.16 wide.)
-# 4. Resize the chapter's picture by taking four neighbours for each new pixel, predict again, and compare with the
+#    smallest anchor, 0.2 of the image, have to do with it? (The Pikachus are 0.07 to 0.16 wide.)
+# 4. Resize the chapter's image by taking four neighbours for each new pixel, predict again, and compare with the
 #    numbers that the chapter prints. Which of the two reasons above matters more?
 # 5. Evaluate with `class_aware=True` and with `clip=True`. Which of them can change anything when there is one class?
 # 6. A small project: train from scratch with anchors fitted to the boxes (`tinyssd data anchors pikachu`), and find out
@@ -457,7 +455,7 @@ show_figure(save_precision_recall, [curve], names, caption=caption)
 # ## Where to look
 #
 # - `ssd_common/data/formats/recordio.py` and `records.py`: the format, read and written; `ssd_common/data/convert.py`
-#   writes it from any other data set (`tinyssd data convert`).
+#   writes it from any other dataset (`tinyssd data convert`).
 # - `ssd_common/checkpoints/params_file.py` and `ssd_common/checkpoints/convert.py`: weights files of others.
 # - `tests/test_chapters.py`: every number that the chapter prints and that does not depend on weights;
 #   `tests/checkpoints/test_convert.py`: the published weights against the chapter's own network.

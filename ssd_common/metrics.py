@@ -55,7 +55,7 @@ class EpochMeter:
     def summary(self) -> dict[str, float]:
         """Return the epoch's metrics.
 
-        `loss`, `cls_loss` and `bbox_loss` are means over pictures. `class_error` is the share of anchors classified
+        `loss`, `cls_loss` and `bbox_loss` are means over images. `class_error` is the share of anchors classified
         wrongly, `bbox_mae` the mean absolute error over all offsets, masked ones included as in the book. Their
         `baseline_…` is what predicting background everywhere, and zero offsets, scores on the same batches.
         `examples_per_second` divides by the sum of the step times (the book divides by the last step alone).

@@ -17,7 +17,7 @@ Array = np.ndarray
 
 
 class Picture(NamedTuple):
-    """A picture file and its objects, `[class_id, xmin, ymin, xmax, ymax]` in pixels."""
+    """An image file and its objects, `[class_id, xmin, ymin, xmax, ymax]` in pixels."""
 
     name: str
     content: bytes
@@ -40,25 +40,25 @@ class Functions(Protocol):
         """Return the indices of the kept boxes."""
 
     def multibox_detection(self, cls_probs: Array, offset_preds: Array, anchors: Array) -> Array:
-        """Return a row for every anchor of every picture."""
+        """Return a row for every anchor of every image."""
 
     def predict(self, cls_probs: Array, offset_preds: Array, anchors: Array) -> Array:
-        """Return the detections in the first picture, with the options that prediction has by default."""
+        """Return the detections in the first image, with the options that prediction has by default."""
 
     def prediction_has_graph(self) -> bool:
         """Return whether what a network predicts can still be differentiated."""
 
     def read(self, pictures: list[Picture]) -> list[tuple[Array, Array]]:
-        """Return `(height, width, channels)` and `(num_objects, 5)` for each picture that a data set of these has."""
+        """Return `(height, width, channels)` and `(num_objects, 5)` for each image that a dataset of these has."""
 
     def step(self, num_pictures: int) -> float:
-        """Return how far one batch of the same picture moves a weight, where the batch size is 4."""
+        """Return how far one batch of the same image moves a weight, where the batch size is 4."""
 
     def metrics(self, anchors: Array, labels: Array) -> str:
         """Return what training prints of a network that predicts background everywhere, and offsets of 0."""
 
     def examples_per_second(self, batches: list[tuple[int, float]]) -> float:
-        """Return the rate that training prints after batches of so many pictures and seconds."""
+        """Return the rate that training prints after batches of so many images and seconds."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ APART = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.7, 0.7], [0.7, 0.1, 0.9, 0
 def picture_file(
     mode: str, size: tuple[int, int] = (256, 256), file_format: str = "PNG", orientation: int = 1
 ) -> bytes:
-    """Return the content of a black picture file."""
+    """Return the content of a black image file."""
     image, file = Image.new(mode, size), io.BytesIO()
     exif = image.getexif()
     exif[0x0112] = orientation
@@ -110,13 +110,13 @@ def picture_file(
 
 
 def targets(*objects: list[float], anchors: Array = GRID) -> Callable[[Functions], str]:
-    """Return a function that describes the targets of one picture with these objects."""
+    """Return a function that describes the targets of one image with these objects."""
     labels = np.array(objects, anchors.dtype).reshape(1, -1, 5)
     return lambda functions: described(*functions.multibox_target(anchors, labels))
 
 
 def described(offsets: Array, mask: Array, class_labels: Array) -> str:
-    """Return the anchors of the first picture that have an object, a mask, or an offset that is not 0."""
+    """Return the anchors of the first image that have an object, a mask, or an offset that is not 0."""
     offsets, mask, class_labels = offsets[0].reshape(-1, 4), mask[0].reshape(-1, 4), class_labels[0]
     lines = []
     for i in np.flatnonzero((offsets != 0).any(axis=1) | (mask != 0).any(axis=1) | (class_labels != 0)):
@@ -215,7 +215,7 @@ def class_id(functions: Functions) -> str:
 def two_objects(functions: Functions) -> str:
     objects: list[list[float]] = [[0, 16, 16, 64, 64], [0, 128, 128, 192, 192]]
     read = functions.read([Picture("0.png", picture_file("RGB"), objects)])
-    return f"objects in each picture: {', '.join(str(len(labels)) for _, labels, *_ in read)}"
+    return f"objects in each image: {', '.join(str(len(labels)) for _, labels, *_ in read)}"
 
 
 def channels(functions: Functions) -> str:

@@ -48,18 +48,18 @@ DEFECTS = (
         ours="anchor 10: class 1, offsets up to 2.5",
         why="The chapter says that the mask filters padding out, but this mask lets it in: each padding row takes the "
         "first anchor left, and the network learns to stretch it towards a box of no size at (−1, −1). In a batch "
-        "whose fullest picture has 30 objects, a picture with one object trains 29 such anchors.",
+        "whose fullest image has 30 objects, an image with one object trains 29 such anchors.",
         answer=targets(OBJECT, PADDING, PADDING),
     ),
     Defect(
         key="no_objects",
         where="`multibox_target`",
-        what="A picture without objects raises",
+        what="An image without objects raises",
         input="labels of shape (1, 0, 5)",
         torch="raises IndexError",
         mxnet="raises MXNetError",
         ours="every anchor is background",
-        why="Pictures of nothing but background teach a detector not to see things. In both editions a batch of them "
+        why="Images of nothing but background teach a detector not to see things. In both editions a batch of them "
         "ends the training.",
         answer=targets(),
     ),
@@ -84,7 +84,7 @@ DEFECTS = (
         torch="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="Real labels have such boxes: two of the 364 pictures of the blood cell set BCCD. Anchor 0 is nowhere "
+        why="Real labels have such boxes: two of the 364 images of the blood cell set BCCD. Anchor 0 is nowhere "
         "near, and learns to shrink to a millionth.",
         answer=targets(OBJECT, [4, 0.5, 0.5, 0.5, 0.5]),
     ),
@@ -187,7 +187,7 @@ DEFECTS = (
         mxnet="keeps box 1",
         ours="keeps box 1, box 0, box 2",
         why="A box stays if its overlap is at most the threshold, and a comparison with what is not a number is false: "
-        "one broken anchor empties the picture. Ours drops what overlaps by more.",
+        "one broken anchor empties the image. Ours drops what overlaps by more.",
         answer=box_not_a_number,
     ),
     Defect(
@@ -205,7 +205,7 @@ DEFECTS = (
     Defect(
         key="nothing_detected",
         where="The chapter's `predict`",
-        what="A picture in which nothing is detected raises",
+        what="An image in which nothing is detected raises",
         input="three anchors, background with a probability of 1",
         torch="0 detections",
         mxnet="raises MXNetError",
@@ -229,7 +229,7 @@ DEFECTS = (
     Defect(
         key="beyond_the_edge",
         where="The chapter's `predict`",
-        what="Detections reach beyond the picture",
+        what="Detections reach beyond the image",
         input="one anchor at (−0.1, 0.2, 0.3, 1.2), offsets of 0",
         torch="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
         mxnet="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
@@ -242,12 +242,12 @@ DEFECTS = (
         key="graph",
         where="The chapter's `predict`",
         what="A prediction keeps the whole forward pass in memory",
-        input="one picture",
+        input="one image",
         torch="the whole graph",
         mxnet="numbers",
         ours="numbers",
         why="PyTorch records what gradients need unless it is told not to. With the book's network 37 MB stay behind "
-        "every 256 × 256 picture whose detections are kept: 100 pictures fill 3.7 GB.",
+        "every 256 × 256 image whose detections are kept: 100 images fill 3.7 GB.",
         answer=graph,
         has_reference=False,
     ),
@@ -255,7 +255,7 @@ DEFECTS = (
         key="class_id",
         where="`read_data_bananas`",
         what="Class ids are divided by 256 with the coordinates",
-        input="a 256 × 256 picture with an object of class 3 at (64, 64, 128, 192)",
+        input="a 256 × 256 image with an object of class 3 at (64, 64, 128, 192)",
         torch="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         mxnet="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         ours="[3, 0.25, 0.25, 0.5, 0.75], trained as class 3",
@@ -265,19 +265,19 @@ DEFECTS = (
     Defect(
         key="two_objects",
         where="`read_data_bananas`",
-        what="A picture with two objects becomes two pictures with one",
-        input="two rows of label.csv about the same picture",
-        torch="objects in each picture: 1, 1",
-        mxnet="objects in each picture: 1, 1",
-        ours="objects in each picture: 2",
+        what="An image with two objects becomes two images with one",
+        input="two rows of label.csv about the same image",
+        torch="objects in each image: 1, 1",
+        mxnet="objects in each image: 1, 1",
+        ours="objects in each image: 2",
         why="In each copy the other object is background: the network is taught to see it and not to see it.",
         answer=two_objects,
     ),
     Defect(
         key="empty_cells",
         where="`read_data_bananas`",
-        what="A picture without objects has a label that is not a number",
-        input="a row of label.csv with the name of the picture and empty cells, then `multibox_target`",
+        what="An image without objects has a label that is not a number",
+        input="a row of label.csv with the name of the image and empty cells, then `multibox_target`",
         torch="anchor 0: no class, offsets not finite",
         mxnet="anchor 0: no class, offsets not finite",
         ours="every anchor is background",
@@ -288,12 +288,12 @@ DEFECTS = (
     Defect(
         key="channels",
         where="`read_data_bananas`",
-        what="Grey and transparent pictures do not have three channels",
+        what="Grey and transparent images do not have three channels",
         input="a grey PNG, one with an alpha channel, and an RGB one",
         torch="1, 4, 3 channels",
         mxnet="3, 3, 3 channels",
         ours="3, 3, 3 channels",
-        why="torchvision's `read_image` leaves the channels as they are in the file, and such pictures make no batch. "
+        why="torchvision's `read_image` leaves the channels as they are in the file, and such images make no batch. "
         "Ours are decoded by Pillow for both frameworks, as RGB.",
         answer=channels,
     ),
@@ -305,7 +305,7 @@ DEFECTS = (
         torch="40 wide, 20 high",
         mxnet="40 wide, 20 high",
         ours="20 wide, 40 high",
-        why="Telephones store pictures so, viewers and labelling tools turn them: the boxes are those of the picture "
+        why="Telephones store images so, viewers and labelling tools turn them: the boxes are those of the image "
         "that stands upright. So does ours.",
         answer=orientation,
     ),
@@ -313,12 +313,12 @@ DEFECTS = (
         key="short_batch",
         where="The chapter's training loop",
         what="The last batch of an epoch moves the weights a quarter as far",
-        input="1 picture in the last batch of an epoch, where the batch size is 4 (in the book: 8 and 32)",
+        input="1 image in the last batch of an epoch, where the batch size is 4 (in the book: 8 and 32)",
         torch="1.00 of the step of a full batch",
         mxnet="0.25 of the step of a full batch",
         ours="1.00 of the step of a full batch",
-        why="`trainer.step(batch_size)` divides the loss of 1 picture by 4, so the two editions train differently. "
-        "Ours is the mean over the pictures that are there.",
+        why="`trainer.step(batch_size)` divides the loss of 1 image by 4, so the two editions train differently. "
+        "Ours is the mean over the images that are there.",
         answer=short_batch,
         has_reference=False,
     ),
@@ -326,13 +326,13 @@ DEFECTS = (
         key="trivial_metrics",
         where="The chapter's training loop",
         what="A network that detects nothing has metrics that look good",
-        input="8 pictures with an object each, 0.12 to 0.29 wide and high; predicted: background and offsets of 0",
+        input="8 images with an object each, 0.12 to 0.29 wide and high; predicted: background and offsets of 0",
         torch="class error 4.4e-03, bbox mae 4.7e-03",
         mxnet="class error 4.4e-03, bbox mae 4.7e-03",
         ours="class error 4.4e-03 (baseline 4.4e-03), bbox mae 4.7e-03 (baseline 4.7e-03)",
         why="Both are means over all 5444 anchors, and an object concerns about 25 of them. After 20 epochs the book "
         "prints a class error of 3.3e-03 and a bbox mae of 3.1e-03. Ours has the same two beside what detecting "
-        "nothing scores on the same pictures, and average precision.",
+        "nothing scores on the same images, and average precision.",
         answer=trivial_metrics,
         has_reference=False,
     ),
@@ -340,11 +340,11 @@ DEFECTS = (
         key="throughput",
         where="The chapter's training loop",
         what="The examples per second are those of the last batch",
-        input="31 batches of 32 pictures, one second each, and one of 8 in 0.25 s",
+        input="31 batches of 32 images, one second each, and one of 8 in 0.25 s",
         torch="4000 examples/s",
         mxnet="4000 examples/s",
         ours="32 examples/s",
-        why="The timer starts again with every batch, and the size of the data set is divided by what it shows in the "
+        why="The timer starts again with every batch, and the size of the dataset is divided by what it shows in the "
         "end. Ours divides by the sum of the steps.",
         answer=throughput,
     ),

@@ -37,7 +37,7 @@ class Clock:
 
 
 def small_batch(backend, num_pictures):
-    """Return the same picture and label so many times, on the device."""
+    """Return the same image and label so many times, on the device."""
     image = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 64)).astype(np.float32)
     label = np.array([[[0, 0.2, 0.2, 0.5, 0.5]]], np.float32)
     return [backend.data.to_device(np.repeat(array, num_pictures, axis=0)) for array in (image, label)]
@@ -179,7 +179,7 @@ class Ours:
         anchors = self._device(overlaps)
         truth = self._device(np.zeros((1, overlaps.shape[1], 4), np.float32))  # only their number matters
 
-        def given(boxes, anchors):  # the reference asks picture by picture
+        def given(boxes, anchors):  # the reference asks image by image
             return self._device(np.ascontiguousarray(overlaps.T if boxes.ndim == 2 else overlaps.T[None]))
 
         with mock.patch.object(self.targets, "box_iou", given):

@@ -137,7 +137,7 @@ def test_a_changed_learning_rate_leaves_mxnet_s_velocities_their_old_one():
 
 @needs_both
 def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
-    """`trainer.step(32)` divides by 32 whatever the batch; ours divides by the pictures that are there."""
+    """`trainer.step(32)` divides by 32 whatever the batch; ours divides by the images that are there."""
     from mxnet import autograd, gluon
     from mxnet import np as mxnp
 
@@ -146,7 +146,7 @@ def test_the_books_step_of_a_short_last_batch_is_too_small_in_mxnet():
         weight.initialize()
         trainer = gluon.Trainer([weight], "sgd", {"learning_rate": 0.25})
         with autograd.record():
-            losses = weight.data() * mxnp.ones(8, dtype="float64")  # eight pictures, gradient 1 each
+            losses = weight.data() * mxnp.ones(8, dtype="float64")  # eight images, gradient 1 each
             losses = losses.mean() if step == 1 else losses
         losses.backward()
         trainer.step(step)

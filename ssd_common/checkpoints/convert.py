@@ -185,7 +185,7 @@ def _by_counter(arrays: Arrays, prefix: str) -> tuple[dict[str, str], Config]:
     """Return what `_recognise` does, for names by the counters with which Gluon numbers layers as they are made.
 
     The counters go on from the networks that were made before, so that only the order of the numbers counts. The book
-    makes the body first, whose first convolution takes pictures; The Straight Dope makes it last.
+    makes the body first, whose first convolution takes images; The Straight Dope makes it last.
     """
     found: dict[str, set[int]] = {"conv": set(), "batchnorm": set()}
     for name in arrays:

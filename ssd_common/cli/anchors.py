@@ -54,7 +54,7 @@ def anchors(
     )
     boxes = np.bincount(block_of(shapes, fitted), minlength=NUM_BLOCKS)
 
-    lines = [f"{pictures.name}: {len(shapes)} boxes in {len(pictures)} pictures, each at the block that suits its size"]
+    lines = [f"{pictures.name}: {len(shapes)} boxes in {len(pictures)} images, each at the block that suits its size"]
     for i, units in enumerate(fitted.feature_map_sizes):
         lines.append(f"block {i}: {units:>2} x {units:<2}  {boxes[i]:>6} boxes")
         for name, model in ((preset or "book", chosen.model), ("fitted", fitted)):

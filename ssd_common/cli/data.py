@@ -79,7 +79,7 @@ def show(
     require_usable(data)
     save_data_sheet(out, data, count, progress_bar(new_console(), "reading"))
     print_lines(
-        [f"wrote {out}: {min(count, len(data.annotations))} of {len(data.annotations):,} pictures of {data.name}"]
+        [f"wrote {out}: {min(count, len(data.annotations))} of {len(data.annotations):,} images of {data.name}"]
     )
     return 0
 
@@ -106,9 +106,9 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None, allow_out
         print_lines([f"taken as they stand {counted(done.doubts, 'doubtful annotation')}: {check}"])
     if done.other_size:
         where = counted(done.other_size, "annotation")
-        print_lines([f"the size in {where} is not that of the picture, so boxes may lie elsewhere: {check}"])
+        print_lines([f"the size in {where} is not that of the image, so boxes may lie elsewhere: {check}"])
     if done.outside:
-        print_lines([f"copied {counted(done.outside, 'picture')} from outside of the data set's folder"])
+        print_lines([f"copied {counted(done.outside, 'picture')} from outside of the dataset's folder"])
     lost = sorted(done.lost)
     if done.ignored:
         lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")

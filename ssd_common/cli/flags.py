@@ -30,29 +30,29 @@ OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=
 
 
 def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | None = None) -> tuple[Dataset, Dataset]:
-    """Return the training pictures, at most `limit`, and the validation pictures.
+    """Return the training images, at most `limit`, and the validation images.
 
     Args:
-        data: the data set; its train split, unless it names another one.
+        data: the dataset; its train split, unless it names another one.
         data_dir: as in `load_dataset`.
-        limit: use only the first so many training pictures.
-        val_data: the data set of the validation pictures, its val split unless it names another one; by default `data`,
+        limit: use only the first so many training images.
+        val_data: the dataset of the validation images, its val split unless it names another one; by default `data`,
             which then must have both splits.
 
     Raises:
-        InputError: as `load_dataset`, or there are no validation pictures, or ones of other classes.
+        InputError: as `load_dataset`, or there are no validation images, or ones of other classes.
     """
     from ssd_common.data import DataSource
 
     source = DataSource(data, data_dir)
     if val_data is None and source.spec.split:
         raise InputError(
-            f"--data {data}: training uses both splits; name the data set alone, or another one with --val-data"
+            f"--data {data}: training uses both splits; name the dataset alone, or another one with --val-data"
         )
     if val_data is None and "val" not in source.splits:
         names = ", ".join(source.splits)
         what = f"its splits are {names}, and none is val" if names else "it is not divided into splits"
-        raise InputError(f"--data {data}: {what}: name the validation pictures with --val-data SPEC")
+        raise InputError(f"--data {data}: {what}: name the validation images with --val-data SPEC")
     training = source.load("train", limit)
     validation = (DataSource(val_data, data_dir) if val_data else source).load("val")
     if training.class_names != validation.class_names:

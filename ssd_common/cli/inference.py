@@ -58,15 +58,15 @@ def evaluate(
     checkpoint = load_weights(weights, get_preset(preset) if preset else None)
     data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
     if data is None:
-        raise InputError(f"{weights} does not say which pictures it was not trained on: name a data set with --data")
+        raise InputError(f"{weights} does not say which images it was not trained on: name a dataset with --data")
     pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
     if pictures.class_names != checkpoint.config.model.class_names:
         raise InputError(
             f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
-            f"data set {pictures.name} has {', '.join(pictures.class_names)}"
+            f"dataset {pictures.name} has {', '.join(pictures.class_names)}"
         )
     if not len(pictures):
-        raise InputError(f"data set {pictures.name} has no pictures; there is nothing to measure")
+        raise InputError(f"dataset {pictures.name} has no images; there is nothing to measure")
     framework = load_backend(backend)
     where = framework.data.get_device(device)
     net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
@@ -79,7 +79,7 @@ def evaluate(
     summary = {"data": pictures.name, "weights": str(weights), "backend": backend}
     summary |= summarise(metrics, detections, truths, pictures.class_names, mistakes)
     console = new_console()
-    heading = f"{pictures.name}, {len(pictures)} pictures, {summary['objects']} objects, {backend}"
+    heading = f"{pictures.name}, {len(pictures)} images, {summary['objects']} objects, {backend}"
     print_lines([*said, heading], console)
     console.print()
     console.print(evaluation_tables(summary))
@@ -131,7 +131,7 @@ def predict(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")
     if not pictures:
-        raise InputError("predict needs pictures: name files or folders")
+        raise InputError("predict needs images: name files or folders")
     check_output_folder(out)
     said, weights = which_weights(weights)
     paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)

@@ -195,7 +195,7 @@ def _run_config(
         raise InputError("--alpha and --gamma belong to the focal loss; add --cls-loss focal, or leave them out")
     if loss.bbox_loss != "smooth_l1" and flags.sigma is not None:
         raise InputError("--sigma belongs to the smooth L1 loss; add --bbox-loss smooth_l1, or leave it out")
-    if data not in (None, base.data):  # another data set has other validation images, and another number
+    if data not in (None, base.data):  # another dataset has other validation images, and another number
         base = dataclasses.replace(base, data=data or "", val_data="", limit=0)
     return dataclasses.replace(
         base,

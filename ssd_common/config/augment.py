@@ -1,4 +1,4 @@
-"""How training pictures are changed at random, and the recipes that have a name.
+"""How training images are changed at random, and the recipes that have a name.
 
 Sources: Liu et al., "SSD: Single Shot MultiBox Detector", 2016, with its published code (SSD), and *The Straight Dope*,
 chapter "Object Detection Using Convolutional Neural Networks" (straight dope).
@@ -14,7 +14,7 @@ from ssd_common.errors import InputError
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training pictures are changed at random: by default not at all. See `ssd_common.data.augment`."""
+    """How training images are changed at random: by default not at all. See `ssd_common.data.augment`."""
 
     crop: Literal["none", "iou", "object"] = "none"
     """Random crop: `iou` overlaps an object enough (SSD); `object` has each object nearly whole or not at all
@@ -22,21 +22,21 @@ class AugmentConfig:
     min_object_covered: float = 0.95
     """Object crop: of every object that it touches it shows more than this share (straight dope)."""
     max_attempts: int = 200
-    """Object crop: after so many attempts the picture stays whole (straight dope)."""
+    """Object crop: after so many attempts the image stays whole (straight dope)."""
     expand: float = 1.0
-    """Half of the pictures shrink, up to so many times, on a plain ground; 1 switches it off (SSD: 4)."""
+    """Half of the images shrink, up to so many times, on a plain ground; 1 switches it off (SSD: 4)."""
     shift: float = 0.0
-    """A picture moves by up to this share of its width and of its height."""
+    """An image moves by up to this share of its width and of its height."""
     flip: float = 0.0
-    """Share of the pictures that are mirrored, left to right (SSD: 0.5)."""
+    """Share of the images that are mirrored, left to right (SSD: 0.5)."""
     brightness: float = 0.0
-    """Half of the pictures have their values multiplied by 1 - `brightness` to 1 + `brightness` (SSD: 0.125)."""
+    """Half of the images have their values multiplied by 1 - `brightness` to 1 + `brightness` (SSD: 0.125)."""
     contrast: float = 0.0
-    """Likewise for how far a value is from the picture's mean grey (SSD: 0.5)."""
+    """Likewise for how far a value is from the image's mean grey (SSD: 0.5)."""
     saturation: float = 0.0
     """Likewise for how far a pixel is from its own grey (SSD: 0.5)."""
     hue: float = 0.0
-    """Half of the pictures have their hues turned by up to this share of the circle, either way (SSD: 0.05)."""
+    """Half of the images have their hues turned by up to this share of the circle, either way (SSD: 0.05)."""
     noise: int = 0
     """A whole number from -`noise` to `noise` is added to every value, 0…255."""
 
@@ -68,7 +68,7 @@ AUGMENTATIONS = {
 }
 """Augmentations by name.
 
-`jitter` keeps objects about their size: for few pictures, all taken alike. `ssd` is the SSD paper's, for
+`jitter` keeps objects about their size: for few images, all taken alike. `ssd` is the SSD paper's, for
 objects of any size, its colours in torchvision's units. `straight-dope` is the crop of that chapter.
 """
 

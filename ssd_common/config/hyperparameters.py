@@ -37,7 +37,7 @@ class AnchorConfig:
     """
 
     sizes: tuple[tuple[float, ...], ...] = ((0.2, 0.272), (0.37, 0.447), (0.54, 0.619), (0.71, 0.79), (0.88, 0.961))
-    """Side of a square anchor as a fraction of the picture (d2l; the same in straight dope)."""
+    """Side of a square anchor as a fraction of the image (d2l; the same in straight dope)."""
     ratios: tuple[tuple[float, ...], ...] = ((1.0, 2.0, 0.5),) * NUM_BLOCKS
     """Width over height (d2l; the same in straight dope)."""
 
@@ -63,7 +63,7 @@ class ModelConfig:
     class_names: tuple[str, ...] = ("banana",)
     """Object classes; class `i` is column `i + 1` of the class predictions, column 0 is background."""
     image_size: int = 256
-    """Pictures are resized to this height and width, in pixels (d2l and straight dope)."""
+    """Images are resized to this height and width, in pixels (d2l and straight dope)."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """RGB value subtracted from every pixel, 0…255; d2l subtracts nothing."""
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
@@ -87,7 +87,7 @@ class ModelConfig:
 
     @property
     def feature_map_sizes(self) -> tuple[int, ...]:
-        """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 picture."""
+        """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 image."""
         return (*(self.image_size // 2 ** (len(BASE_CHANNELS) + i) for i in range(NUM_BLOCKS - 1)), 1)
 
     @property
@@ -133,9 +133,9 @@ class TrainConfig:
     """The training loop: stochastic gradient descent on the mean loss of a batch."""
 
     epochs: int = 20
-    """Passes over the training pictures (d2l)."""
+    """Passes over the training images (d2l)."""
     batch_size: int = 32
-    """Pictures a step (d2l); the last batch of an epoch may be smaller."""
+    """Images a step (d2l); the last batch of an epoch may be smaller."""
     lr: float = 0.2
     """Learning rate (d2l); where it follows a schedule, its highest value."""
     schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
@@ -149,7 +149,7 @@ class TrainConfig:
     init_magnitude: float = 3.0
     """Xavier: the bound is sqrt(magnitude / mean(fan_in, fan_out)); Gluon's default is 3."""
     seed: int = 0
-    """Of the initial weights, of the order of the pictures and of their augmentation."""
+    """Of the initial weights, of the order of the images and of their augmentation."""
     precision: Precision = "fp32"
     """Of the network's forward and backward pass. With bf16 (PyTorch only), weights, losses and update stay float32."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -181,7 +181,7 @@ class PredictConfig:
     class_aware: bool = True
     """Boxes suppress only boxes of their own class; d2l and straight dope ignore the class."""
     clip: bool = True
-    """Cut boxes off at the edges of the picture; d2l does not."""
+    """Cut boxes off at the edges of the image; d2l does not."""
     top_k: int = 400
     """Only so many of the best boxes of an image compete; 0 lets all (d2l)."""
 
@@ -220,7 +220,7 @@ STRAIGHT_DOPE = Config(
 
 IMPROVED = Config(
     # Sides of about three to five units of a block's map: smaller boxes would be missed between two anchors. Ratios
-    # near 1; `tinyssd data anchors` fits both to a data set.
+    # near 1; `tinyssd data anchors` fits both to a dataset.
     model=ModelConfig(
         anchors=AnchorConfig(
             sizes=((0.1, 0.14), (0.2, 0.28), (0.4, 0.5), (0.6, 0.7), (0.8, 0.9)),
@@ -240,7 +240,7 @@ IMPROVED = Config(
 )
 """The exercises' answers together: smaller anchors, hard negatives 3:1, smooth L1, momentum, the rate in one cycle.
 
-Smaller batches make more steps of the same pictures, and PyTorch's initial weights a lower offset error (see
+Smaller batches make more steps of the same images, and PyTorch's initial weights a lower offset error (see
 docs/book_gap.md).
 """
 

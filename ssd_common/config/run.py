@@ -47,7 +47,7 @@ class RunConfig:
             try:
                 spec.encode()
             except UnicodeEncodeError:
-                raise InputError(f"data set {spec!a}: the path is not UTF-8, as config.toml is; rename it") from None
+                raise InputError(f"dataset {spec!a}: the path is not UTF-8, as config.toml is; rename it") from None
 
     def describe(self) -> str:
         """Return what the configuration is based on, and every value that differs: "book, with train.lr = 0.5"."""

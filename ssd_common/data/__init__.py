@@ -1,4 +1,4 @@
-"""Data sets, all of the same shape whatever their source: `load_dataset("voc:DIR", "val")`."""
+"""Datasets, all of the same shape whatever their source: `load_dataset("voc:DIR", "val")`."""
 
 from ssd_common.data.dataset import Dataset, Example
 from ssd_common.data.load import DataSource, load_dataset

@@ -1,4 +1,4 @@
-"""Anchors fitted to the boxes of a data set: k-means on IoU, block by block."""
+"""Anchors fitted to the boxes of a dataset: k-means on IoU, block by block."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ IOU = 0.5
 
 
 def box_shapes(labels: Iterable[NDArray[np.floating]]) -> Shapes:
-    """Return the width and height of every box with an area, `(n, 2)`, as fractions of the picture.
+    """Return the width and height of every box with an area, `(n, 2)`, as fractions of the image.
 
     Args:
-        labels: of each picture, `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`.
+        labels: of each image, `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`.
     """
     corners = np.concatenate([np.zeros((0, 4)), *(rows[:, 1:].astype(np.float64) for rows in labels)])
     shapes = corners[:, 2:] - corners[:, :2]
@@ -71,7 +71,7 @@ def smallest_size(units: int) -> float:
 
     An anchor of the box's own shape overlaps it by an IoU of at least 0.5 wherever the box lies; a side above 1 says
     that there is no such box. Between four anchors the box is half a unit off in both directions. If the map has an
-    anchor in the middle of the picture, a large box is closer to it than that, because it cannot move far.
+    anchor in the middle of the image, a large box is closer to it than that, because it cannot move far.
     """
     shift = 1 - math.sqrt(2 * IOU / (1 + IOU))  # largest shift, in sides: (1 - shift)² / (2 - (1 - shift)²) is the IoU
     between_anchors, around_the_middle = 1 / (2 * units * shift), 1 / (1 + 2 * shift)
@@ -91,24 +91,24 @@ def block_of(shapes: Shapes, model_config: ModelConfig) -> NDArray[np.int64]:
 
 
 def fit_anchors(shapes: Shapes, model_config: ModelConfig) -> AnchorConfig:
-    """Return sizes and ratios for each block, as many anchors a unit as the model's, fitted to the boxes of a data set.
+    """Return sizes and ratios for each block, as many anchors a unit as the model's, fitted to the boxes of a dataset.
 
     In each block the sizes and the ratios of its boxes are clustered, and combined as `multibox_prior` combines them:
     pairs with the first size or the first ratio. A block without boxes gets one anchor, of its smallest size and the
     mean ratio.
 
-    The maps are square, and so is a picture as the network sees it: a ratio is that of the corners in 0…1, not of
-    the pixels of a wide picture.
+    The maps are square, and so is an image as the network sees it: a ratio is that of the corners in 0…1, not of
+    the pixels of a wide image.
 
     Args:
-        shapes: `(n, 2)` width and height as fractions of the picture, as `box_shapes` returns them.
+        shapes: `(n, 2)` width and height as fractions of the image, as `box_shapes` returns them.
         model_config: its image size and anchors a unit are kept.
 
     Raises:
         InputError: there is no box.
     """
     if not len(shapes):
-        raise InputError("anchors cannot be fitted: the data set has no box with an area")
+        raise InputError("anchors cannot be fitted: the dataset has no box with an area")
     blocks = block_of(shapes, model_config)
     mean_ratio = math.exp(float(np.log(shapes[:, 0] / shapes[:, 1]).mean()))
     sizes, ratios = [], []
@@ -127,7 +127,7 @@ def best_overlaps(labels: Iterable[NDArray[np.floating]], model_config: ModelCon
     """Return, for every box with an area, the IoU `(n,)` with the anchor of the model that fits it best.
 
     Args:
-        labels: of each picture, `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`.
+        labels: of each image, `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`.
         model_config: its anchors, each at its place.
     """
     anchors = anchor_grid(model_config, "float64")[0]

@@ -1,4 +1,4 @@
-"""A data set of annotated pictures: read when they are asked for, without the objects that are wrong."""
+"""A dataset of annotated images: read when they are asked for, without the objects that are wrong."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ssd_common.errors import InputError
 
 
 class AnnotatedDataset:
-    """The pictures of an `AnnotatedSet`, whatever its format; the arrays of an item are read-only.
+    """The images of an `AnnotatedSet`, whatever its format; the arrays of an item are read-only.
 
     Objects that are wrong (see `check_objects`) are left out and counted; those that are difficult or crowds are in
     `ignored`.
 
     Args:
         source: what the files say.
-        limit: use only the first so many pictures.
-        cache_bytes: how many bytes of decoded pictures are kept once they have been asked for. Beyond them a picture is
+        limit: use only the first so many images.
+        cache_bytes: how many bytes of decoded images are kept once they have been asked for. Beyond them an image is
             read again each time, so that memory is bounded however many there are.
 
     Raises:
-        InputError: there is no picture, or one cannot be used. `dataset[i]` raises it for a picture that is damaged.
+        InputError: there is no image, or one cannot be used. `dataset[i]` raises it for an image that is damaged.
     """
 
     def __init__(self, source: AnnotatedSet, limit: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
@@ -44,21 +44,21 @@ class AnnotatedDataset:
 
     def __getitem__(self, index: int, /) -> Example:
         if not 0 <= index < len(self):
-            raise IndexError(f"{self.name}: index {index} is out of range, the data set has {len(self)} pictures")
+            raise IndexError(f"{self.name}: index {index} is out of range, the dataset has {len(self)} images")
         return self._cache.get(index, self._read)
 
     def skipped(self) -> tuple[int, int]:
-        """Return how many objects were wrong, and how many there were in all, in the pictures read so far."""
+        """Return how many objects were wrong, and how many there were in all, in the images read so far."""
         skipped, total, _ = self._counts.sum(axis=0).tolist()
         return skipped + self._num_strays, total + self._num_strays
 
     def remarks(self) -> list[str]:
-        """Return what is to be said about the pictures read so far, nothing if all is well."""
+        """Return what is to be said about the images read so far, nothing if all is well."""
         (skipped, total), other_size = self.skipped(), int(self._counts[:, 2].sum())
         lines = [f"skipped {skipped:,} of {total:,} boxes"] if skipped else []
         if other_size:
             where = counted(other_size, "annotation")
-            lines.append(f"the size in {where} is not that of the picture, so boxes may lie elsewhere")
+            lines.append(f"the size in {where} is not that of the image, so boxes may lie elsewhere")
         return lines + ([f"doubtful {counted(self._num_doubts, 'annotation')}"] if self._num_doubts else [])
 
     def _read(self, index: int) -> Example:
@@ -73,13 +73,13 @@ class AnnotatedDataset:
 
 
 def require_usable(source: AnnotatedSet) -> None:
-    """Raise InputError unless the set has pictures, all of which can be used."""
+    """Raise InputError unless the set has images, all of which can be used."""
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
         check = f"tinyssd data check {shlex.quote(source.name)}"
         raise InputError(f"{source.name}: {source.problems[0]}{more}: fix it; {check} lists every error")
     if len(source.annotations) == 0:
-        raise InputError(f"{source.name}: has no pictures: check the path and the split")
+        raise InputError(f"{source.name}: has no images: check the path and the split")
 
 
 def describe_skipped(data: Dataset) -> str:

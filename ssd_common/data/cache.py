@@ -1,4 +1,4 @@
-"""Decoded pictures kept in memory, up to a bound."""
+"""Decoded images kept in memory, up to a bound."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from ssd_common.data.dataset import Example
 
 CACHE_BYTES = 1 << 30
-"""How many bytes of decoded pictures a data set keeps, 1 GiB: 5461 pictures of 256 x 256."""
+"""How many bytes of decoded images a dataset keeps, 1 GiB: 5461 images of 256 x 256."""
 
 
 class ExampleCache:
-    """The first examples of a data set that fit; the others are made again each time.
+    """The first examples of a dataset that fit; the others are made again each time.
 
-    Nothing is ever thrown out. Training goes through all the pictures, then through all of them again: whatever were
-    thrown out for the latest picture would be asked for before it.
+    Nothing is ever thrown out. Training goes through all the images, then through all of them again: whatever were
+    thrown out for the latest image would be asked for before it.
 
     Args:
-        max_bytes: of the pictures.
+        max_bytes: of the images.
     """
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:

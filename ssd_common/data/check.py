@@ -1,4 +1,4 @@
-"""Everything that is wrong in a data set."""
+"""Everything that is wrong in a dataset."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
 DARK = 16
-"""A picture with objects and no brighter pixel shows nothing; 12 bits in a picture of 16 give 15 at most."""
+"""An image with objects and no brighter pixel shows nothing; 12 bits in an image of 16 give 15 at most."""
 
 
 @dataclass
 class Check:
-    """What a data set has, and what is wrong with it."""
+    """What a dataset has, and what is wrong with it."""
 
     data: str
     pictures: int = 0
@@ -54,16 +54,16 @@ def check_data(
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     allow_outside: bool = False,
 ) -> Check:
-    """Read every file and every picture of a data set and return what is wrong with it; nothing is changed.
+    """Read every file and every image of a dataset and return what is wrong with it; nothing is changed.
 
     Args:
-        spec: the data set; all its splits, unless it names one.
+        spec: the dataset; all its splits, unless it names one.
         data_dir: as in `load_dataset`.
-        progress: called with the indices of a split's pictures, returns them; it may show a bar.
+        progress: called with the indices of a split's images, returns them; it may show a bar.
         allow_outside: as in `DataSource`.
 
     Raises:
-        InputError: there is no such data set.
+        InputError: there is no such dataset.
     """
     data = DataSource(spec, data_dir, allow_outside)
     check = Check(spec)
@@ -91,7 +91,7 @@ def check_data(
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
     if check.pictures and not any(check.objects.values()):
-        check.problems.append(Problem(spec, "", "", "no good object, there is none in any picture"))
+        check.problems.append(Problem(spec, "", "", "no good object, there is none in any image"))
     return check
 
 
@@ -101,18 +101,18 @@ def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -
         image = read_image(annotation.image, annotation.image_label)
     except InputError as error:
         reason = str(error).removeprefix(f"{annotation.image_label}: ")
-        check.problems.append(Problem(annotation.image_label, "", "", f"unreadable picture, {reason}"))
+        check.problems.append(Problem(annotation.image_label, "", "", f"unreadable image, {reason}"))
         return
     height, width = image.shape[:2]
     if annotation.header_size not in (None, (width, height)):
         value = "{} x {}".format(*annotation.header_size)
         check.problems.append(
-            Problem(annotation.file, annotation.image_name, value, f"wrong picture size, it is {width} x {height}")
+            Problem(annotation.file, annotation.image_name, value, f"wrong image size, it is {width} x {height}")
         )
     good, _, problems = check_objects(annotation, height, width)
     check.problems += problems
     if good.any() and (brightest := image.max(initial=0)) < DARK:
-        reason = "nearly black, are these 10 or 12 bits in a picture of 16?"
+        reason = "nearly black, are these 10 or 12 bits in an image of 16?"
         check.problems.append(Problem(annotation.image_label, "", f"brightest pixel {brightest} of 255", reason))
     for class_id in annotation.class_ids[good]:
         check.objects[source.class_names[class_id]] += 1

@@ -1,4 +1,4 @@
-"""A data set written in another format: `tinyssd data convert voc:DIR yolo:OUT`."""
+"""A dataset written in another format: `tinyssd data convert voc:DIR yolo:OUT`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ssd_common.errors import InputError
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 Plan = list[tuple[str, int, int]]
-"""A file name of its own, and height and width, for each picture of a split."""
+"""A file name of its own, and height and width, for each image of a split."""
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Conversion:
     doubts: int = 0
     """Annotations that were taken as they stand, though they may be wrong."""
     other_size: int = 0
-    """Annotations whose size is not that of their picture."""
+    """Annotations whose size is not that of their image."""
     outside: int = 0
-    """Pictures from outside of the data set's folder."""
+    """Images from outside of the dataset's folder."""
     lost: set[str] = field(default_factory=set)
     """What else the format, or this program, has no place for."""
 
@@ -53,17 +53,17 @@ def convert_data(
     progress: Progress = iter,
     allow_outside: bool = False,
 ) -> Conversion:
-    """Write a data set in another format; pictures are copied byte for byte.
+    """Write a dataset in another format; images are copied byte for byte.
 
-    All of it is read before anything is written, every picture to its last pixel, and nothing has its name until all
-    is written: however the conversion ends, there is a whole data set or none.
+    All of it is read before anything is written, every image to its last pixel, and nothing has its name until all
+    is written: however the conversion ends, there is a whole dataset or none.
 
     Args:
-        source: the data set; all its splits, unless it names one.
+        source: the dataset; all its splits, unless it names one.
         target: `voc:DIR`, `yolo:DIR`, `coco:IMAGES,FILE.json` or `rec:FILE.rec`. With a split, that split is added to
             what is there; else nothing may be there.
         data_dir: as in `load_dataset`.
-        progress: called with the indices of a split's pictures, returns them; it may show a bar.
+        progress: called with the indices of a split's images, returns them; it may show a bar.
         allow_outside: as in `DataSource`.
 
     Raises:
@@ -169,12 +169,12 @@ def _in_use(path: Path) -> bool:
 
 
 def _names_in(folder: Path) -> set[str]:
-    """The pictures of a folder, without extension, in lower case: some file systems see no difference."""
+    """The images of a folder, without extension, in lower case: some file systems see no difference."""
     return {path.stem.lower() for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _plan(data: AnnotatedSet, taken: Counter[str], done: Conversion, progress: Progress) -> Plan:
-    """Read every picture to its end, and give it a name that is not taken, where upper and lower case are the same."""
+    """Read every image to its end, and give it a name that is not taken, where upper and lower case are the same."""
     plan = []
     done.bad += len(data.strays)
     done.doubts += len(data.doubts)
@@ -205,7 +205,7 @@ def _plain(name: str) -> str:
 
 
 def _pictures(data: AnnotatedSet, plan: Plan, done: Conversion, progress: Progress) -> Iterator[Picture]:
-    """The pictures of a split, and in `done` what they are."""
+    """The images of a split, and in `done` what they are."""
     for index in progress(range(len(plan))):
         annotation = data.annotations[index]
         name, height, width = plan[index]

@@ -1,4 +1,4 @@
-"""What a data set is."""
+"""What a dataset is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Example(NamedTuple):
-    """A picture and its objects; a row of labels is `[class_id, xmin, ymin, xmax, ymax]`, corners 0…1."""
+    """An image and its objects; a row of labels is `[class_id, xmin, ymin, xmax, ymax]`, corners 0…1."""
 
     image: NDArray[np.uint8]
     """RGB, `(height, width, 3)`, upright."""
@@ -25,7 +25,7 @@ class Example(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Pictures with labelled boxes; anything with these four is one."""
+    """Images with labelled boxes; anything with these four is one."""
 
     @property
     def name(self) -> str:
@@ -41,5 +41,5 @@ class Dataset(Protocol):
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 picture", "2,000 pictures"."""
+    """Return a number with its noun: "1 image", "2,000 images"."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

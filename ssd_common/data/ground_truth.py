@@ -1,4 +1,4 @@
-"""What an evaluation knows of a picture: its objects, those that do not count, its size before it was resized."""
+"""What an evaluation knows of an image: its objects, those that do not count, its size before it was resized."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ssd_common.data.sampling import pad_labels, to_batch
 
 
 class GroundTruth(NamedTuple):
-    """The objects of one picture; a row is `[class_id, xmin, ymin, xmax, ymax]`, corners 0…1."""
+    """The objects of one image; a row is `[class_id, xmin, ymin, xmax, ymax]`, corners 0…1."""
 
     labels: NDArray[np.floating]
     """`(num_objects, 5)`: those to find, without padding."""
     size: tuple[int, int]
-    """Height and width of the original picture in pixels."""
+    """Height and width of the original image in pixels."""
     ignored: NDArray[np.floating] = np.zeros((0, 5))
     """`(num_ignored, 5)`: those that may be found or not (COCO's crowds, VOC's difficult objects)."""
 
@@ -27,15 +27,15 @@ class GroundTruth(NamedTuple):
 def batches_with_truth(
     data: Dataset, order: Iterable[Sequence[int] | NDArray[np.integer]], model_config: ModelConfig
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float32], list[GroundTruth]]]:
-    """Yield the batches of a data set as the network takes them, see `batches`, with the ground truth of each picture.
+    """Yield the batches of a dataset as the network takes them, see `batches`, with the ground truth of each image.
 
     Args:
-        data: the data set.
-        order: picture indices of each batch.
+        data: the dataset.
+        order: image indices of each batch.
         model_config: its image size and mean are applied.
 
     Yields:
-        pictures `(batch, 3, height, width)`, labels `(batch, max_objects, 5)` padded with -1, and a list of `batch`.
+        images `(batch, 3, height, width)`, labels `(batch, max_objects, 5)` padded with -1, and a list of `batch`.
     """
     for indices in order:
         examples = [data[int(i)] for i in indices]

@@ -1,4 +1,4 @@
-"""The order of the pictures and their batches: the same for both backends, from the seed alone."""
+"""The order of the images and their batches: the same for both backends, from the seed alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Batch = tuple[NDArray[np.floating], NDArray[np.float32]]
 
 
 def epoch_order(num_images: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Return the picture indices of each batch of one epoch, shuffled; the last batch may be smaller.
+    """Return the image indices of each batch of one epoch, shuffled; the last batch may be smaller.
 
     The order depends on its arguments only: training that is resumed sees what it would have seen.
 
     Args:
-        num_images: pictures in the data set.
-        batch_size: pictures a batch.
+        num_images: images in the dataset.
+        batch_size: images a batch.
         seed: of the training.
         epoch: from 0.
     """
@@ -33,7 +33,7 @@ def epoch_order(num_images: int, batch_size: int, seed: int, epoch: int) -> list
 
 
 def in_order(num_images: int, batch_size: int) -> list[NDArray[np.int64]]:
-    """Return the picture indices of each batch, not shuffled; the last batch may be smaller."""
+    """Return the image indices of each batch, not shuffled; the last batch may be smaller."""
     return [np.arange(i, min(i + batch_size, num_images)) for i in range(0, num_images, batch_size)]
 
 
@@ -47,20 +47,20 @@ def batches(
     seed: int = 0,
     epoch: int = 0,
 ) -> Iterator[Batch]:
-    """Yield the batches of a data set as the network takes them.
+    """Yield the batches of a dataset as the network takes them.
 
     Args:
-        data: the data set.
-        order: picture indices of each batch.
+        data: the dataset.
+        order: image indices of each batch.
         model_config: its image size and mean are applied.
-        dtype: of the pictures.
-        augment_config: how the pictures are changed at random; as they are, by default.
-        seed: of the training; with the epoch and the index of a picture it decides how that is changed.
+        dtype: of the images.
+        augment_config: how the images are changed at random; as they are, by default.
+        seed: of the training; with the epoch and the index of an image it decides how that is changed.
         epoch: from 0.
 
     Yields:
-        pictures `(batch, 3, height, width)`, 0…255 minus the mean, channels last in memory;
-        labels `(batch, max_objects, 5)` float32, rows of -1 where a picture has fewer objects; `max_objects` is at
+        images `(batch, 3, height, width)`, 0…255 minus the mean, channels last in memory;
+        labels `(batch, max_objects, 5)` float32, rows of -1 where an image has fewer objects; `max_objects` is at
         least 1.
     """
 
@@ -80,7 +80,7 @@ def batches(
 def to_batch(
     images: Sequence[NDArray[np.uint8]], model_config: ModelConfig, dtype: str = "float32"
 ) -> NDArray[np.floating]:
-    """Return pictures of any size as one batch for the network.
+    """Return images of any size as one batch for the network.
 
     Args:
         images: uint8 `(height, width, 3)` RGB.
@@ -96,7 +96,7 @@ def to_batch(
 
 
 def pad_labels(labels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the labels of a batch, rows of -1 where a picture has fewer objects than another.
+    """Return the labels of a batch, rows of -1 where an image has fewer objects than another.
 
     Args:
         labels: `(num_objects, 5)` each.

@@ -1,4 +1,4 @@
-"""How a data set is named: `pikachu`, `voc:DIR`, `coco:IMAGES,FILE.json`, each with `:split` or without.
+"""How a dataset is named: `pikachu`, `voc:DIR`, `coco:IMAGES,FILE.json`, each with `:split` or without.
 
 A format is one row of `FORMATS`: nothing else needs to know of it.
 """
@@ -29,30 +29,30 @@ Pictures = Iterable[Picture]
 
 @dataclass(frozen=True)
 class Format:
-    """What the program knows about a format, or about a data set that is built in."""
+    """What the program knows about a format, or about a dataset that is built in."""
 
     about: str
     open: Callable[[str, str | Path | None, bool], Opened]
-    """Takes the path in the name, the folder of the data sets that are built in, and whether to read what is named
-    outside of the data set."""
+    """Takes the path in the name, the folder of the datasets that are built in, and whether to read what is named
+    outside of the dataset."""
     path: str = ""
     """How its path is written, such as "DIR"; empty for what is built in."""
     draw: Callable[[str, int | None], Dataset] | None = None
-    """Makes at most so many pictures of a split, where there is no file to read."""
+    """Makes at most so many images of a split, where there is no file to read."""
     outputs: Callable[[str], Outputs] = lambda path: (Path(path),)
-    """The files and folders of a path; the one that makes a data set of them is the last."""
+    """The files and folders of a path; the one that makes a dataset of them is the last."""
     write: Callable[[Outputs, str, ClassNames, Pictures], None] | None = None
-    """Takes the outputs, a split, the class names and the pictures."""
+    """Takes the outputs, a split, the class names and the images."""
     names: Callable[[Path], ClassNames | None] = lambda _: None
     """The class names that bind what is written to an output; None if there are none."""
     divided: bool = True
     """Whether it can have several splits."""
     pictures: str = ""
-    """The folder, within the data set, that all the splits have their pictures in, if they share one."""
+    """The folder, within the dataset, that all the splits have their images in, if they share one."""
     adds_to: str = ""
-    """The file of a data set that has something about all its splits."""
+    """The file of a dataset that has something about all its splits."""
     last_part: str = ""
-    """The folder of a data set without which what else there is of a split is none."""
+    """The folder of a dataset without which what else there is of a split is none."""
     writes_whole: bool = False
     """Whether `write` itself leaves all or nothing."""
     marks_ignored: bool = True
@@ -63,16 +63,16 @@ class Format:
 
 FORMATS = {
     "synthetic": Format(
-        "drawn bananas on drawn backgrounds, 1000 train + 100 val pictures; needs no files",
+        "drawn bananas on drawn backgrounds, 1000 train + 100 val images; needs no files",
         open=lambda path, data_dir, outside: open_drawn(),
         draw=draw,
     ),
     "pikachu": Format(
-        "the Pikachu pictures of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
+        "the Pikachu images of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
         open=lambda path, data_dir, outside: open_pikachu(data_dir),
     ),
     "bananas": Format(
-        "the book's banana pictures, 1000 train + 100 val; downloaded once, 24 MB",
+        "the book's banana images, 1000 train + 100 val; downloaded once, 24 MB",
         open=lambda path, data_dir, outside: open_bananas(data_dir),
     ),
     "voc": Format(
@@ -95,7 +95,7 @@ FORMATS = {
         marks_ignored=False,
     ),
     "coco": Format(
-        "COCO: a folder of pictures and a file of their boxes, one split",
+        "COCO: a folder of images and a file of their boxes, one split",
         open=lambda path, data_dir, outside: open_coco(*coco_paths(path), outside),
         path="IMAGES,FILE.json",
         outputs=coco_paths,
@@ -111,15 +111,15 @@ FORMATS = {
         names=names_beside,
         writes_whole=True,
         divided=False,
-        lost=frozenset({"names of the pictures"}),
+        lost=frozenset({"names of the images"}),
     ),
 }
 DATASETS = {f"{kind}:{row.path}" if row.path else kind: row.about for kind, row in FORMATS.items()}
-"""How each data set is named, and its description."""
+"""How each dataset is named, and its description."""
 
 
 class Spec(NamedTuple):
-    """A data set's name, taken apart."""
+    """A dataset's name, taken apart."""
 
     kind: str
     """A key of `FORMATS`."""
@@ -130,7 +130,7 @@ class Spec(NamedTuple):
 
     @property
     def whole(self) -> str:
-        """The data set without its split."""
+        """The dataset without its split."""
         return f"{self.kind}:{self.path}" if self.path else self.kind
 
     def of_split(self, split: str | None) -> str:
@@ -139,16 +139,16 @@ class Spec(NamedTuple):
 
 
 def parse_spec(text: str) -> Spec:
-    """Return the parts of a data set's name.
+    """Return the parts of a dataset's name.
 
     The last colon begins a split, unless the path is there with it, or what follows it has a slash.
 
     Raises:
-        InputError: there is no such data set or format, or the path is missing.
+        InputError: there is no such dataset or format, or the path is missing.
     """
     kind, _, rest = text.partition(":")
     if kind not in FORMATS:
-        raise InputError(f"unknown data set '{kind}'; the data sets are {', '.join(DATASETS)}")
+        raise InputError(f"unknown dataset '{kind}'; the datasets are {', '.join(DATASETS)}")
     row = FORMATS[kind]
     if not row.path:
         return Spec(kind, "", rest or None)

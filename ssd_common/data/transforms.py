@@ -1,7 +1,7 @@
-"""Pictures: decoded, resized and laid out for a network, once, for both backends.
+"""Images: decoded, resized and laid out for a network, once, for both backends.
 
-Two decoders, or two bilinear resizes, are two different pictures. So every picture that either backend sees, from any
-data set, passes through Pillow here.
+Two decoders, or two bilinear resizes, are two different images. So every image that either backend sees, from any
+dataset, passes through Pillow here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUFFIXES = (
 # and because its limit is a global that any other library can lift.
 MAX_PIXELS = 256 * 1024 * 1024 // 3
 
-# A picture that is larger than this, in pixels, has at least one byte for so many; only a bomb has fewer.
+# An image that is larger than this, in pixels, has at least one byte for so many; only a bomb has fewer.
 MANY_PIXELS, MOST_PIXELS_A_BYTE = 36_000_000, 100
 
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -48,19 +48,19 @@ TURNS = {
 
 
 def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
-    """Return a picture as an RGB array, uint8, `(height, width, 3)`, upright.
+    """Return an image as an RGB array, uint8, `(height, width, 3)`, upright.
 
-    The format is told by the content, not by the file's extension. Grey, palette, CMYK and 1-bit pictures become RGB.
+    The format is told by the content, not by the file's extension. Grey, palette, CMYK and 1-bit images become RGB.
     An alpha channel is dropped, not blended (what Pillow's `convert("RGB")`, OpenCV and MXNet do), so a transparent
     pixel shows the colour stored under it. Of 16 bits a channel, the upper 8 are kept. The EXIF orientation is
     applied. An animation gives its first frame.
 
     Args:
-        source: the path of a picture file, or the file's content.
-        name: what to call the picture in an error; the path, by default.
+        source: the path of an image file, or the file's content.
+        name: what to call the image in an error; the path, by default.
 
     Raises:
-        InputError: the file is missing, is not a picture, is cut short, has more than `MAX_PIXELS` pixels, or has
+        InputError: the file is missing, is not an image, is cut short, has more than `MAX_PIXELS` pixels, or has
             32-bit pixels, whose range no format defines.
     """
     with _opened(source, name) as image:
@@ -83,7 +83,7 @@ def _orientation(image: Image.Image) -> int:
 
 @contextmanager
 def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Image]:
-    """A picture, opened and not yet decoded; what goes wrong while it is open is an InputError."""
+    """An image, opened and not yet decoded; what goes wrong while it is open is an InputError."""
     if name is None:
         name = "picture" if isinstance(source, bytes) else str(source)
     try:
@@ -97,19 +97,19 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
                 yield image
                 return
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not a picture in one of the formats {', '.join(FORMATS)}") from error
+        raise InputError(f"{name}: not an image in one of the formats {', '.join(FORMATS)}") from error
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: cannot read the picture ({reason}): replace it or leave it out") from error
+        raise InputError(f"{name}: cannot read the image ({reason}): replace it or leave it out") from error
     raise InputError(f"{name}: {width} x {height} pixels, more than the {allowed} allowed: make it smaller")
 
 
 def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int, int]:
-    """Return height and width of the picture that `read_image` returns, in pixels, decoding no more than it must.
+    """Return height and width of the image that `read_image` returns, in pixels, decoding no more than it must.
 
     Args:
-        source: the path of a picture file, or the file's content.
-        name: what to call the picture in an error; the path, by default.
+        source: the path of an image file, or the file's content.
+        name: what to call the image in an error; the path, by default.
 
     Raises:
         InputError: as `read_image`, but for what only shows in the pixels.
@@ -123,7 +123,7 @@ def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int
 
 
 def image_suffix(source: str | Path | bytes, name: str | None = None) -> str:
-    """Return the suffix of `SUFFIXES` that goes with the content of a picture; raises as `image_size`."""
+    """Return the suffix of `SUFFIXES` that goes with the content of an image; raises as `image_size`."""
     with _opened(source, name) as image:
         beginning = str(image.format)[:3].lower()
     return next((suffix for suffix in SUFFIXES if suffix[1:4] == beginning), ".jpg")  # Pillow has a JPEG named MPO
@@ -143,7 +143,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the picture at the given size, uint8, `(height, width, 3)`, without keeping the aspect ratio.
+    """Return the image at the given size, uint8, `(height, width, 3)`, without keeping the aspect ratio.
 
     Bilinear as Pillow does it: when shrinking, a pixel is the weighted mean of all the pixels that it covers. OpenCV
     and MXNet look at four of them whatever the scale, which aliases.
@@ -157,7 +157,7 @@ def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArr
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise InputError(f"cannot resize a picture to {height} x {width}: sides from 1, at most {MAX_PIXELS} pixels")
+        raise InputError(f"cannot resize an image to {height} x {width}: sides from 1, at most {MAX_PIXELS} pixels")
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized)
 
@@ -165,7 +165,7 @@ def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArr
 def normalise(
     images: NDArray[np.uint8], mean: ArrayLike = (0.0, 0.0, 0.0), dtype: DTypeLike = np.float32
 ) -> NDArray[np.floating[Any]]:
-    """Return the pictures as a batch for a network, `(batch, 3, height, width)`, 0...255 less the mean.
+    """Return the images as a batch for a network, `(batch, 3, height, width)`, 0...255 less the mean.
 
     The result is a transposed view of a contiguous `(batch, height, width, 3)` array: a batch that PyTorch takes as
     `channels_last` without copying. Call `np.ascontiguousarray` on it where C,H,W order in memory matters.

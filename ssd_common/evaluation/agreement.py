@@ -1,4 +1,4 @@
-"""Which detections of one picture two backends have in common, and which only one of them has."""
+"""Which detections of one image two backends have in common, and which only one of them has."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def differing(first: ArrayLike, second: ArrayLike, iou: float = 0.95, score: flo
     The same detections in another order differ nowhere.
 
     Args:
-        first: `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]` of one picture, in any order. A row with a negative
+        first: `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]` of one image, in any order. A row with a negative
             class id is no detection: it has no counterpart and needs none.
-        second: `(m, 6)`, of the same picture by the other backend.
+        second: `(m, 6)`, of the same image by the other backend.
         iou: the smallest overlap of counterparts. A box without area, which overlaps nothing, is the counterpart of
             one with the very same corners.
         score: the largest difference of their scores.

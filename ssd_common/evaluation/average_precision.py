@@ -9,12 +9,12 @@ average precision is the area below that curve.
 | IoU threshold | 0.5 | 0.5 | the mean over 0.50, 0.55, …, 0.95 |
 | the area | mean of 11 recalls, 0, 0.1, …, 1 | exact | mean of 101 recalls, 0, 0.01, …, 1 |
 | a detection takes | the object that it overlaps most | the same | of the objects left, the one that it overlaps most |
-| detections of a class that count in a picture | all | all | the 100 best |
+| detections of a class that count in an image | all | all | the 100 best |
 
 An ignored object is neither found nor missed, and a detection that takes it is neither right nor wrong: in VOC one that
 overlaps no other object more, in COCO one that finds nothing else and lies in it with that share of its own area.
 
-The area of an object, for COCO's small, medium and large, is counted in pixels of the original picture, as COCO does: a
+The area of an object, for COCO's small, medium and large, is counted in pixels of the original image, as COCO does: a
 face that covers 40 × 40 pixels of a photograph stays medium whatever size a network resizes the photograph to, and two
 networks are measured on the same objects. It is the area of the box; COCO's own annotations give that of the outline,
 which is less. VOC's programs count a pixel at both ends of a box, `xmax - xmin + 1`: that is the same overlap if the
@@ -40,13 +40,13 @@ from ssd_common.detection import Detections
 FALSE, IGNORED = -1, -2
 """What `match_objects` says of a detection that found no object, and of one that does not count."""
 COCO_DETECTIONS = 100
-"""Of each class in a picture."""
+"""Of each class in an image."""
 FAR = 1e6
-"""Where a corner at infinity is taken to be, in widths or heights of the picture."""
+"""Where a corner at infinity is taken to be, in widths or heights of the image."""
 
 
 class PrecisionRecall(NamedTuple):
-    """The detections of one class in all pictures, the highest score first, and what they found."""
+    """The detections of one class in all images, the highest score first, and what they found."""
 
     scores: NDArray[np.floating]
     """`(n,)`."""
@@ -72,7 +72,7 @@ def match_objects(
     ignored: NDArray[np.floating],
     iou_threshold: float = 0.5,
 ) -> NDArray[np.int64]:
-    """Return which object each detection of one class in one picture finds, as Pascal VOC counts.
+    """Return which object each detection of one class in one image finds, as Pascal VOC counts.
 
     Each detection looks at the object that it overlaps most. The first detection of an object finds it, any further
     one is false.
@@ -105,11 +105,11 @@ def precision_recall(
 ) -> PrecisionRecall:
     """Return how precision and recall of one class develop down its detections.
 
-    Of equal scores the earlier picture comes first, then the earlier row.
+    Of equal scores the earlier image comes first, then the earlier row.
 
     Args:
-        detections: of each picture, in any order.
-        truths: of each picture.
+        detections: of each image, in any order.
+        truths: of each image.
         class_id: the class.
         iou_threshold: the smallest overlap of a detection and the object that it finds.
     """
@@ -167,8 +167,8 @@ def voc_average_precision(
     """Return Pascal VOC's average precision of each class: `voc07` and `voc12`.
 
     Args:
-        detections: of each picture; all count.
-        truths: of each picture.
+        detections: of each image; all count.
+        truths: of each image.
         num_classes: object classes.
 
     Returns:
@@ -187,8 +187,8 @@ def coco_average_precision(
     """Return COCO's average precision of each class: `ap` and, of one threshold or size, `ap50`, …, `ap_large`.
 
     Args:
-        detections: of each picture; the 100 best of each class count.
-        truths: of each picture. The area of an object is that of its box, in pixels of the original picture: up to
+        detections: of each image; the 100 best of each class count.
+        truths: of each image. The area of an object is that of its box, in pixels of the original image: up to
             32² it is small, up to 96² medium, and one that lies on a border is on both sides of it.
         num_classes: object classes.
 
@@ -247,7 +247,7 @@ def mean_over_classes(per_class: Mapping[str, NDArray[np.floating]]) -> dict[str
 
 
 def _best_of_each_class(detected: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the detections of one picture that COCO counts; the others would only take memory."""
+    """Return the detections of one image that COCO counts; the others would only take memory."""
     ordered = detected[np.argsort(-detected[:, 1], kind="stable")]
     classes = np.unique(ordered[:, 0])
     return np.concatenate([ordered[:0], *(of_class(ordered, c)[:COCO_DETECTIONS] for c in classes)])

@@ -42,7 +42,7 @@ class Mistake(NamedTuple):
     kind: str
     """One of `KINDS`."""
     picture: int
-    """Index in the data set."""
+    """Index in the dataset."""
     detection: NDArray[np.floating] | None
     """`(6,)`; of an object that was missed the detection below the score threshold that lies on it, if there is one."""
     truth: NDArray[np.floating] | None
@@ -54,11 +54,11 @@ class Mistake(NamedTuple):
 def find_mistakes(
     detections: Sequence[Detections], truths: Sequence[GroundTruth], score_threshold: float = SCORE_THRESHOLD
 ) -> list[Mistake]:
-    """Return every mistake in a data set, picture by picture.
+    """Return every mistake in a dataset, image by image.
 
     Args:
-        detections: of each picture `(n, 6)`, in any order.
-        truths: of each picture.
+        detections: of each image `(n, 6)`, in any order.
+        truths: of each image.
         score_threshold: the smallest score of a detection that counts.
     """
     mistakes = []
@@ -98,7 +98,7 @@ def _severity(mistake: Mistake) -> float:
 def _in_picture(
     picture: int, detected: NDArray[np.float64], truth: GroundTruth, score_threshold: float
 ) -> list[Mistake]:
-    """Return the mistakes in one picture; `detected` is in order of descending score."""
+    """Return the mistakes in one image; `detected` is in order of descending score."""
     objects = truth.labels.astype(np.float64)
     confident = detected[detected[:, 1] >= score_threshold]
     overlap = box_iou(confident[:, 2:], objects[:, 1:])  # (confident, objects)

@@ -52,13 +52,13 @@ def save_box_panels(
     panels: Mapping[str, Sequence[Boxes]],
     columns: int = 3,
 ) -> None:
-    """Write the same picture several times, each time with other boxes on it.
+    """Write the same image several times, each time with other boxes on it.
 
     Args:
         path: of the PNG.
         image: (height, width, 3) uint8, RGB.
         panels: the boxes of each panel by its title; what comes first is drawn first. There is a margin for those that
-            reach beyond the picture.
+            reach beyond the image.
         columns: panels side by side.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A data set on one page: pictures with their boxes, how many objects there are, how large they are."""
+"""A dataset on one page: images with their boxes, how many objects there are, how large they are."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ssd_common.figures.drawing import BOX_COLORS, class_color
 
 COLUMNS = 4
 WIDTH = 14.0  # inches
-TALLEST = 1.25  # height over width of the place of a picture
+TALLEST = 1.25  # height over width of the place of an image
 PLOTS_HEIGHT = 4.2  # inches
 MOST_CLASSES = 20  # that have a bar
 MOST_BARS = 40  # in the plot of numbers
 NEUTRAL = "#999999"
 MOST_DOTS = 5000  # in the plot of sizes
 Objects = NDArray[np.float64]
-"""`(n, 6)` `[class_id, ignored, xmin, ymin, xmax, ymax]`, the good objects of a picture."""
+"""`(n, 6)` `[class_id, ignored, xmin, ymin, xmax, ymax]`, the good objects of an image."""
 
 
 def save_data_sheet(
@@ -39,16 +39,16 @@ def save_data_sheet(
     count: int = 12,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> None:
-    """Write a contact sheet of a data set, with plots of the numbers and the sizes of its objects.
+    """Write a contact sheet of a dataset, with plots of the numbers and the sizes of its objects.
 
     Args:
         path: of the PNG.
         data: what its files say; objects that are wrong are left out.
-        count: how many pictures to show, taken at equal steps from all.
-        progress: called with the indices of all the pictures, returns them; it may show a bar.
+        count: how many images to show, taken at equal steps from all.
+        progress: called with the indices of all the images, returns them; it may show a bar.
 
     Raises:
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
     """
     objects = [_objects(data, index) for index in progress(range(len(data.annotations)))]
     chosen = np.linspace(0, len(objects) - 1, min(count, len(objects))).round().astype(int).tolist()
@@ -59,7 +59,7 @@ def save_data_sheet(
     every = np.concatenate(objects)
     sheet_height = sum(tile * height + 0.25 for height in heights) + 1.1
     with new_figure(path, (WIDTH, sheet_height + PLOTS_HEIGHT)) as figure:
-        figure.suptitle(f"{data.name}: {len(objects):,} pictures, {len(every):,} objects")
+        figure.suptitle(f"{data.name}: {len(objects):,} images, {len(every):,} objects")
         above, below = figure.subfigures(2, 1, height_ratios=[sheet_height, PLOTS_HEIGHT])
         present = np.unique(every[:, 0].astype(int)).tolist()
         told_apart = len(present) <= len(BOX_COLORS)  # with more classes than colours each box has its name
@@ -90,7 +90,7 @@ def _draw_picture(axes: Axes, image: NDArray[np.uint8], objects: Objects, names:
     show_image(axes, image)
     boxes = objects[:, 2:] * (width, height, width, height)
     labels = [names[int(row[0])] for row in objects] if names is not None and len(objects) <= CROWDED else None
-    # 0.72 points are a pixel; a black edge of one on either side, so that they show on any picture.
+    # 0.72 points are a pixel; a black edge of one on either side, so that they show on any image.
     show_bboxes(axes, boxes, colors="black", linewidth=3.6)
     show_bboxes(axes, boxes, labels, [class_color(row[0]) for row in objects], linewidth=2.16)
     show_bboxes(axes, boxes[objects[:, 1] == 1], colors="white", linewidth=0.72)
@@ -129,11 +129,11 @@ def _plot_numbers(axes: Axes, numbers: Sequence[int]) -> None:
     axes.hist(numbers, bins=np.arange(0, max(numbers) + 1 + width, width) - 0.5, color=NEUTRAL, edgecolor="white")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(title=f"Objects in a picture (mean {np.mean(numbers):.1f})", xlabel="objects", ylabel="pictures")
+    axes.set(title=f"Objects in an image (mean {np.mean(numbers):.1f})", xlabel="objects", ylabel="pictures")
 
 
 def _plot_sizes(axes: Axes, objects: Objects) -> None:
-    axes.set(title="Boxes, in % of the picture", xlabel="width", ylabel="height")
+    axes.set(title="Boxes, in % of the image", xlabel="width", ylabel="height")
     if not len(objects):
         axes.text(0.5, 0.5, "no objects", transform=axes.transAxes, ha="center")
         return

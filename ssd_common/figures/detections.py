@@ -1,4 +1,4 @@
-"""Pictures of detection: boxes on images, contact sheets, anchors.
+"""Images of detection: boxes on images, contact sheets, anchors.
 
 Nothing here needs a display or touches pyplot: figures are made with matplotlib's object interface and rendered by its
 Agg canvas, whatever the caller's matplotlib settings are. Files are PNG, and the same input gives the same bytes.
@@ -29,9 +29,9 @@ from ssd_common.figures.drawing import BOX_COLORS, checked_image, class_color, l
 DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
 # The band around it, from below: colour, width in points, dashes.
 STRIPES: tuple[tuple[str, int, Any], ...] = (("black", 8, "-"), (DIFFERS, 6, "-"), ("white", 6, (0, (1, 1))))
-TILE = 3.2  # inches of a contact sheet that each picture is wide
+TILE = 3.2  # inches of a contact sheet that each image is wide
 HIGHEST = 4  # times its width that a tile is high at most
-CROWDED = 8  # boxes on one tile of a contact sheet above which their labels would hide the picture
+CROWDED = 8  # boxes on one tile of a contact sheet above which their labels would hide the image
 
 
 def show_bboxes(
@@ -41,7 +41,7 @@ def show_bboxes(
     colors: str | Sequence[str] | None = None,
     linewidth: float = 3,
 ) -> None:
-    """Draw bounding boxes on axes that already show their picture.
+    """Draw bounding boxes on axes that already show their image.
 
     Args:
         axes: of a figure or of pyplot.
@@ -73,39 +73,39 @@ def save_detection_grid(
     threshold: float = 0.5,
     differs: Sequence[Sequence[bool] | NDArray[np.bool_]] | None = None,
 ) -> None:
-    """Write a contact sheet: each picture with its detections solid and its ground truth dashed.
+    """Write a contact sheet: each image with its detections solid and its ground truth dashed.
 
-    A picture with more than eight detections carries no labels; the legend tells the classes by their colours.
+    An image with more than eight detections carries no labels; the legend tells the classes by their colours.
     Detections that only one backend has lie in a striped band, their labels begin with "≠" (more than eight of them
-    carry none), and so does the title of their picture, which has a frame.
+    carry none), and so does the title of their image, which has a frame.
 
     Args:
         path: of the PNG.
-        images: uint8 RGB pictures (height, width, 3) of any sizes.
-        detections_per_image: for each picture (n, 6), see `draw_detections`.
+        images: uint8 RGB images (height, width, 3) of any sizes.
+        detections_per_image: for each image (n, 6), see `draw_detections`.
         class_names: the name of each class id.
-        truths: for each picture (n, 5) `[class_id, xmin, ymin, xmax, ymax]`, corners normalised; −1 rows are padding.
-        titles: a line or lines above each picture; of a long line the end.
-        columns: pictures side by side.
+        truths: for each image (n, 5) `[class_id, xmin, ymin, xmax, ymax]`, corners normalised; −1 rows are padding.
+        titles: a line or lines above each image; of a long line the end.
+        columns: images side by side.
         threshold: the lowest score that is drawn.
-        differs: for each picture and each of its detections, in their order: whether the other backend lacks it, see
+        differs: for each image and each of its detections, in their order: whether the other backend lacks it, see
             `ssd_common.evaluation.agreement`.
 
     Raises:
-        InputError: there is no picture, the sequences differ in length, or as `draw_detections`.
+        InputError: there is no image, the sequences differ in length, or as `draw_detections`.
     """
     given = {"detections": detections_per_image, "truths": truths, "titles": titles, "rows of marks": differs}
     for name, items in given.items():
         if items is not None and len(items) != len(images):
-            raise InputError(f"{len(images)} pictures but {len(items)} {name}: give one for each picture")
+            raise InputError(f"{len(images)} images but {len(items)} {name}: give one for each image")
     if not images:
-        raise InputError("a contact sheet needs at least one picture")
+        raise InputError("a contact sheet needs at least one image")
     both, alone = [], []  # what either backend has, and what only this one has
     for number, detections in enumerate(detections_per_image):
         rows = np.asarray(detections, dtype=np.float64)
         mask = np.zeros(len(rows), dtype=bool) if differs is None else np.asarray(differs[number], dtype=bool)
         if len(rows) != len(mask):
-            raise InputError(f"picture {number}: {len(rows)} detections but {len(mask)} marks: give one for each")
+            raise InputError(f"image {number}: {len(rows)} detections but {len(mask)} marks: give one for each")
         both.append(visible(rows[~mask], class_names, threshold))
         alone.append(visible(rows[mask], class_names, threshold))
     columns = min(columns, len(images))
@@ -124,7 +124,7 @@ def save_detection_grid(
             if truths is not None:
                 truth = np.asarray(truths[index], dtype=np.float64).reshape(-1, 5)
                 corners = truth[truth[:, 0] >= 0, 1:] * scale
-                # White dashes on black show on any picture; 1.44 points are two pixels, so that they are crisp.
+                # White dashes on black show on any image; 1.44 points are two pixels, so that they are crisp.
                 _outline(axes, corners, edgecolors="black", linewidths=1.44)
                 _outline(axes, corners, edgecolors="white", linewidths=1.44, linestyles=(0, (3, 3)))
             if titles is not None:
@@ -146,13 +146,13 @@ def save_detection_grid(
 def save_anchor_plot(
     path: str | os.PathLike[str], image: NDArray[np.uint8], anchors: ArrayLike, title: str = ""
 ) -> None:
-    """Write a picture of anchors on an image, with a margin for those that reach beyond it.
+    """Write an image of anchors on an image, with a margin for those that reach beyond it.
 
     Args:
         path: of the PNG.
         image: (height, width, 3) uint8, RGB.
         anchors: (n, 4) corners `[xmin, ymin, xmax, ymax]`, normalised; more than 50 are drawn in thin, pale lines.
-        title: above the picture.
+        title: above the image.
     """
     height, width = checked_image(image).shape[:2]
     corners = np.asarray(anchors, dtype=np.float64).reshape(-1, 4) * (width, height, width, height)
@@ -190,7 +190,7 @@ def _label(axes: Axes, corners: NDArray[np.float64], text: str, color: str) -> N
 
 
 def _mark(axes: Axes, rows: NDArray[np.float64], class_names: Sequence[str]) -> None:
-    """Draw detections (n, 6) with a striped band just around each, label them where they are few, frame the picture."""
+    """Draw detections (n, 6) with a striped band just around each, label them where they are few, frame the image."""
     size = np.array([axes.get_xlim()[1], axes.get_ylim()[0]] * 2)
     point = size[0] / (72 * TILE)
     boxes, colors = rows[:, 2:] * size, [class_color(row[0]) for row in rows]

@@ -1,4 +1,4 @@
-"""Detections drawn on a picture, pixel by pixel, at the picture's own resolution."""
+"""Detections drawn on an image, pixel by pixel, at the image's own resolution."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SMALLEST_FONT = 8  # pixels
 def draw_detections(
     image: NDArray[np.uint8], detections: ArrayLike, class_names: Sequence[str], threshold: float = 0.5
 ) -> NDArray[np.uint8]:
-    """Return a copy of a picture, at its own resolution, with the detections drawn on it.
+    """Return a copy of an image, at its own resolution, with the detections drawn on it.
 
     Args:
         image: (height, width, 3) uint8, RGB.
         detections: (n, 6) `[class_id, score, xmin, ymin, xmax, ymax]`, corners normalised to 0…1. What lies outside
-            the picture is cut off.
+            the image is cut off.
         class_names: the name of each class id.
         threshold: the lowest score that is drawn. A row with a negative class id or a NaN is never drawn.
 
     Raises:
-        InputError: the picture or the detections have another shape, or a class id has no name.
+        InputError: the image or the detections have another shape, or a class id has no name.
     """
     picture = Image.fromarray(checked_image(image))
     canvas = ImageDraw.Draw(picture)
@@ -60,14 +60,14 @@ def draw_detections(
 
 
 def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture; raise InputError unless it is uint8 (height, width, 3)."""
+    """Return the image; raise InputError unless it is uint8 (height, width, 3)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(f"a picture is uint8 (height, width, 3), not {image.dtype} {image.shape}: convert it first")
+        raise InputError(f"an image is uint8 (height, width, 3), not {image.dtype} {image.shape}: convert it first")
     return image
 
 
 def visible(detections: ArrayLike, class_names: Sequence[str], threshold: float) -> NDArray[np.float64]:
-    """Return the rows to draw, corners cut to the picture, the best first."""
+    """Return the rows to draw, corners cut to the image, the best first."""
     rows = checked_rows(detections)
     rows = rows[(rows[:, 0] >= 0) & (rows[:, 1] >= threshold)]
     unnamed = rows[rows[:, 0] >= len(class_names), 0]
@@ -89,7 +89,7 @@ def _pixels(corners: NDArray[np.float64], width: int, height: int) -> tuple[int,
 
 
 def class_color(class_id: float) -> str:
-    """Return the colour of a class, the same in every picture."""
+    """Return the colour of a class, the same in every image."""
     return BOX_COLORS[int(class_id) % len(BOX_COLORS)]
 
 
@@ -110,7 +110,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fitting_font(text: str, size: int, width: int) -> ImageFont.FreeTypeFont:
-    """The font at `size` pixels, 12 at least, or smaller where the label would be wider than the picture."""
+    """The font at `size` pixels, 12 at least, or smaller where the label would be wider than the image."""
     size = max(12, size)
     while size > SMALLEST_FONT and _label_size(text, _font(size))[0] > width:
         size -= 1
@@ -125,7 +125,7 @@ def _label_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
 def _label_place(
     across: int, down: int, box: tuple[int, ...], width: int, height: int, taken: Sequence[tuple[int, ...]]
 ) -> tuple[int, int]:
-    """Left and top of a label in the picture: above the box, below or in it, off the other labels where that can be."""
+    """Left and top of a label in the image: above the box, below or in it, off the other labels where that can be."""
     lefts = (min(box[0], width - across), max(box[2] + 1 - across, 0))
     tops = [top for top in (box[1] - down, box[3] + 1, box[1]) if 0 <= top <= height - down] or [height - down]
     for left, top in ((left, top) for top in tops for left in lefts):

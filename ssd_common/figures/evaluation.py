@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: precision against recall, and the worst mistakes."""
+"""Images of an evaluation: precision against recall, and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ssd_common.figures.drawing import BOX_COLORS, class_color
 
 NAMED = len(BOX_COLORS) * 3  # classes that have a line of their own look: each time the colours repeat, other dashes
 
-CONTEXT = 3.0  # how much of the picture a mistake is shown with: so many times the longer side of its boxes
-SMALLEST_VIEW = 96  # pixels of the picture
+CONTEXT = 3.0  # how much of the image a mistake is shown with: so many times the longer side of its boxes
+SMALLEST_VIEW = 96  # pixels of the image
 PER_KIND = 4  # mistakes of each kind, a row of the figure
 
 
@@ -60,14 +60,14 @@ def save_precision_recall(
 def save_worst_mistakes(
     path: str | os.PathLike[str], data: Dataset, mistakes: Sequence[Mistake], score_threshold: float = SCORE_THRESHOLD
 ) -> None:
-    """Write a contact sheet of the worst mistakes of each kind, each with the part of the picture around it.
+    """Write a contact sheet of the worst mistakes of each kind, each with the part of the image around it.
 
     The detection is solid, the object that it should have found, or that was missed, dashed; around a false positive
-    all objects are. The number is that of the picture in the data set, from 0.
+    all objects are. The number is that of the image in the dataset, from 0.
 
     Args:
         path: of the PNG.
-        data: the pictures.
+        data: the images.
         mistakes: all that there are, see `find_mistakes`.
         score_threshold: the one that they were found with.
     """
@@ -114,7 +114,7 @@ def _draw_curve(axes: Axes, curve: PrecisionRecall, name: str, look: int) -> Non
 
 
 def _caption(mistake: Mistake, rank: int, count: int, class_names: Sequence[str]) -> str:
-    """Return what is wrong, how bad it is among its kind, in which picture, with its score and overlap."""
+    """Return what is wrong, how bad it is among its kind, in which image, with its score and overlap."""
     what, where = f"{mistake.kind} {rank} of {count}", f"no. {mistake.picture}"
     if mistake.truth is not None and mistake.kind in ("wrong class", "missed"):
         what += f": {class_names[int(mistake.truth[0])]}"
@@ -126,7 +126,7 @@ def _caption(mistake: Mistake, rank: int, count: int, class_names: Sequence[str]
 
 
 def _view(image: NDArray[np.uint8], boxes: NDArray[np.floating]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom, in pixels, of the part of a picture that shows some boxes."""
+    """Return left, top, right and bottom, in pixels, of the part of an image that shows some boxes."""
     height, width = image.shape[:2]
     corners = boxes.clip(0, 1) * [width, height, width, height]
     low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)

@@ -20,7 +20,7 @@ from ssd_common.schedule import learning_rate
 from ssd_common.weights import Weights
 
 SCHEDULE_STEPS = 600
-"""Steps of the training whose first ones the ladder takes: the highest rate is too much for batches of two pictures."""
+"""Steps of the training whose first ones the ladder takes: the highest rate is too much for batches of two images."""
 
 Compute = Callable[[Backend, Subject, str], Any]
 

@@ -30,13 +30,13 @@ from ssd_common.runs.train import Trained, train_run
 from ssd_common.weights import Weights
 
 LADDER_BATCH = 2
-"""Pictures a batch on the ladder: float64 is slow, and what is proved does not depend on it."""
+"""Images a batch on the ladder: float64 is slow, and what is proved does not depend on it."""
 SCENES = 6
 """Validation images in which the detections with the same weights are drawn."""
 SHOWN = 0.5
 """The lowest score that is drawn there."""
 DETECTION_BATCH = 10
-"""Pictures a batch on rung 13."""
+"""Images a batch on rung 13."""
 
 
 def compare_backends(
@@ -59,8 +59,8 @@ def compare_backends(
     Args:
         backends: torch and mxnet.
         run: where the results go; each backend has a run folder of its own inside.
-        data: training pictures.
-        val: validation pictures.
+        data: training images.
+        val: validation images.
         start: what both start from, and the configuration; with 0 epochs nothing is trained, and its weights count as
             trained.
         dtype: of the ladder, "float64" or "float32".
@@ -99,7 +99,7 @@ def compare_backends(
     )
     rows = list(parity.climb(subject, backends, rungs, progress_bar(console, f"ladder, {dtype}, rung")))
     failed = [row.name for row in rows if not row.passed and not row.caused_by]
-    # The same for every backend: they saw the same pictures.
+    # The same for every backend: they saw the same images.
     baselines = next((trivial_baselines(result.rows[-1]) for result in trained.values()), {})
     result: dict[str, Any] = {
         "title": "tinyssd: PyTorch and MXNet side by side",
@@ -149,7 +149,7 @@ def _draw(
     baselines: Mapping[str, float],
     rows: Sequence[parity.Row],
 ) -> dict[str, Path]:
-    """Draw the curves and the detections of both backends; return the pictures by caption."""
+    """Draw the curves and the detections of both backends; return the images by caption."""
     drawn = {}
     for row in rows:
         if len(row.series) == 2:
@@ -163,7 +163,7 @@ def _draw(
         curves.save_curve_differences(path / "differences.png", results)
         drawn["The difference of their training curves"] = path / "differences.png"
         save_pictures(path / "detections.png", val, {name: result.detections for name, result in trained.items()})
-        caption = "The best detection of each backend, after a training of its own, in the same validation pictures"
+        caption = "The best detection of each backend, after a training of its own, in the same validation images"
         drawn[caption] = path / "detections.png"
     return drawn
 
@@ -171,7 +171,7 @@ def _draw(
 def _draw_same_weights(
     run: RunFolder, backends: Mapping[str, Backend], config: Config, weights: Weights, val: Dataset
 ) -> dict[str, Path]:
-    """Draw and print what both backends detect with the same weights; return the picture by its caption."""
+    """Draw and print what both backends detect with the same weights; return the image by its caption."""
     images, detections = [val[i].image for i in range(min(SCENES, len(val)))], {}
     for name, backend in backends.items():
         net = backend.weights.make_net(config.model, weights)

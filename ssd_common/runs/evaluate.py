@@ -1,4 +1,4 @@
-"""What the verb `eval` says of a detector: one dict, as tables, as JSON, and as two pictures."""
+"""What the verb `eval` says of a detector: one dict, as tables, as JSON, and as two images."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def summarise(
 
     Args:
         metrics: losses and errors, see `EpochMeter.summary`.
-        detections: of each picture.
-        truths: of each picture.
+        detections: of each image.
+        truths: of each image.
         class_names: the name of each class.
         mistakes: all that there are, see `find_mistakes`.
 
@@ -85,8 +85,8 @@ def summarise(
 def evaluation_tables(summary: Mapping[str, Any]) -> Group:
     """Return a summary as it is printed: average precision by class, errors beside their baselines, mistakes."""
     notes = [
-        "AP: IoU 0.50 to 0.95, the 100 best of a class in a picture; VOC: IoU 0.5, all of them",
-        "small, medium, large: AP up to 32², up to 96², above; pixels of the original picture",
+        "AP: IoU 0.50 to 0.95, the 100 best of a class in an image; VOC: IoU 0.5, all of them",
+        "small, medium, large: AP up to 32², up to 96², above; pixels of the original image",
     ]
     if any(row[key] is None for row in (summary, *summary["classes"]) for key in COLUMNS):
         notes.append(f"{MISSING}: there is no such object to find")

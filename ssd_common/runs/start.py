@@ -78,7 +78,7 @@ def check_classes(path: Path, model_config: ModelConfig, data: Dataset, hint: st
     if model_config.class_names != data.class_names:
         raise InputError(
             f"{path}: its classes are {', '.join(model_config.class_names)}; "
-            f"those of data set {data.name} are {', '.join(data.class_names)}{hint}"
+            f"those of dataset {data.name} are {', '.join(data.class_names)}{hint}"
         )
 
 

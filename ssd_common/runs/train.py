@@ -29,7 +29,7 @@ class Trained:
     checkpoint: Checkpoint
     rows: list[Row]
     detections: list[Detections]
-    """Of each validation picture, at the last epoch."""
+    """Of each validation image, at the last epoch."""
 
 
 def train_run(
@@ -46,14 +46,14 @@ def train_run(
     Args:
         backend: which framework.
         run: the folder; its rows are those of the epochs before.
-        data: training pictures.
-        val: validation pictures.
+        data: training images.
+        val: validation images.
         start: weights, velocity and epoch to start from, and the configuration.
         device: as returned by the backend's `get_device`.
         compile: see the backend's `make_net`.
 
     Raises:
-        InputError: the loss or a weight is no longer a finite number, or no picture has a good box.
+        InputError: the loss or a weight is no longer a finite number, or no image has a good box.
     """
     model, config = start.config.model, start.config.train
     net = backend.weights.make_net(model, start.weights, device, compile=compile)
@@ -71,7 +71,7 @@ def train_run(
     for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
         if not math.isfinite(row["loss"]):
             raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
-        if row.get("baseline_class_error") == 0:  # every anchor of every picture is background
+        if row.get("baseline_class_error") == 0:  # every anchor of every image is background
             raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
         weights = backend.weights.get_weights(net)
         if not all(np.isfinite(value).all() for value in weights.values()):
@@ -87,7 +87,7 @@ def train_run(
         run.record(row)
         run.save(trained.checkpoint, best)
         run.log(format_row(row, config.epochs))
-        if row["epoch"] == start.epoch + 1:  # all the pictures have been read
+        if row["epoch"] == start.epoch + 1:  # all the images have been read
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
     return trained

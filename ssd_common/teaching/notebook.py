@@ -70,7 +70,7 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: st
 
 
 def show_figure(save: Callable[..., None], *args: Any, caption: str, **kwargs: Any) -> None:
-    """Show the picture that a function of `ssd_common.figures.detections` writes, with a caption under it.
+    """Show the image that a function of `ssd_common.figures.detections` writes, with a caption under it.
 
     Args:
         save: such a function; its first parameter is the path of the PNG.

@@ -1,4 +1,4 @@
-"""Bananas laid on photographs: the data set that `benchmarks/composites.py` writes is read back as it was painted."""
+"""Bananas laid on photographs: the dataset that `benchmarks/composites.py` writes is read back as it was painted."""
 
 import subprocess
 import sys

@@ -228,7 +228,7 @@ def test_predictions_need_not_be_in_order_but_must_be_there():
             checks.same_predictions([ours], [peer], exact=[0])
     with pytest.raises(AssertionError, match="nothing is detected"):
         checks.same_predictions([rows[:0]], [rows[:0]], exact=[0])
-    with pytest.raises(AssertionError, match="1 pictures, not 2"):
+    with pytest.raises(AssertionError, match="1 images, not 2"):
         checks.same_predictions([rows], [rows, rows], exact=[0])
 
 

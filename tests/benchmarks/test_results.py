@@ -41,7 +41,7 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
     assert done.stdout.strip() == page.strip()
-    assert "## voc:animals:test\n\n7 pictures, 1,234 objects" in page  # and not where that folder was
+    assert "## voc:animals:test\n\n7 images, 1,234 objects" in page  # and not where that folder was
     rows = [line for line in page.splitlines() if line.startswith("| `book`")]
     # 60 ± 14.1: the sample deviation of 50 and 70 is 10 √2.
     cells = "50.0 ± 0.0 | 25.0 ± 0.0 | 50.0 ± 0.0 | 25.0 ± 0.0 |"

@@ -15,7 +15,7 @@ from tests.cli.program import tinyssd
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with one of everything: weights good and bad, pictures good and bad, a finished run, configurations."""
+    """A folder with one of everything: weights good and bad, images good and bad, a finished run, configurations."""
     path = tmp_path_factory.mktemp("cli")
     preset = Config(ModelConfig(image_size=64), TrainConfig(epochs=1))
     weights = initial_weights(preset.model, preset.train)
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
     Image.effect_noise((60, 40), 50).save(path / "good.png")
     (path / "broken.png").write_bytes((path / "good.png").read_bytes()[:1000])
-    (path / "text.png").write_text("this is no picture")
+    (path / "text.png").write_text("this is no image")
     (path / "empty").mkdir()
     (path / "file").write_text("")
 
@@ -59,8 +59,8 @@ def folder(tmp_path_factory):
 
 
 BAD_INPUT = [
-    ("train --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
-    ("train --data synthetic:val", ["synthetic:val", "name the data set alone"]),
+    ("train --data banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
+    ("train --data synthetic:val", ["synthetic:val", "name the dataset alone"]),
     ("train --backend jax", ["unknown backend 'jax'", "torch, mxnet"]),
     ("train --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
     ("train --augment blur", ["unknown augmentation 'blur'", "none, flip, jitter, ssd, straight-dope"]),
@@ -128,7 +128,7 @@ BAD_INPUT = [
     ("eval --weights good.safetensors --limit 0", ["limit must be at least 1, got 0"]),
     ("eval --weights good.safetensors --out file", ["--out file: file is a file; name a folder"]),
     ("eval --weights good.safetensors --json file/m.json", ["--json", "file is a file"]),
-    ("predict --weights good.safetensors", ["predict needs pictures: name files or folders"]),
+    ("predict --weights good.safetensors", ["predict needs images: name files or folders"]),
     ("predict none.png --weights good.safetensors", ["none.png: no such image or folder"]),
     ("predict empty --weights good.safetensors", ["empty: no images in this folder"]),
     ("predict good.png --weights none.safetensors", ["none.safetensors: no such weights file"]),
@@ -143,10 +143,10 @@ BAD_INPUT = [
     ("compare --json empty", ["--json empty: a folder; name a file"]),
     ("compare --html empty", ["--html empty: a folder; name a file"]),
     ("compare --steps 0", ["--steps must be at least 1, got 0"]),
-    ("compare --data banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+    ("compare --data banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
     ("compare --image-size 100", ["the image size must be a multiple of 64 up to 8192, got 100"]),
     ("compare --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
-    ("data anchors banana", ["unknown data set 'banana'", "synthetic, pikachu"]),
+    ("data anchors banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
     ("data anchors synthetic --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
     ("data anchors synthetic --image-size 100", ["the image size must be a multiple of 64 up to 8192, got 100"]),
     ("data anchors synthetic --out empty", ["--out empty: a folder; name a file"]),
@@ -163,8 +163,8 @@ NEEDS_TORCH = [
     ("train --limit 4 --out /proc/none/run", ["/proc/none"]),
     ("eval --weights good.safetensors --limit 2 --device cpu:1", ["unknown device 'cpu:1'"]),
     ("eval --weights good.safetensors --limit 2 --json empty", ["empty"]),
-    ("predict text.png --weights good.safetensors", ["text.png: not a picture in one of the formats", "PNG"]),
-    ("predict broken.png --weights good.safetensors", ["broken.png: cannot read the picture"]),
+    ("predict text.png --weights good.safetensors", ["text.png: not an image in one of the formats", "PNG"]),
+    ("predict broken.png --weights good.safetensors", ["broken.png: cannot read the image"]),
 ]
 
 
@@ -188,7 +188,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(arguments, words, folde
 
 
 class Other:
-    """A data set of another class, or of no pictures."""
+    """A dataset of another class, or of no images."""
 
     name, class_names = "other:val", ("banana",)
 
@@ -202,8 +202,8 @@ class Other:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (Other(), "data set other:val has no pictures; there is nothing to measure"),
-        (Other("dog", "cat"), "good.safetensors knows banana; data set other:val has dog, cat"),
+        (Other(), "dataset other:val has no images; there is nothing to measure"),
+        (Other("dog", "cat"), "good.safetensors knows banana; dataset other:val has dog, cat"),
     ],
 )
 def test_eval_refuses_what_it_cannot_measure(data, message, folder, monkeypatch, capsys):

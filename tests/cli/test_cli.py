@@ -162,7 +162,7 @@ def test_info_says_what_is_missing_and_goes_on(tmp_path):
 def test_debug_shows_the_traceback_of_bad_input(tmp_path):
     done = run_main("train --data banana --debug", tmp_path)
     assert "Traceback (most recent call last)" in done.stderr
-    assert "InputError: unknown data set 'banana'" in done.stderr
+    assert "InputError: unknown dataset 'banana'" in done.stderr
     assert done.returncode == 2
 
 

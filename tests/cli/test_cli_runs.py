@@ -73,13 +73,13 @@ def train(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder with two pictures of different shapes, and other files."""
+    """A folder with two images of different shapes, and other files."""
     path = tmp_path_factory.mktemp("pictures")
     data = load_dataset("synthetic", "train")
     for i, (name, size) in enumerate({"wide.png": (300, 200), "tall.PNG": (150, 250)}.items()):
         Image.fromarray(data[i].image).resize(size).save(path / name)
-    (path / "notes.txt").write_text("no picture")
-    (path / "manual.pdf").write_bytes(b"%PDF-1.4 no picture")
+    (path / "notes.txt").write_text("no image")
+    (path / "manual.pdf").write_bytes(b"%PDF-1.4 no image")
     return path
 
 
@@ -124,7 +124,7 @@ def test_the_configuration_of_a_run_is_all_that_was_asked_for(backend, train):
     train_config = checkpoint.config.train
     assert (train_config.epochs, train_config.lr, train_config.momentum, train_config.seed) == (1, 0.03125, 0.5, 3)
     assert (checkpoint.config.model.image_size, checkpoint.config.model.class_names) == (64, ("banana",))
-    assert (checkpoint.epoch, checkpoint.step) == (1, 2)  # 6 pictures are batches of 4 and 2
+    assert (checkpoint.epoch, checkpoint.step) == (1, 2)  # 6 images are batches of 4 and 2
     assert load_checkpoint(run.path / "weights" / "best.safetensors").epoch == 1
 
 
@@ -220,7 +220,7 @@ def test_eval_measures_what_training_measured(backend, train, tmp_path):
     for name in ("class_error", "bbox_mae", "ap50", "ap"):
         np.testing.assert_allclose(metrics[name], row[f"val_{name}"], rtol=1e-5, atol=1e-9, err_msg=name)
     assert 0 < metrics["baseline_class_error"] < 1
-    assert printed.splitlines()[0] == f"synthetic:val, 6 pictures, {metrics['objects']} objects, {backend.name}"
+    assert printed.splitlines()[0] == f"synthetic:val, 6 images, {metrics['objects']} objects, {backend.name}"
     assert printed.splitlines()[-1] == f"wrote {tmp_path / 'm.json'}"
 
 
@@ -251,7 +251,7 @@ def test_eval_writes_its_pictures_and_metrics_into_a_folder(train, tmp_path):
 
 @pytest.mark.backend("torch")
 def test_eval_counts_the_sizes_of_objects_in_pixels_of_the_original_picture(train, tmp_path, monkeypatch):
-    """The network sees the pictures at 64 x 64, where no object is large."""
+    """The network sees the images at 64 x 64, where no object is large."""
     data = load_dataset("synthetic:val")
     boxes = np.concatenate([data[i].labels[:, 1:] for i in range(len(data))])
     areas = np.prod((boxes[:, 2:] - boxes[:, :2]) * data[0].image.shape[1::-1], axis=1)
@@ -320,7 +320,7 @@ def test_each_picture_of_a_folder_is_drawn_at_its_own_size(backend, train, pictu
 @pytest.mark.backend("torch")
 def test_a_picture_that_cannot_be_read_keeps_no_other_from_being_written(train, pictures, tmp_path, capsys):
     shutil.copytree(pictures, tmp_path / "in")
-    (tmp_path / "in" / "bad.png").write_text("no picture")
+    (tmp_path / "in" / "bad.png").write_text("no image")
     (tmp_path / "in" / "folder.png").mkdir()
     weights, out = train("torch", 1).path / "weights" / "last.safetensors", tmp_path / "out"
     with pytest.raises(SystemExit) as done:
@@ -328,7 +328,7 @@ def test_a_picture_that_cannot_be_read_keeps_no_other_from_being_written(train, 
     assert done.value.code == 2
     assert {file.name for file in out.iterdir()} == WRITTEN
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"tinyssd: {tmp_path / 'in' / 'bad.png'}: not a picture")
+    assert line.startswith(f"tinyssd: {tmp_path / 'in' / 'bad.png'}: not an image")
     assert line.endswith(f"; 1 of 3 images could not be read, the others are in {out}")
 
 

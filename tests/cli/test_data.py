@@ -1,4 +1,4 @@
-"""Training, evaluation and the verbs below `data`, as a user of an own data set runs them."""
+"""Training, evaluation and the verbs below `data`, as a user of an own dataset runs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tinyssd(*arguments: object) -> int:
 
 @pytest.fixture
 def voc(tmp_path: Path) -> str:
-    """Four pictures of two classes, one of them with a bad box and one with a difficult object."""
+    """Four images of two classes, one of them with a bad box and one with a difficult object."""
     hard = voc_object("dog", 1, 1, 9, 9, more="<difficult>1</difficult>")
     xml = {"one": CAT + BAD, "two": DOG, "three": CAT + hard, "four": BAD + BAD}
     return f"voc:{write_voc(tmp_path / 'my set: 1', {stem: voc_xml(text) for stem, text in xml.items()}, LISTS)}"
@@ -38,7 +38,7 @@ def voc(tmp_path: Path) -> str:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A configuration for a picture of 64 pixels, one epoch."""
+    """A configuration for an image of 64 pixels, one epoch."""
     run = RunFolder(tmp_path / "tiny", Console(quiet=True))
     model, train = ModelConfig(image_size=64), TrainConfig(epochs=1, batch_size=2, lr=0.01)
     run.write_config(RunConfig(Config(model, train), data="synthetic"))
@@ -56,7 +56,7 @@ def test_a_run_does_not_go_on_with_other_classes(voc: str, tiny: Path, tmp_path:
     capsys.readouterr()
     assert tinyssd("train", "--resume", out, "--epochs", 2, "--device", "cpu") == 2
     assert capsys.readouterr().err == (
-        f"tinyssd: {out}: its classes are cat, dog; those of data set {voc}:train are ape, cat, dog\n"
+        f"tinyssd: {out}: its classes are cat, dog; those of dataset {voc}:train are ape, cat, dog\n"
     )
     assert (out / "weights" / "last.safetensors").read_bytes() == before
 
@@ -104,7 +104,7 @@ def test_a_data_set_of_ones_own_is_trained_on_resumed_and_evaluated(
     assert "skipped 1 of 3 boxes" in capsys.readouterr().out
     weights = out / "weights" / "last.safetensors"
     assert tinyssd("eval", "--weights", weights, *flags) == 0
-    assert f"{voc}:val, 1 pictures" in capsys.readouterr().out
+    assert f"{voc}:val, 1 images" in capsys.readouterr().out
     assert tinyssd("eval", "--weights", weights, "--data", f"{voc}:test", *flags) == 0
     assert f"{voc}:test: skipped 2 of 4 boxes" in capsys.readouterr().out
 
@@ -159,7 +159,7 @@ def refusals(folder: Path) -> list[tuple[list[object], list[str]]]:
         (["train", "--data", coco], [f"--data {coco}: it is not divided into splits", "--val-data SPEC"]),
         (["train", "--data", f"voc:{one_list}"], ["its splits are test, train, and none is val", "--val-data SPEC"]),
         (["train", "--data", f"yolo:{yolo}"], ["its splits are train, and none is val"]),
-        (["train", "--data", f"voc:{one_list}:test"], ["--val-data", "name the data set alone"]),
+        (["train", "--data", f"voc:{one_list}:test"], ["--val-data", "name the dataset alone"]),
         (
             ["train", "--data", coco, "--val-data", f"voc:{birds}:train"],
             ["has the classes cat, dog, zebra", "has bird"],
@@ -197,7 +197,7 @@ def test_fitted_anchors_are_written_with_the_classes_of_the_data(voc: str, tmp_p
 
 def test_a_sheet_shows_the_pictures_with_their_boxes(voc: str, tmp_path: Path, capsys) -> None:
     assert tinyssd("data", "show", f"{voc}:test", "--out", tmp_path / "a.png") == 0
-    assert capsys.readouterr().out == f"wrote {tmp_path / 'a.png'}: 2 of 2 pictures of {voc}:test\n"
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'a.png'}: 2 of 2 images of {voc}:test\n"
     first = (tmp_path / "a.png").read_bytes()
     assert tinyssd("data", "show", f"{voc}:test", "--out", tmp_path / "b.png") == 0
     assert (tmp_path / "b.png").read_bytes() == first
@@ -215,7 +215,7 @@ def test_a_set_without_objects_or_with_many_classes_is_shown_as_well(tmp_path: P
     names = ", ".join(f"class number {i}" for i in range(30))
     lines = "\n".join(f"{i} 0.5 0.5 {0.03 * (i + 1):.2f} 0.5" for i in range(30))
     folder = write_yolo(tmp_path / "y", {"many": lines, "few": lines[:60]}, f"names: [{names}]\n")
-    noise(20, 2000).save(folder / "images" / "train" / "few.png")  # a very tall picture
+    noise(20, 2000).save(folder / "images" / "train" / "few.png")  # a very tall image
     assert tinyssd("data", "show", f"yolo:{folder}", "--out", tmp_path / "many.png") == 0
     for name in ("none", "many"):
         height, width, _ = read_image(tmp_path / f"{name}.png").shape
@@ -227,4 +227,4 @@ def test_names_of_data_sets_are_printed_as_they_are(tmp_path: Path, monkeypatch:
     write_voc(tmp_path / "v", {"one": voc_xml(CAT)})
     monkeypatch.chdir(tmp_path)
     assert tinyssd("data", "check", "voc:v:train") == 0
-    assert re.match(r"voc:v:train: 1 picture, 1 good object \(cat 1\)\n", capsys.readouterr().out)
+    assert re.match(r"voc:v:train: 1 image, 1 good object \(cat 1\)\n", capsys.readouterr().out)

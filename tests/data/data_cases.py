@@ -1,4 +1,4 @@
-"""Small data sets, each written by hand as its format's documentation says, not by the code under test."""
+"""Small datasets, each written by hand as its format's documentation says, not by the code under test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Made(NamedTuple):
-    """A picture of a data set: its size, and its objects as class, corners in pixels, and a mark to ignore it."""
+    """An image of a dataset: its size, and its objects as class, corners in pixels, and a mark to ignore it."""
 
     width: int
     height: int
@@ -23,7 +23,7 @@ class Made(NamedTuple):
 
 
 PICTURES = {
-    "a picture, with spaces": Made(40, 30, [(0, (1, 2, 21, 17), False), (1, (0, 0, 40, 30), False)]),
+    "an image, with spaces": Made(40, 30, [(0, (1, 2, 21, 17), False), (1, (0, 0, 40, 30), False)]),
     "b.with.dots": Made(30, 50, [(2, (3.25, 4.5, 19.75, 44.125), False), (1, (5, 6, 7, 9), True)]),
     "c": Made(64, 64, []),
 }
@@ -50,7 +50,7 @@ def voc_object(name: str, *corners: object, more: str = "") -> str:
 
 
 def write_voc(folder: Path, annotations: dict[str, str], splits: dict[str, str] | None = None) -> Path:
-    """A VOC folder: the XML of each picture of 40 x 30 pixels, and the text of each list."""
+    """A VOC folder: the XML of each image of 40 x 30 pixels, and the text of each list."""
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     for i, (stem, text) in enumerate(annotations.items()):
@@ -62,7 +62,7 @@ def write_voc(folder: Path, annotations: dict[str, str], splits: dict[str, str] 
 
 
 def write_coco(folder: Path, **changes: object) -> str:
-    """A COCO data set of two pictures and three objects, some of its JSON changed; returns its name."""
+    """A COCO dataset of two images and three objects, some of its JSON changed; returns its name."""
     (folder / "pictures").mkdir(parents=True)
     for i, name in enumerate(("one.jpg", "two.jpg")):
         noise(40, 30, i).save(folder / "pictures" / name)
@@ -83,7 +83,7 @@ def write_coco(folder: Path, **changes: object) -> str:
 
 
 def write_yolo(folder: Path, labels: dict[str, str | None], names: str | None = "names: [cat, dog, zebra]\n") -> Path:
-    """A YOLO folder with a train split: the label file of each picture of 40 x 30 pixels."""
+    """A YOLO folder with a train split: the label file of each image of 40 x 30 pixels."""
     for part in ("images/train", "labels/train"):
         (folder / part).mkdir(parents=True)
     for i, (stem, text) in enumerate(labels.items()):

@@ -1,4 +1,4 @@
-"""Anchors fitted to a data set: k-means on IoU, which block serves which box, and how well they fit."""
+"""Anchors fitted to a dataset: k-means on IoU, which block serves which box, and how well they fit."""
 
 import dataclasses
 import itertools
@@ -23,7 +23,7 @@ from ssd_common.errors import InputError
 
 
 def labels_of(shapes, centers=0.5):
-    """Return one picture for each shape, with a box of that shape around its center."""
+    """Return one image for each shape, with a box of that shape around its center."""
     half = np.asarray(shapes) / 2
     corners = np.concatenate((centers - half, centers + half), axis=1)
     return [np.array([[0, *box]], np.float32) for box in corners]
@@ -79,7 +79,7 @@ def test_there_are_no_more_clusters_than_shapes():
 
 @pytest.mark.parametrize("units", [1, 3, 4, 5, 8, 16, 32])
 def test_the_smallest_size_of_a_map_is_the_smallest_that_it_never_misses(units):
-    """Squares of that size anywhere in the picture, against anchors of the same size on the map."""
+    """Squares of that size anywhere in the image, against anchors of the same size on the map."""
     size = smallest_size(units)
     for side, reached in ((size * 1.001, True), (size * 0.99, False)):
         middle = (np.arange(units) + 0.5) / units
@@ -90,7 +90,7 @@ def test_the_smallest_size_of_a_map_is_the_smallest_that_it_never_misses(units):
 
 
 def test_a_map_of_two_by_two_may_miss_any_box():
-    """A box in the middle of the picture is a quarter of it off all four anchors."""
+    """A box in the middle of the image is a quarter of it off all four anchors."""
     assert smallest_size(2) > 1
 
 
@@ -151,12 +151,12 @@ def test_boxes_too_small_to_be_rounded_get_anchors_with_area():
 
 
 def test_a_data_set_without_boxes_is_refused():
-    with pytest.raises(InputError, match="^anchors cannot be fitted: the data set has no box with an area$"):
+    with pytest.raises(InputError, match="^anchors cannot be fitted: the dataset has no box with an area$"):
         fit_anchors(np.zeros((0, 2)), BOOK.model)
 
 
 def test_pikachu_is_out_of_reach_of_the_book_s_anchors_and_in_reach_of_fitted_ones(data_dir):
-    """Its boxes are 7 to 16 % of the picture wide, the book's smallest anchor is 20 %."""
+    """Its boxes are 7 to 16 % of the image wide, the book's smallest anchor is 20 %."""
     data = load_dataset("pikachu", "val", data_dir=data_dir)
     labels = [example.labels for example in data]
     fitted = dataclasses.replace(BOOK.model, anchors=fit_anchors(box_shapes(labels), BOOK.model))

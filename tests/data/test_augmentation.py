@@ -1,4 +1,4 @@
-"""Augmentation: objects stay in their boxes, and the same seed, epoch and picture give the same pixels everywhere."""
+"""Augmentation: objects stay in their boxes, and the same seed, epoch and image give the same pixels everywhere."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ examples = settings(max_examples=300, deadline=None, derandomize=True)
 
 
 class Pictures:
-    """A data set of random pictures of different sizes, two objects in each."""
+    """A dataset of random images of different sizes, two objects in each."""
 
     name, class_names = "pictures", ("a", "b")
 
@@ -55,7 +55,7 @@ GEOMETRY = st.builds(
 
 @st.composite
 def rectangles(draw, most):
-    """Return the width and height of a picture and rectangles in it, corners in whole pixels."""
+    """Return the width and height of an image and rectangles in it, corners in whole pixels."""
     width, height = draw(st.integers(16, 120)), draw(st.integers(16, 120))
     found = []
     for _ in range(draw(st.integers(0 if most > 1 else 1, most))):
@@ -94,7 +94,7 @@ def test_an_object_stays_in_its_box(scene, config, seed):
     width, height, boxes = scene
     ((left, top, right, bottom),) = boxes
     image = np.zeros((height, width, 3), np.uint8)
-    image[top:bottom, left:right] = 255  # brighter than what fills a window beside the picture
+    image[top:bottom, left:right] = 255  # brighter than what fills a window beside the image
     image, kept, _ = augment(image, as_labels(width, height, boxes), config, 128, picture_rng(0, 0, seed))
     if not len(kept):
         return
@@ -148,7 +148,7 @@ def test_flips_are_as_frequent_as_asked_for():
 
 
 def pictures_of_an_epoch(batch_size, seed=0, epoch=0):
-    """Return the augmented picture and its labels by index."""
+    """Return the augmented image and its labels by index."""
     order = epoch_order(10, batch_size, seed, epoch)
     made = batches(Pictures(), order, MODEL, augment_config=ALL, seed=seed, epoch=epoch)
     found = {}
@@ -210,10 +210,10 @@ def test_a_damaged_picture_stops_training_with_its_own_message(backend, monkeypa
     class Damaged(Pictures):
         def __getitem__(self, index, /):
             if index == 7:
-                raise InputError("pictures: picture 7: cut short")
+                raise InputError("images: image 7: cut short")
             return super().__getitem__(index)
 
-    with pytest.raises(InputError, match="^pictures: picture 7: cut short$"):
+    with pytest.raises(InputError, match="^images: image 7: cut short$"):
         train_seeing(backend, monkeypatch, Damaged(), TrainConfig(epochs=1, batch_size=2))
 
 

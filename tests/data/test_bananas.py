@@ -26,7 +26,7 @@ HEADER = "img_name,label,xmin,ymin,xmax,ymax\n"
 
 
 def archive(files: dict[str, bytes] | None = None, **options: object) -> bytes:
-    """A zip archive of these files, or of a small banana set: 3 pictures of 256 x 256 to train on, 2 to validate."""
+    """A zip archive of these files, or of a small banana set: 3 images of 256 x 256 to train on, 2 to validate."""
     if files is None:
         files = {}
         for split, count in (("train", 3), ("val", 2)):
@@ -178,7 +178,7 @@ def test_an_answer_that_is_an_error_is_told(server: Server) -> None:
             "its columns are a, b; expected img_name, label, xmin",
         ),
         (archive({f"{NAME}/bananas_val/label.csv": HEADER.encode()}), "label.csv: not a readable table"),
-        (archive({f"{NAME}/bananas_train/label.csv": HEADER.encode()}), "bananas:train: has no pictures"),
+        (archive({f"{NAME}/bananas_train/label.csv": HEADER.encode()}), "bananas:train: has no images"),
     ],
     ids=["no zip", "another folder", "other columns", "no label.csv", "no rows"],
 )

@@ -50,19 +50,19 @@ def test_everything_wrong_in_a_voc_folder_is_found(tmp_path: Path) -> None:
     assert problems_of(f"voc:{folder}") == {
         ("Annotations/one.xml", "object 2", "(5, 6, 5, 9)", "zero area"),
         ("Annotations/one.xml", "object 3", "(9, 5, 5, 9)", "inverted"),
-        ("Annotations/one.xml", "object 4", "(5, 5, 99, 9)", "outside the picture"),
+        ("Annotations/one.xml", "object 4", "(5, 5, 99, 9)", "outside the image"),
         ("Annotations/one.xml", "object 5", "ymin NaN", "not a finite number"),
         ("Annotations/one.xml", "object 6", "ymin 'five'", "not a number"),
         ("Annotations/one.xml", "object 7", "(1, 2, 21, 17)", "duplicate object"),
         ("Annotations/one.xml", "object 8", "cat", "no bndbox"),
         ("Annotations/one.xml", "object 9", "bird", "unknown class"),
         ("Annotations/one.xml", "object 10", "", "no class name"),
-        ("Annotations/two.xml", "two.jpg", "64 x 48", "wrong picture size"),
+        ("Annotations/two.xml", "two.jpg", "64 x 48", "wrong image size"),
         ("Annotations/three.xml", "", "", "unreadable annotation"),
-        ("ImageSets/Main/train.txt", "line 4", "one", "duplicate picture"),
-        ("JPEGImages/four.jpg", "", "", "missing picture"),
-        (str(five), "", "", "unreadable picture"),
-        ("JPEGImages/six.png", "", "", "duplicate picture"),
+        ("ImageSets/Main/train.txt", "line 4", "one", "duplicate image"),
+        ("JPEGImages/four.jpg", "", "", "missing image"),
+        (str(five), "", "", "unreadable image"),
+        ("JPEGImages/six.png", "", "", "duplicate image"),
         (str(two), "", f"voc:{folder}:val", "in two splits"),
         ("Annotations/seven.xml", "", "", "missing annotation"),
     }
@@ -100,21 +100,21 @@ def test_everything_wrong_in_a_coco_file_is_found(tmp_path: Path) -> None:
     spec = write_coco(tmp_path, images=images, annotations=annotations)
     assert problems_of(spec) == {
         ("boxes.json", "image 3", "id 9", "duplicate image id"),
-        ("boxes.json", "image 4", "one.jpg", "duplicate picture"),
+        ("boxes.json", "image 4", "one.jpg", "duplicate image"),
         ("boxes.json", "image 6", '{"file_name": "two.jpg"}', "no id or no file_name"),
-        ("boxes.json", "two.jpg", "30 x 40", "wrong picture size"),
-        ("boxes.json", "image 5", "none.jpg", "missing picture"),
+        ("boxes.json", "two.jpg", "30 x 40", "wrong image size"),
+        ("boxes.json", "image 5", "none.jpg", "missing image"),
         ("boxes.json", "annotation 2", "(1, 2, 1, 17)", "zero area"),
         ("boxes.json", "annotation 3", "(9, 2, 4, 17)", "inverted"),
-        ("boxes.json", "annotation 4", "(1, 2, 101, 17)", "outside the picture"),
+        ("boxes.json", "annotation 4", "(1, 2, 101, 17)", "outside the image"),
         ("boxes.json", "annotation 5", "width inf", "not a finite number"),
         ("boxes.json", "annotation 6", "[1, 2, 3]", "wrong number of values"),
         ("boxes.json", "annotation 7", "width 'None'", "not a number"),
         ("boxes.json", "annotation 8", 'bbox {"x": 1}', "no box"),
         ("boxes.json", "annotation 9", "category_id 99", "unknown class"),
         ("boxes.json", "annotation 10", "category_id [3]", "unknown class"),
-        ("boxes.json", "annotation 11", "image_id 99", "missing picture"),
-        ("boxes.json", "annotation 12", "image_id {}", "missing picture"),
+        ("boxes.json", "annotation 11", "image_id 99", "missing image"),
+        ("boxes.json", "annotation 12", "image_id {}", "missing image"),
         ("boxes.json", "annotation 13", "(1, 2, 21, 17)", "duplicate object"),
         ("boxes.json", f"annotation {2**64 - 1}", "(1, 2, 0, 7)", "inverted"),
     }
@@ -140,7 +140,7 @@ def test_everything_wrong_in_a_yolo_folder_is_found(tmp_path: Path) -> None:
         (one, "line 3", "class -1", "unknown class"),
         (one, "line 4", "class x", "unknown class"),
         (one, "line 5", "['0.5', '0.5', '0.1']", "wrong number of values"),
-        (one, "line 6", "(0.65, 0.45, 1.15, 0.55)", "outside the picture"),
+        (one, "line 6", "(0.65, 0.45, 1.15, 0.55)", "outside the image"),
         (one, "line 7", "(0.5, 0.45, 0.5, 0.55)", "zero area"),
         (one, "line 8", "width nan", "not a finite number"),
         (one, "line 9", "['0.1', '0.1', '0.2', '0.1', '0.2', '0.2', '0.3']", "wrong number of values"),
@@ -148,8 +148,8 @@ def test_everything_wrong_in_a_yolo_folder_is_found(tmp_path: Path) -> None:
         (one, "line 11", "(0.1, 0.1, 0.2, 0.1)", "zero area"),
         (one, "line 12", "(0.25, 0.25, 0.75, 0.75)", "duplicate object"),
         (one, "line 11", "1 0.1 0.1 0.2 0.1 0.1 0.1", "six numbers"),
-        ("labels/train/three.txt", "", "", "missing picture"),
-        ("images/train/two.png", "", "", "duplicate picture"),
+        ("labels/train/three.txt", "", "", "missing image"),
+        ("images/train/two.png", "", "", "duplicate image"),
     }
 
 
@@ -181,7 +181,7 @@ def test_everything_wrong_in_records_is_found(tmp_path: Path) -> None:
     assert problems_of(f"rec:{path}") == {
         (f"{path}: record 1", "object 2", "class id 5", "unknown class"),
         (f"{path}: record 1", "object 3", "(0.5, 0.5, 0.5, 0.75)", "zero area"),
-        (f"{path}: record 2", "", "", "unreadable picture"),
+        (f"{path}: record 2", "", "", "unreadable image"),
         (f"rec:{path}", "", "", "unreadable record"),
     }
 
@@ -192,7 +192,7 @@ def test_the_real_set_has_two_objects_without_area(data_dir: Path, tmp_path: Pat
     assert capsys.readouterr().out.splitlines() == [
         "Annotations/BloodImage_00343.xml: object 4: (181, 329, 181, 329): zero area",
         "Annotations/BloodImage_00338.xml: object 13: (504, 337, 504, 337): zero area",
-        f"{spec}: 364 pictures, 4,886 good objects (Platelets 361, RBC 4,153, WBC 372)",
+        f"{spec}: 364 images, 4,886 good objects (Platelets 361, RBC 4,153, WBC 372)",
         "2 problems: 2 zero area",
         f"wrote {tmp_path / 'check.json'}",
     ]
@@ -213,7 +213,7 @@ def test_a_set_without_mistakes_passes_and_a_split_is_checked_alone(tmp_path: Pa
     folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT + DOG), "two": bad}, lists)
     assert run("data", "check", f"voc:{folder}:train") == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"voc:{folder}:train: 1 picture, 2 good objects (cat 1, dog 1)",
+        f"voc:{folder}:train: 1 image, 2 good objects (cat 1, dog 1)",
         "0 problems",
     ]
     assert run("data", "check", f"voc:{folder}") == 1

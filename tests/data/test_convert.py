@@ -1,4 +1,4 @@
-"""A data set converted to any format and back is the same data set, and others read it as we do."""
+"""A dataset converted to any format and back is the same dataset, and others read it as we do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ssd_common.errors import InputError
 from tests.data.data_cases import CLASSES, PICTURES, noise, png, voc_object, voc_xml, write_coco, write_voc
 
 FORMATS = ("voc", "coco", "yolo", "rec")
-"""Of each split: the digest of each picture, and the class, the corners in pixels and the mark of each object."""
+"""Of each split: the digest of each image, and the class, the corners in pixels and the mark of each object."""
 Content = dict[str, list[tuple[int, list[float], bool]]]
 
 
@@ -43,7 +43,7 @@ def target(kind: str, folder: Path, name: str = "out") -> str:
 
 
 def content(spec: str, split: str | None = None) -> tuple[tuple[str, ...], Content]:
-    """The classes of a split, and its good objects: class, corners in pixels and mark, by the digest of the picture."""
+    """The classes of a split, and its good objects: class, corners in pixels and mark, by the digest of the image."""
     source = DataSource(spec)
     data = source.read(split or source.separate_splits()[0])
     assert not data.problems
@@ -65,7 +65,7 @@ def without_ignored(pictures: Content) -> Content:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> str:
-    """A VOC folder of three classes, three shapes of pictures, fractions of pixels, a difficult object, no objects."""
+    """A VOC folder of three classes, three shapes of images, fractions of pixels, a difficult object, no objects."""
     annotations = {
         stem: voc_xml(
             "".join(
@@ -83,7 +83,7 @@ def made(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def slice_of_bccd(data_dir: Path, tmp_path_factory) -> str:
-    """Sixteen of the real pictures, as they are."""
+    """Sixteen of the real images, as they are."""
     source, folder = data_dir / "voc" / "bccd", tmp_path_factory.mktemp("bccd") / "v"
     stems = (source / "ImageSets" / "Main" / "train.txt").read_text().split()[::13]
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
@@ -192,7 +192,7 @@ def test_mxnet_reads_what_we_wrote(slice_of_bccd: str, tmp_path: Path) -> None:
     iterator = mx.image.ImageDetIter(
         batch_size=count, data_shape=(3, 480, 640), path_imgrec=str(path), path_imgidx=str(path.with_suffix(".idx"))
     )
-    rows = next(iterator).label[0].asnumpy()  # (pictures, most objects, 6), rows of -1 where there are fewer
+    rows = next(iterator).label[0].asnumpy()  # (images, most objects, 6), rows of -1 where there are fewer
     for row, objects in zip(rows, content(slice_of_bccd)[1].values(), strict=True):
         expected = [[class_id, *np.array(box) / [640, 480, 640, 480], ignored] for class_id, box, ignored in objects]
         np.testing.assert_array_equal(row[row[:, 0] >= 0], np.array(expected, np.float32))
@@ -255,7 +255,7 @@ def test_what_is_not_kept_is_said(tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"left out 1 bad object: tinyssd data check voc:{folder} tells which",
         "not kept: pose, truncated, 1 difficult or crowd object, which the format cannot mark",
-        f"wrote {target('yolo', tmp_path)}: 1 picture, 0 objects",
+        f"wrote {target('yolo', tmp_path)}: 1 image, 0 objects",
     ]
 
 
@@ -335,8 +335,8 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(made: st
     ):
         with pytest.raises(InputError, match=words):
             convert_data(source, wanted)
-    (folder / "JPEGImages" / "b.jpg").write_text("no picture")
-    with pytest.raises(InputError, match=r"b\.jpg: not a picture"):
+    (folder / "JPEGImages" / "b.jpg").write_text("no image")
+    with pytest.raises(InputError, match=r"b\.jpg: not an image"):
         convert_data(f"voc:{folder}", target("yolo", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["v"]
 

@@ -20,7 +20,7 @@ CAT, DOG = voc_object("cat", 1, 2, 21, 17), voc_object("dog", 0, 0, 40, 30)
 
 
 def labels_of(spec: str, split: str = "train") -> list[list[list[float]]]:
-    """All the labels of a data set, the corners in pixels of a picture of 40 x 30."""
+    """All the labels of a dataset, the corners in pixels of an image of 40 x 30."""
     scale = [1, 40, 30, 40, 30]
     return [(labels * scale).round(4).tolist() for _, labels, _ in load_dataset(spec, split)]
 
@@ -167,7 +167,7 @@ def test_difficult_objects_and_crowds_are_no_labels_but_ignored(tmp_path: Path) 
     assert voc.skipped() == (0, 3)
 
 
-# --- sizes, orientation, kinds of pictures
+# --- sizes, orientation, kinds of images
 
 
 def test_boxes_are_parts_of_the_picture_whatever_the_annotation_says_its_size_is(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_bad_objects_are_skipped_counted_and_told(tmp_path: Path) -> None:
         voc_object("cat", 5, 5, 5, 9),  # zero area
         voc_object("cat", 9, 5, 5, 9),  # inverted
         voc_object("cat", 5, 5, 99, 9),  # outside
-        voc_object("cat", 40, 5, 41, 9),  # within a pixel of the picture, and nothing of it inside
+        voc_object("cat", 40, 5, 41, 9),  # within a pixel of the image, and nothing of it inside
         voc_object("cat", 5, "NaN", 9, 9),
         voc_object("cat", 5, "five", 9, 9),
         voc_object("cat", 1, 2, 21, 17),  # the first one again
@@ -252,12 +252,12 @@ LOL = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]>'
         ({"ImageSets/Main/train.txt": "one\nnone\n"}, ["Annotations/none.xml: missing", "listed in split train"]),
         (
             {"ImageSets/Main/train.txt": "one\ntwo\none 1\n"},
-            ["train.txt: line 3: one: duplicate picture, first in line 1"],
+            ["train.txt: line 3: one: duplicate image, first in line 1"],
         ),
-        ({"ImageSets/Main/train.txt": "\n"}, ["has no pictures"]),
+        ({"ImageSets/Main/train.txt": "\n"}, ["has no images"]),
         ({"ImageSets/Main/train.txt": b"\xff\xfe\x00"}, ["train.txt", "not a readable list"]),
-        ({"JPEGImages/one.png": "a second one"}, ["JPEGImages/one.png: duplicate picture, one.jpg has the same name"]),
-        ({"JPEGImages/one.jpg": None}, ["JPEGImages/one.jpg: missing picture, Annotations/one.xml is there"]),
+        ({"JPEGImages/one.png": "a second one"}, ["JPEGImages/one.png: duplicate image, one.jpg has the same name"]),
+        ({"JPEGImages/one.jpg": None}, ["JPEGImages/one.jpg: missing image, Annotations/one.xml is there"]),
         ({"classes.txt": ""}, ["classes.txt", "no class names"]),
         ({"classes.txt": "cat\ncat\n"}, ["classes.txt", "'cat' is given twice"]),
         ({"ImageSets/Main/train.txt": None, "ImageSets/Main/a.txt": ""}, ["no split 'train'", "the splits are a"]),
@@ -294,7 +294,7 @@ IMAGES = [{"id": 7, "file_name": "one.jpg"}]
         ("{", ["boxes.json: not a readable JSON file"]),
         ("[" * 100_000, ["boxes.json: not a readable JSON file"]),
         (b"\xff\xfe\x00", ["boxes.json: not a readable JSON file"]),
-        ("[1, 2]", ["boxes.json: a list, not a COCO data set"]),
+        ("[1, 2]", ["boxes.json: a list, not a COCO dataset"]),
         ({"images": [], "categories": []}, ["boxes.json: no 'annotations'"]),
         ({"images": {}, "annotations": [], "categories": []}, ["'images' is a dict, not a list"]),
         ({"images": [], "annotations": [[1]], "categories": []}, ["annotations: item 1 is [1]"]),
@@ -309,7 +309,7 @@ IMAGES = [{"id": 7, "file_name": "one.jpg"}]
             ["image 2: id 7: duplicate"],
         ),
         ({"images": [{"id": 7}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}, ["no id or no file_name"]),
-        ({"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}, ["has no pictures"]),
+        ({"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}, ["has no images"]),
     ],
     ids=lambda value: value[0][:40] if isinstance(value, list) else "",
 )
@@ -350,7 +350,7 @@ def test_a_yaml_file_without_class_names_is_refused(tmp_path: Path, names: str, 
         ("rec:none.rec", ["none.rec: no such file"]),
         ("voc:", ["'voc:' names no path; write voc:DIR"]),
         ("voc", ["'voc' names no path; write voc:DIR"]),
-        ("vox:none", ["unknown data set 'vox'", "voc:DIR"]),
+        ("vox:none", ["unknown dataset 'vox'", "voc:DIR"]),
         ("bananas:test", ["bananas: no split 'test'; the splits are train, val"]),
     ],
 )
@@ -373,14 +373,14 @@ def refused(spec: str, words: list[str]) -> None:
 def test_a_picture_that_is_not_there_or_damaged_is_named_when_it_is_read(tmp_path: Path) -> None:
     data = load_dataset(write_coco(tmp_path))
     (tmp_path / "pictures" / "one.jpg").unlink()
-    (tmp_path / "pictures" / "two.jpg").write_text("no picture")
-    with pytest.raises(InputError, match=r"pictures/one\.jpg: cannot read the picture \(No such file"):
+    (tmp_path / "pictures" / "two.jpg").write_text("no image")
+    with pytest.raises(InputError, match=r"pictures/one\.jpg: cannot read the image \(No such file"):
         data[0]
-    with pytest.raises(InputError, match=r"pictures/two\.jpg: not a picture"):
+    with pytest.raises(InputError, match=r"pictures/two\.jpg: not an image"):
         data[1]
 
 
-# --- names of data sets
+# --- names of datasets
 
 
 @pytest.mark.parametrize(
@@ -391,11 +391,11 @@ def test_a_picture_that_is_not_there_or_damaged_is_named_when_it_is_read(tmp_pat
         ("voc:/a/b c/DIR:train", "/a/b c/DIR", "train"),
         ("voc:a:b/c", "a:b/c", None),
         ("voc:a:b/c:val", "a:b/c", "val"),
-        (r"voc:C:\pictures", r"C:\pictures", None),
-        (r"voc:C:\pictures:val", r"C:\pictures", "val"),
+        (r"voc:C:\images", r"C:\images", None),
+        (r"voc:C:\images:val", r"C:\images", "val"),
         ("voc:there:is", "there:is", None),  # a folder of this name is there
         ("voc:there:is:val", "there:is", "val"),
-        ("coco:pictures,boxes.json:val", "pictures,boxes.json", "val"),
+        ("coco:images,boxes.json:val", "images,boxes.json", "val"),
         ("rec:a:b.rec", "a:b.rec", None),  # and a file of this name
         ("pikachu:val", "", "val"),
         ("yolo:DIR:..", "DIR:..", None),
@@ -419,5 +419,5 @@ def test_paths_may_have_spaces_colons_and_commas(tmp_path: Path, monkeypatch: py
     assert len(load_dataset(f"coco:{folder}/pictures,{folder}/boxes.json")) == 2
     assert len(load_dataset(f"voc:{folder}/voc: old:train")) == 1
     monkeypatch.chdir(folder)
-    assert len(load_dataset("coco:pictures,boxes.json:val")) == 2
+    assert len(load_dataset("coco:images,boxes.json:val")) == 2
     assert load_dataset("voc:voc: old").name == "voc:voc: old:train"

@@ -29,13 +29,13 @@ SIDES = np.array((WIDTH, HEIGHT) * 2)
 
 
 def random_picture(seed=0):
-    """Return a smooth picture: two ways of resampling it differ by rounding only."""
+    """Return a smooth image: two ways of resampling it differ by rounding only."""
     noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
     return Image.fromarray(noise).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
 
 
 def random_labels(rng, count=6):
-    """Return labels with boxes of many sizes, all inside the picture, class ids 0, 1, ..."""
+    """Return labels with boxes of many sizes, all inside the image, class ids 0, 1, ..."""
     sides = rng.uniform(0.02, 0.6, (count, 2))
     corners = rng.random((count, 2)) * (1 - sides)
     return np.column_stack([np.arange(count), corners, corners + sides]).astype(np.float32)
@@ -239,7 +239,7 @@ def test_an_iou_crop_overlaps_an_object_in_view_by_what_was_drawn(overlap, monke
 
 
 def test_an_iou_crop_leaves_a_seventh_of_the_pictures_whole():
-    # Every overlap can be had with an object as large as the picture, of IoU above 0.9 seldom: those are drawn again.
+    # Every overlap can be had with an object as large as the image, of IoU above 0.9 seldom: those are drawn again.
     rng = np.random.default_rng(0)
     boxes = np.array([[30.0, 20.0, 90.0, 60.0]])
     whole = sum(iou_crop(WHOLE, boxes, rng) == WHOLE for _ in range(1000)) / 1000
@@ -303,7 +303,7 @@ def test_the_mapping_is_that_of_the_pixels_as_drawn():
 
 
 def test_a_window_beside_the_picture_is_refused():
-    with pytest.raises(ValueError, match="shows nothing of a picture of 120 x 80 pixels"):
+    with pytest.raises(ValueError, match="shows nothing of an image of 120 x 80 pixels"):
         view(random_picture(), Window(120, 0, 200, 80), 64)
 
 

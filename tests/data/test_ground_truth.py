@@ -1,4 +1,4 @@
-"""What an evaluation knows of a picture: the batches are those of training, and nothing of the original is lost."""
+"""What an evaluation knows of an image: the batches are those of training, and nothing of the original is lost."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CROWD = np.array([[0, 0.5, 0.5, 1, 1]], np.float32)
 
 
 class Pictures:
-    """Three pictures of different sizes with 0, 1 and 2 objects; the last has a crowd as well."""
+    """Three images of different sizes with 0, 1 and 2 objects; the last has a crowd as well."""
 
     name, class_names = "pictures", ("banana",)
 

@@ -30,13 +30,13 @@ def told(check: Check) -> list[str]:
 
 
 def good(spec: str) -> int:
-    """How many good objects a data set has in which nothing is wrong."""
+    """How many good objects a dataset has in which nothing is wrong."""
     check = check_data(spec)
     assert check.problems == []
     return sum(check.objects.values())
 
 
-# --- Files that are none, or not the data set's
+# --- Files that are none, or not the dataset's
 
 
 def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
             path.write_bytes(content)
     (voc / "JPEGImages/one.jpg").unlink()
     os.mkfifo(voc / "JPEGImages/one.jpg")
-    assert told(check_data(f"voc:{voc}")) == ["no good object", "unreadable picture"]
+    assert told(check_data(f"voc:{voc}")) == ["no good object", "unreadable image"]
 
 
 @pytest.mark.parametrize("outside", ["../secret.jpg", "a/../../secret.jpg", "/absolute"])
@@ -72,11 +72,11 @@ def test_a_picture_outside_of_the_folder_is_read_only_when_it_is_said(tmp_path: 
     noise(40, 30).save(tmp_path / "secret.jpg")
     target = f"voc:{tmp_path / 'v'}"
     assert run("data", "convert", spec, target) == 2
-    assert "outside the folder of the pictures" in capsys.readouterr().err
+    assert "outside the folder of the images" in capsys.readouterr().err
     assert not (tmp_path / "v").exists()
     assert told(check_data(spec, allow_outside=True)) == ["no good object"]
     assert run("data", "convert", spec, target, "--allow-outside") == 0
-    assert "copied 1 picture from outside of the data set's folder" in capsys.readouterr().out
+    assert "copied 1 image from outside of the dataset's folder" in capsys.readouterr().out
 
 
 # --- Conversions that end early
@@ -86,7 +86,7 @@ def test_a_picture_that_is_cut_short_is_found_before_anything_is_written(tmp_pat
     folder = write_yolo(tmp_path / "y", {"one": LINE, "two": LINE})
     path = folder / "images/train/two.png"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"two\.png: cannot read the picture"):
+    with pytest.raises(InputError, match=r"two\.png: cannot read the image"):
         convert_data(f"yolo:{folder}", f"coco:{tmp_path / 'new' / 'c'},{tmp_path / 'new' / 'c.json'}")
     assert [path.name for path in tmp_path.iterdir()] == ["y"]
 
@@ -109,7 +109,7 @@ def test_a_killed_conversion_is_no_data_set_and_can_be_run_again(tmp_path: Path,
             nonlocal asked
             for index in indices:
                 asked += 1
-                if asked == 7:  # three of four pictures are written
+                if asked == 7:  # three of four images are written
                     os.kill(os.getpid(), 9)
                 yield index
 
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_line_that_names_the_target(tmp_path: Path, monkeypat
 
 
 def megabyte(folder: Path, what: str) -> str:
-    """A data set one file of which has about a megabyte."""
+    """A dataset one file of which has about a megabyte."""
     if what == "names":
         return f"yolo:{write_yolo(folder, {'one': LINE}, f'names: [{chr(44).join(map(str, range(120_000)))}]')}"
     if what == "brackets":

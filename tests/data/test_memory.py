@@ -1,4 +1,4 @@
-"""Memory is bounded whatever the size of a data set: what fits is kept decoded, the rest is read each time."""
+"""Memory is bounded whatever the size of a dataset: what fits is kept decoded, the rest is read each time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PICTURE = SIDE * SIDE * 3
 
 
 def write_coco(folder: Path, count: int, side: int) -> str:
-    """A COCO data set of so many pictures, an object in each."""
+    """A COCO dataset of so many images, an object in each."""
     (folder / "pictures").mkdir(parents=True)
     encoded = []
     for seed in range(10):
@@ -50,7 +50,7 @@ def test_going_through_a_large_set_takes_no_more_than_the_bound(tmp_path: Path) 
         assert sum(len(labels) for _, labels, _ in data) == 200
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Of 200 pictures; 30 were measured: the 20, and 120 kB of the decoder and of what Python keeps beside them.
+    # Of 200 images; 30 were measured: the 20, and 120 kB of the decoder and of what Python keeps beside them.
     assert 15 * PICTURE < peak < 60 * PICTURE
 
 
@@ -116,7 +116,7 @@ data = load_dataset(sys.argv[1])
 for _ in range(2):
     for example in data:
         pass
-print(json.dumps({"bytes": peak() - before, "pictures": len(data)}))
+print(json.dumps({"bytes": peak() - before, "images": len(data)}))
 """
 
 

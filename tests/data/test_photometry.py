@@ -66,7 +66,7 @@ def test_hue_is_that_of_colorsys(turn, picture):
 
 def test_each_distortion_changes_half_of_the_pictures():
     colour = Image.new("RGB", (1, 1), (200, 120, 40))
-    for strengths in np.eye(4) * (0.2, 0.0, 0.5, 0.1):  # contrast is nothing in a picture of one colour
+    for strengths in np.eye(4) * (0.2, 0.0, 0.5, 0.1):  # contrast is nothing in an image of one colour
         if not strengths.any():
             continue
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A detection data set in RecordIO is what MXNet reads from it, and a bad record is refused in one line."""
+"""A detection dataset in RecordIO is what MXNet reads from it, and a bad record is refused in one line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def png(seed: int = 0) -> bytes:
 
 
 def write_dataset(path: Path, payloads: list[bytes] | None = None) -> Path:
-    """A `.rec` file of these payloads, or of three pictures with one object each."""
+    """A `.rec` file of these payloads, or of three images with one object each."""
     if payloads is None:
         payloads = [pack_image_record(ImageRecord(label(*HEADER, *OBJECT), i, 0, png(i))) for i in range(3)]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def test_an_object_that_cannot_be_read_is_named_and_the_others_are_kept(
     assert problem.kind == reason
 
 
-# --- a data set of any records
+# --- a dataset of any records
 
 
 def test_a_dataset_gives_pictures_and_labels_in_order(tmp_path: Path) -> None:
@@ -204,11 +204,9 @@ def test_a_file_without_records_is_refused(tmp_path: Path) -> None:
         pytest.param(b"hello", "5 bytes", id="not an image record"),
         pytest.param(pack_image_record(ImageRecord(3.0, 0, 0, png())), "header width", id="not for detection"),
         pytest.param(
-            pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, png()[:-40])), "truncated", id="cut picture"
+            pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, png()[:-40])), "truncated", id="cut image"
         ),
-        pytest.param(
-            pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, b"")), "not a picture", id="no picture"
-        ),
+        pytest.param(pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, b"")), "not an image", id="no image"),
     ],
 )
 def test_a_bad_item_is_named_and_the_others_are_read(tmp_path: Path, payload: bytes, reason: str) -> None:
@@ -269,7 +267,7 @@ def test_pikachu_is_what_mxnet_reads(data_dir: Path) -> None:
     images, labels, _ = zip(*iter(load_dataset("pikachu", "val", data_dir=data_dir)), strict=True)
     assert batch.pad == 0
     np.testing.assert_array_equal(np.stack(labels), batch.label[0].asnumpy())
-    # MXNet decodes with OpenCV. The two share libjpeg-turbo, and with Pillow 13.0 all 1000 pictures came out equal;
+    # MXNet decodes with OpenCV. The two share libjpeg-turbo, and with Pillow 13.0 all 1000 images came out equal;
     # another release of either may round the inverse transform of a block differently.
     theirs = batch.data[0].asnumpy().transpose(0, 2, 3, 1)
     np.testing.assert_allclose(np.stack(images), theirs, rtol=0, atol=2)

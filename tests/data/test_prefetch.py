@@ -65,11 +65,11 @@ def test_an_error_comes_where_the_item_would_have_come():
     def make():
         yield 1
         yield 2
-        raise InputError("pictures: record 3: damaged")
+        raise InputError("images: record 3: damaged")
 
     items = iter(Prefetched(make(), 3))
     assert (next(items), next(items)) == (1, 2)
-    with pytest.raises(InputError, match="^pictures: record 3: damaged$"):
+    with pytest.raises(InputError, match="^images: record 3: damaged$"):
         next(items)
 
 

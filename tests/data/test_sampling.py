@@ -1,4 +1,4 @@
-"""The order of the pictures depends on the seed and the epoch alone, and batches are what the networks take."""
+"""The order of the images depends on the seed and the epoch alone, and batches are what the networks take."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MEAN = (123.0, 117.0, 104.0)
 
 
 class Pictures:
-    """A data set of random pictures; picture `i` has `num_objects[i]` objects of class `i`."""
+    """A dataset of random images; image `i` has `num_objects[i]` objects of class `i`."""
 
     name, class_names = "pictures", ("a", "b", "c", "d")
 

@@ -1,4 +1,4 @@
-"""Data sets as people, tools and other systems leave them: read as they were meant or told, never silently wrong."""
+"""Datasets as people, tools and other systems leave them: read as they were meant or told, never silently wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def told(check: Check) -> list[str]:
 
 
 def good(spec: str) -> int:
-    """How many good objects a data set has in which nothing is wrong."""
+    """How many good objects a dataset has in which nothing is wrong."""
     check = check_data(spec)
     assert check.problems == []
     return sum(check.objects.values())
@@ -63,7 +63,7 @@ def test_what_is_no_label_of_a_picture_makes_no_class(tmp_path: Path) -> None:
     (folder / "labels/train/classes.txt").write_text("5\n10\n50\n")
     assert good(f"yolo:{folder}") == 1
     (folder / "labels/train/README.txt").write_text("2020 was a good year\n")
-    assert told(check_data(f"yolo:{folder}")) == ["missing picture"]
+    assert told(check_data(f"yolo:{folder}")) == ["missing image"]
     assert load_dataset(f"yolo:{folder}").class_names == ("class 0",)
 
 
@@ -105,7 +105,7 @@ def test_an_annotation_that_names_another_picture_of_the_set_is_told(tmp_path: P
     texts = {stem: voc_xml(f"<filename>{name}</filename>{CAT}") for stem, name in (("a", "b.jpg"), ("b", "x.jpg"))}
     folder = write_voc(tmp_path / "v", texts)
     (problem,) = check_data(f"voc:{folder}").problems
-    assert (problem.file, problem.kind) == ("Annotations/a.xml", "another picture")
+    assert (problem.file, problem.kind) == ("Annotations/a.xml", "another image")
 
 
 def test_a_list_repeats_others_only_if_its_pictures_are_in_them(tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_a_size_that_is_not_that_of_the_picture_is_told_where_boxes_are_used(tmp
     data = load_dataset(f"voc:{folder}")
     assert describe_skipped(data) == ""
     assert [len(example.labels) for example in data] == [1, 1]
-    assert "the size in 1 annotation is not that of the picture, so boxes may lie elsewhere" in describe_skipped(data)
+    assert "the size in 1 annotation is not that of the image, so boxes may lie elsewhere" in describe_skipped(data)
     assert run("data", "convert", f"voc:{folder}", f"yolo:{tmp_path / 'y'}") == 0
-    assert "the size in 1 annotation is not that of the picture" in capsys.readouterr().out
+    assert "the size in 1 annotation is not that of the image" in capsys.readouterr().out
 
 
 def test_all_that_is_not_kept_is_said(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_all_that_is_not_kept_is_said(tmp_path: Path) -> None:
         assert convert_data(spec, f"voc:{tmp_path / str(i)}").lost == lost
 
 
-# --- Pictures
+# --- Images
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -304,10 +304,10 @@ def test_a_small_file_of_many_pixels_is_refused_and_a_photograph_is_not(tmp_path
 
 
 def test_the_paths_of_windows_are_found_or_told(tmp_path: Path) -> None:
-    images = [{"id": 7, "file_name": "pictures\\one.jpg"}, {"id": 9, "file_name": "..\\..\\media\\two.jpg"}]
+    images = [{"id": 7, "file_name": "images\\one.jpg"}, {"id": 9, "file_name": "..\\..\\media\\two.jpg"}]
     write_coco(tmp_path, images=images, annotations=[])
     missing, _ = check_data(f"coco:{tmp_path},{tmp_path / 'boxes.json'}").problems
-    assert (missing.value, missing.kind) == ("..\\..\\media\\two.jpg", "missing picture")
+    assert (missing.value, missing.kind) == ("..\\..\\media\\two.jpg", "missing image")
     assert "backslashes of Windows" in missing.reason
 
 

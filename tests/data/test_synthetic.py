@@ -1,4 +1,4 @@
-"""The synthetic data set draws the same pictures from the same seed, and its labels are the boxes of what it drew."""
+"""The synthetic dataset draws the same images from the same seed, and its labels are the boxes of what it drew."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def examples(data: Dataset) -> list[Example]:
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The tight box of a mask as Pillow finds it, as fractions of the picture."""
+    """The tight box of a mask as Pillow finds it, as fractions of the image."""
     left, top, right, bottom = Image.fromarray(mask.astype(np.uint8)).getbbox() or (0, 0, 0, 0)
     height, width = mask.shape
     return np.array([left / width, top / height, right / width, bottom / height])
@@ -35,18 +35,18 @@ def bounding_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def bananas() -> list[Example]:
-    """The first 250 pictures of the default training set."""
+    """The first 250 images of the default training set."""
     return examples(SyntheticDataset("train", num_images=250, cache_bytes=0))
 
 
 @pytest.fixture(scope="module")
 def crowds() -> list[Picture]:
-    """80 pictures of up to four objects of three classes."""
+    """80 images of up to four objects of three classes."""
     data = SyntheticDataset("train", classes=THREE_CLASSES, max_objects=4, image_size=128, num_images=80)
     return [data.picture(i) for i in range(len(data))]
 
 
-# --- the contract of a data set
+# --- the contract of a dataset
 
 
 def test_the_default_splits_have_the_sizes_of_the_books_set() -> None:
@@ -71,7 +71,7 @@ def test_an_example_is_a_uint8_picture_and_float32_labels(bananas: list[Example]
 
 @pytest.mark.parametrize("index", [3, 1000, -1])
 def test_an_index_out_of_range_is_an_index_error(index: int) -> None:
-    with pytest.raises(IndexError, match=rf"synthetic:val: index {index} is out of range, the data set has 3 pictures"):
+    with pytest.raises(IndexError, match=rf"synthetic:val: index {index} is out of range, the dataset has 3 images"):
         SyntheticDataset("val", num_images=3)[index]
 
 
@@ -80,7 +80,7 @@ def test_iteration_ends_after_the_last_picture() -> None:
     assert len(list(data)) == 3  # type: ignore[call-overload]  # by __getitem__ alone, which mypy does not know
 
 
-# --- the same seed, the same pictures
+# --- the same seed, the same images
 
 
 def test_a_picture_is_the_same_whatever_was_read_before() -> None:
@@ -132,7 +132,7 @@ def test_each_box_is_the_tight_box_of_the_pixels_that_its_object_owns(crowds: li
 
 
 def test_objects_own_the_pixels_on_which_they_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With magenta cards for fruit, in grey scenes and without a camera, the picture itself shows the boxes."""
+    """With magenta cards for fruit, in grey scenes and without a camera, the image itself shows the boxes."""
     alpha = np.zeros((30, 40), np.uint8)
     alpha[3:28, 5:33] = 127  # seen through more than half: not yet the object
     alpha[6:25, 8:30] = 255
@@ -165,7 +165,7 @@ def test_a_picture_without_objects_has_an_empty_array_of_labels() -> None:
     assert labels.dtype == np.float32
 
 
-# --- the book's distribution: one banana, 12 to 29 % of the picture
+# --- the book's distribution: one banana, 12 to 29 % of the image
 
 
 def test_the_boxes_are_12_to_29_percent_of_the_picture_and_20_on_average(bananas: list[Example]) -> None:
@@ -188,7 +188,7 @@ def test_the_boxes_lie_inside_the_picture_and_all_over_it(bananas: list[Example]
 
 
 def test_bananas_are_yellower_than_what_surrounds_them() -> None:
-    """Red and green above blue, in the middle of the range of pictures; the scenes have no such lean."""
+    """Red and green above blue, in the middle of the range of images; the scenes have no such lean."""
     data = SyntheticDataset("val")
     pictures = [data.picture(i) for i in range(60)]
     yellowness = np.array(
@@ -263,9 +263,9 @@ def test_the_longer_side_is_in_any_size_range(size_range: tuple[float, float]) -
         ("val", {"classes": ()}, "must be some of banana, apple, orange, each once; got none"),
         ("val", {"classes": ("apple", "apple")}, "each once; got apple, apple"),
         ("val", {"max_objects": 0}, "max_objects must be at least 1, got 0"),
-        ("val", {"size_range": (0.3, 0.2)}, "two rising fractions of the picture from 0.05 to 0.9, got (0.3, 0.2)"),
-        ("val", {"size_range": (0.01, 0.2)}, "two rising fractions of the picture from 0.05 to 0.9, got (0.01, 0.2)"),
-        ("val", {"size_range": (0.5, 1.0)}, "two rising fractions of the picture from 0.05 to 0.9, got (0.5, 1.0)"),
+        ("val", {"size_range": (0.3, 0.2)}, "two rising fractions of the image from 0.05 to 0.9, got (0.3, 0.2)"),
+        ("val", {"size_range": (0.01, 0.2)}, "two rising fractions of the image from 0.05 to 0.9, got (0.01, 0.2)"),
+        ("val", {"size_range": (0.5, 1.0)}, "two rising fractions of the image from 0.05 to 0.9, got (0.5, 1.0)"),
         ("val", {"size_range": (float("nan"), 0.2)}, "two rising fractions"),
         ("val", {"size_range": (0.2,)}, "two rising fractions"),
         ("val", {"image_size": 31}, "image_size must be at least 32 pixels, got 31"),

@@ -1,4 +1,4 @@
-"""Every picture becomes the same upright RGB array, and one that cannot be decoded is refused in one line."""
+"""Every image becomes the same upright RGB array, and one that cannot be decoded is refused in one line."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(b"", "not a picture", id="empty"),
-        pytest.param(b"<html>404 Not Found</html>", "not a picture", id="a web page"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture", id="EPS"),
+        pytest.param(b"", "not an image", id="empty"),
+        pytest.param(b"<html>404 Not Found</html>", "not an image", id="a web page"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not an image", id="EPS"),
         pytest.param(photograph()[:400], "Truncated", id="JPEG cut in its header"),
         pytest.param(photograph()[:-100], "truncated", id="JPEG cut in its data"),
         pytest.param(encode(Image.fromarray(random_image(40, 60)))[:2000], "truncated", id="PNG cut in its data"),

@@ -30,7 +30,7 @@ NO_DETECTION, NO_OBJECT = np.zeros((0, 6)), np.zeros((0, 5))
 def random_set(seed, *, pictures=12, classes=1, most=5, crowds=False, ties=False, missed=0.2):
     """Return detections, truths and classes: objects found more or less well, twice, not at all, or as another class.
 
-    Objects lie on whole pixels of pictures of any size, so that some have the very area that divides COCO's sizes.
+    Objects lie on whole pixels of images of any size, so that some have the very area that divides COCO's sizes.
     """
     rng = np.random.default_rng(seed)
     detections, truths = [], []
@@ -89,7 +89,7 @@ RANDOM_SETS = {
 }
 CHOSEN_SETS = {
     "a class without objects": (*random_set(5, classes=2)[:2], 3),
-    "a picture without detections": ([NO_DETECTION, *random_set(7)[0][1:]], *random_set(7)[1:]),
+    "an image without detections": ([NO_DETECTION, *random_set(7)[0][1:]], *random_set(7)[1:]),
     "more detections than count": crowded_picture(),
     "perfect": perfect(*random_set(8, classes=2)[1:]),
     "everything missed": ([np.array([[0, 0.9, 0, 0, 0.1, 0.1]])], [GroundTruth(np.full((1, 5), 0.5), (99, 99))], 1),
@@ -196,7 +196,7 @@ def test_no_detection_at_all_has_average_precision_0():
         np.testing.assert_array_equal(values, [0, 0])
 
 
-@pytest.mark.parametrize("truths", [[GroundTruth(NO_OBJECT, (9, 9))], []], ids=["no object", "no picture"])
+@pytest.mark.parametrize("truths", [[GroundTruth(NO_OBJECT, (9, 9))], []], ids=["no object", "no image"])
 @pytest.mark.parametrize("average_precision", [coco_average_precision, voc_average_precision])
 def test_average_precision_of_no_object_is_not_a_number(average_precision, truths):
     detections = [np.array([[0, 0.9, 0.1, 0.1, 0.5, 0.5]])] * len(truths)
@@ -214,7 +214,7 @@ def test_a_mistake_is_one_however_large_it_is(box):
 
 
 def test_small_medium_and_large_are_those_of_the_original_picture():
-    """Half of the width and height: 32 pixels of a picture of 64, 128 of one of 256; on the border it is both."""
+    """Half of the width and height: 32 pixels of an image of 64, 128 of one of 256; on the border it is both."""
     rows = np.array([[0, 0.25, 0.25, 0.75, 0.75]])
     for side, sizes in ((60, [1, 0, 0]), (64, [1, 1, 0]), (68, [0, 1, 0]), (192, [0, 1, 1]), (256, [0, 0, 1])):
         found = coco_average_precision(*perfect([GroundTruth(rows, (side, side))], 1))

@@ -16,7 +16,7 @@ CORNER = [0.45, 0.45, 0.6, 0.6]  # 0.014
 
 
 def mistakes_in(detected, labels, ignored=()):
-    """Return the mistakes in one picture as (kind, score of the detection, class of the object, IoU)."""
+    """Return the mistakes in one image as (kind, score of the detection, class of the object, IoU)."""
     arrays = [
         np.array(rows, np.float64).reshape(-1, width) for rows, width in ((detected, 6), (labels, 5), (ignored, 5))
     ]

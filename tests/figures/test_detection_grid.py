@@ -76,7 +76,7 @@ def test_the_legend_names_the_classes_that_are_shown_and_the_threshold(tmp_path:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({}, "2 pictures but 1 detections"), ({"titles": ["a"]}, "2 pictures but 1"), ({"truths": []}, "2 pictures but")],
+    [({}, "2 images but 1 detections"), ({"titles": ["a"]}, "2 images but 1"), ({"truths": []}, "2 images but")],
 )
 def test_a_contact_sheet_wants_one_of_everything_for_each_picture(tmp_path: Path, options: dict, message: str) -> None:
     detections = [np.empty((0, 6))] * (2 if options else 1)
@@ -180,9 +180,9 @@ def test_a_sheet_without_a_difference_says_so_and_looks_the_same_otherwise(
 
 
 def test_marks_are_given_for_every_picture_and_every_detection(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="2 pictures but 1 rows of marks"):
+    with pytest.raises(InputError, match="2 images but 1 rows of marks"):
         save_detection_grid(tmp_path / "a.png", [grey()] * 2, [TWO, TWO], ["a", "b"], differs=[[True, True]])
-    with pytest.raises(InputError, match="picture 1: 2 detections but 1 marks"):
+    with pytest.raises(InputError, match="image 1: 2 detections but 1 marks"):
         save_detection_grid(tmp_path / "a.png", [grey()] * 2, [TWO, TWO], ["a", "b"], differs=[[True, True], [True]])
 
 
@@ -193,5 +193,5 @@ def test_a_picture_a_thousand_times_as_high_as_wide_has_its_place(tmp_path: Path
 
 
 def test_a_contact_sheet_of_no_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least one picture"):
+    with pytest.raises(InputError, match="at least one image"):
         save_detection_grid(tmp_path / "grid.png", [], [], ["cat"])

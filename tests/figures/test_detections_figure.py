@@ -25,13 +25,13 @@ def epoch(number: int, **values: float | None) -> dict[str, float | None]:
 
 
 def rendered(bboxes: object, **options: object) -> np.ndarray:
-    """A figure whose pixels are those of a grey 200×200 picture, with boxes."""
+    """A figure whose pixels are those of a grey 200×200 image, with boxes."""
     figure = Figure(figsize=(2, 2), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grey(200, 200), extent=(0, 200, 200, 0))
     axes.axis("off")
     show_bboxes(axes, bboxes, **options)
-    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 200), (200, 0)), "boxes do not move the picture"
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 200), (200, 0)), "boxes do not move the image"
     return pixels_of(figure)
 
 

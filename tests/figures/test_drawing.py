@@ -38,7 +38,7 @@ def test_drawing_returns_a_new_picture_of_the_same_size() -> None:
         pytest.param([0, np.nan, 0.2, 0.2, 0.8, 0.8], id="no score"),
         pytest.param([0, 0.9, np.nan, 0.2, 0.8, 0.8], id="no corner"),
         pytest.param([0, 0.9, 0.8, 0.2, 0.2, 0.8], id="inverted"),
-        pytest.param([0, 0.9, 1.2, 0.2, 1.8, 0.8], id="outside the picture"),
+        pytest.param([0, 0.9, 1.2, 0.2, 1.8, 0.8], id="outside the image"),
     ],
 )
 def test_a_row_that_is_no_box_in_the_picture_is_not_drawn(row: list[float]) -> None:
@@ -103,7 +103,7 @@ def test_a_class_id_without_a_name_is_told_with_the_names_there_are() -> None:
 
 @pytest.mark.parametrize("image", [grey()[..., 0], grey().astype(np.float32), grey()[:0], grey().transpose(2, 0, 1)])
 def test_what_is_no_rgb_picture_is_refused(image: np.ndarray) -> None:
-    with pytest.raises(InputError, match="a picture is uint8"):
+    with pytest.raises(InputError, match="an image is uint8"):
         drawing.draw_detections(image, [[0, 0.9, 0.1, 0.1, 0.9, 0.9]], ["banana"])
 
 

@@ -182,11 +182,11 @@ def read_rows(folder):
     return read_rows(folder / "results.csv")
 
 
-# Data sets, each read as `tinyssd data check` does.
+# Datasets, each read as `tinyssd data check` does.
 
 
 def image(seed, kind="PNG", mode="RGB"):
-    """Return the bytes of a small picture."""
+    """Return the bytes of a small image."""
     pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
     deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     buffer = io.BytesIO()
@@ -244,7 +244,7 @@ def make_yolo(folder):
 
 
 def make_records(folder):
-    """Write a detection RecordIO of two pictures and its index, as MXNet's im2rec does."""
+    """Write a detection RecordIO of two images and its index, as MXNet's im2rec does."""
     content, index = b"", ""
     for i in range(2):
         label = struct.pack("<14f", 4, 5, 32, 24, 0, 0.1, 0.2, 0.6, 0.8, 1, 0.3, 0.3, 0.9, 0.9)
@@ -255,7 +255,7 @@ def make_records(folder):
 
 
 def check(spec):
-    """Return a function that reads a data set as `tinyssd data check` does."""
+    """Return a function that reads a dataset as `tinyssd data check` does."""
 
     def read(folder):
         from ssd_common.data.check import check_data
@@ -265,7 +265,7 @@ def check(spec):
     return read
 
 
-# Pictures.
+# Images.
 
 PICTURES = {
     "a.jpg": ("JPEG", "RGB"), "b.png": ("PNG", "RGBA"), "c.gif": ("GIF", "P"), "d.bmp": ("BMP", "RGB"),
@@ -280,7 +280,7 @@ def make_pictures(folder):
 
 
 def read_pictures(folder):
-    """Read the picture that was damaged."""
+    """Read the image that was damaged."""
     from ssd_common.data.transforms import read_image
 
     return read_image(folder / (folder / "damaged").read_text()).shape

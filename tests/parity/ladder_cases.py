@@ -14,7 +14,7 @@ SMALL = dataclasses.replace(BOOK, model=dataclasses.replace(BOOK.model, image_si
 
 
 def make_subject(preset, dtype, steps):
-    """Return what the ladder is climbed with: drawn pictures, and initial weights also in place of trained ones."""
+    """Return what the ladder is climbed with: drawn images, and initial weights also in place of trained ones."""
     data = load_dataset("synthetic", limit=2 * steps)
     order = epoch_order(len(data), 2, preset.train.seed, 0)[:steps]
     first = list(batches(data, order, preset.model))

@@ -27,7 +27,7 @@ ANCHORS = Row(
 )
 NAMES = ("anchors", "IoU", "assignment", "offsets", "NMS keep set", "detection rows", "logits with the same weights")
 NAMES += ("loss", "every gradient", "one SGD step", "twenty steps")
-NAMES += ("a checkpoint of one framework resumed in the other", "detections on real pictures")
+NAMES += ("a checkpoint of one framework resumed in the other", "detections on real images")
 LADDER = [replace(ANCHORS, rung=number, name=name) for number, name in enumerate(NAMES, 1)]
 TRAINED = [replace(ANCHORS, rung=13, name=f"trained: {name}") for name in ("kept", "scores", "boxes", "AP")]
 FAILED = [replace(row, passed=False, note="three ties [bold]") if row.rung == 5 else row for row in LADDER]

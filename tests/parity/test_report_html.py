@@ -61,7 +61,7 @@ def test_the_page_says_the_verdict_the_numbers_and_where_they_come_from(tmp_path
 
 def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(PNG)
-    parsed = page(tmp_path, full_report(), {"a picture": tmp_path / "picture.png"})
+    parsed = page(tmp_path, full_report(), {"an image": tmp_path / "picture.png"})
     links = [value for _, attributes, _ in parsed.tags for name, value in attributes.items() if name in ("src", "href")]
     assert len(links) == 2
     assert all(link.startswith("data:") for link in links)
@@ -128,7 +128,7 @@ def test_on_a_phone_every_number_of_a_rung_still_has_its_name(tmp_path: Path) ->
 
 def test_on_a_phone_a_wide_picture_scrolls_or_is_shown_whole(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(PNG)
-    parsed = page(tmp_path, {}, {"a picture": tmp_path / "picture.png"})
+    parsed = page(tmp_path, {}, {"an image": tmp_path / "picture.png"})
     (parents,) = [parents for tag, _, parents in parsed.tags if tag == "img"]
     assert parents[-2:] == ("figure", "div")
     assert [attributes for tag, attributes, _ in parsed.tags if tag == "input"] == [{"type": "checkbox"}]

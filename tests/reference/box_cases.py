@@ -22,7 +22,7 @@ WITHOUT_AREA = {
 
 
 def random_boxes(seed, *shape):
-    """Return boxes with area inside the picture, `(*shape, 4)` corners in float64."""
+    """Return boxes with area inside the image, `(*shape, 4)` corners in float64."""
     corners = np.sort(np.random.default_rng(seed).random((*shape, 2, 2)), axis=-2)
     return corners.reshape(*shape, 4)
 

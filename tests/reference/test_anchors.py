@@ -82,7 +82,7 @@ def test_anchors_are_the_same_in_numpy_and_the_backends(shape, sizes, ratios, le
 
 
 def test_anchors_drawn_by_hand():
-    """A map of 1 x 2 units: height 1, width 2 of the picture's, so a square anchor is half as wide as it is high."""
+    """A map of 1 x 2 units: height 1, width 2 of the image's, so a square anchor is half as wide as it is high."""
     first, second = multibox_prior(np.zeros((1, 2)), [0.4], [1, 4])[0].reshape(2, 2, 4)
     np.testing.assert_allclose(first, [[0.15, 0.3, 0.35, 0.7], [0.05, 0.4, 0.45, 0.6]], rtol=0, atol=1e-15)
     np.testing.assert_allclose(second, first + [0.5, 0, 0.5, 0], rtol=0, atol=1e-15)

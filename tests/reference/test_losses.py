@@ -31,7 +31,7 @@ def random_case(seed, batch=3, num_anchors=20, num_classes=4, scale=3.0):
 
 
 def few_positives():
-    """Three pictures with 2, 1 and no positives among 40 anchors."""
+    """Three images with 2, 1 and no positives among 40 anchors."""
     logits, labels, offsets, targets, _ = random_case(7, num_anchors=40)
     few = np.zeros_like(labels)
     few[[0, 0, 1], [3, 17, 39]] = [4, 1, 2]
@@ -119,7 +119,7 @@ def test_the_straight_dope_s_loss_is_its_chapter_s_formulas(case):
 
 
 def hardest_by_sorting(cls_loss, cls_labels, ratio):
-    """Return which anchors are kept, picture by picture: all positives, then background until there is enough."""
+    """Return which anchors are kept, image by image: all positives, then background until there is enough."""
     kept = cls_labels > 0
     for picture, losses_of_picture in enumerate(cls_loss):
         background = [i for i in range(len(losses_of_picture)) if cls_labels[picture, i] == 0]
@@ -145,7 +145,7 @@ def test_the_hardest_background_is_kept_and_of_equal_losses_the_first(levels, sh
 @pytest.mark.backend("torch")
 @pytest.mark.parametrize("picture", [0, 1])
 def test_with_hard_negatives_the_loss_is_a_quarter_of_torchvision_s(picture):
-    """Its SSD adds up over a batch and divides by the positives, ours is a mean: of one picture, 4 anchors each."""
+    """Its SSD adds up over a batch and divides by the positives, ours is a mean: of one image, 4 anchors each."""
     import torch
     from torchvision.models.detection.ssd import SSD
 

@@ -73,7 +73,7 @@ def grids(draw):
 
 @st.composite
 def label_batches(draw):
-    """Return labels of pictures with different numbers of objects; class id -1 is padding, which may come anywhere."""
+    """Return labels of images with different numbers of objects; class id -1 is padding, which may come anywhere."""
     rows = st.builds(lambda class_id, box: [class_id, *box], st.one_of(CLASSES, CLASSES, st.just(-1)), any_box)
     pictures = draw(st.lists(st.lists(rows, max_size=3), min_size=1, max_size=3))
     labels = np.full((len(pictures), max(map(len, pictures)), 5), -1.0)

@@ -26,7 +26,7 @@ VALID = {
     "an object tied between two anchors": (HALVES, np.array([[[1, 0.25, 0.0, 0.75, 1.0]]])),
     "the same object twice": (GRID, np.array([[[0, 0.2, 0.2, 0.6, 0.7], [1, 0.2, 0.2, 0.6, 0.7]]])),
     "touching objects": (GRID, np.array([[[0, 0.25, 0.25, 0.5, 0.5], [1, 0.5, 0.25, 0.75, 0.5]]])),
-    "an object that reaches out of the picture": (GRID, np.array([[[0, -0.2, 0.6, 0.3, 1.4]]])),
+    "an object that reaches out of the image": (GRID, np.array([[[0, -0.2, 0.6, 0.3, 1.4]]])),
 }
 """Anchors, and labels for which the book's function is well defined."""
 OTHERS = {
@@ -96,7 +96,7 @@ def test_targets_are_those_of_mxnet_s_operator(anchors, labels):
     ours = multibox_target(anchors, labels)
     np.testing.assert_allclose(ours[0], offsets.reshape(mask.shape) * mask, rtol=1e-6, atol=1e-5)
     np.testing.assert_array_equal(ours[1], mask)
-    np.testing.assert_array_equal(ours[2], classes.clip(0))  # -1 throughout a picture without objects
+    np.testing.assert_array_equal(ours[2], classes.clip(0))  # -1 throughout an image without objects
 
 
 @table(VALID | OTHERS)

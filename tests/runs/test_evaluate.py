@@ -1,4 +1,4 @@
-"""What `eval` says: nothing is `nan`, every class has its row, and the pictures show what they claim."""
+"""What `eval` says: nothing is `nan`, every class has its row, and the images show what they claim."""
 
 import io
 import json
@@ -22,9 +22,9 @@ BOX, BESIDE = [0.1, 0.1, 0.5, 0.5], [0.3, 0.1, 0.7, 0.5]
 
 
 class Pictures:
-    """Pictures whose pixels are their index, with the given labels."""
+    """Images whose pixels are their index, with the given labels."""
 
-    name, class_names = "pictures:val", ("cat", "dog [b]", "fox")
+    name, class_names = "images:val", ("cat", "dog [b]", "fox")
 
     def __init__(self, *labels, shape=(300, 400)):
         self.labels = [np.array(rows, np.float32).reshape(-1, 5) for rows in labels]

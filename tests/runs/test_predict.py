@@ -98,7 +98,7 @@ def test_an_image_that_cannot_be_read_does_not_spoil_its_batch(images, tmp_path)
     paths[2].write_bytes(b"no image")
     found, out = run(paths, tmp_path / "out", backend), tmp_path / "out"
     assert [next(found)[0] for _ in range(4)] == [*paths[:2], *paths[3:]]
-    with pytest.raises(InputError, match=rf"^{paths[2]}: not a picture.*; 1 of 5 images could not be read, the others"):
+    with pytest.raises(InputError, match=rf"^{paths[2]}: not an image.*; 1 of 5 images could not be read, the others"):
         next(found)
     assert backend.batches[0] == 4
     assert len(json.loads((out / "detections.json").read_text())) == 4
@@ -295,7 +295,7 @@ def test_a_pipe_in_the_place_of_the_file_is_refused(images, tmp_path):
 def test_where_no_image_can_be_read_nothing_is_written(images, tmp_path):
     (path,) = images(1)
     path.write_bytes(b"no image")
-    with pytest.raises(InputError, match=f"^{path}: not a picture[^;]*$"):
+    with pytest.raises(InputError, match=f"^{path}: not an image[^;]*$"):
         list(run([path], tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -366,7 +366,7 @@ def test_a_run_whose_table_lacks_epochs_does_not_go_on(kept, run, weights):
 
 def test_weights_count_the_steps_of_all_epochs(run, weights):
     play(run, weights, [(1, 0.1), (1, 0.2)])
-    assert load_checkpoint(run.path / "weights" / "last.safetensors").step == 2  # one picture, so one batch an epoch
+    assert load_checkpoint(run.path / "weights" / "last.safetensors").step == 2  # one image, so one batch an epoch
 
 
 # The progress bar.
@@ -391,7 +391,7 @@ def test_the_settings_of_a_run_come_back_whole(name, tmp_path):
     assert read_run_config(tmp_path / "config.toml") == settings
 
 
-# The pictures at the end.
+# The images at the end.
 
 
 def test_a_picture_shows_as_many_of_the_best_detections_as_it_has_objects(monkeypatch, tmp_path):
@@ -410,6 +410,6 @@ def test_a_picture_shows_as_many_of_the_best_detections_as_it_has_objects(monkey
 
 
 class Objects(list):
-    """A data set of given examples."""
+    """A dataset of given examples."""
 
     class_names = ("banana",)

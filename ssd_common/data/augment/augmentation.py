@@ -1,7 +1,7 @@
-"""Augmentation: a training picture as it might have been taken too, and its boxes with it.
+"""Augmentation: a training image as it might have been taken too, and its boxes with it.
 
-The same seed, epoch and picture give the same pixels: in either framework, in a training that was resumed, whatever the
-batch size. Evaluation sees the pictures as they are.
+The same seed, epoch and image give the same pixels: in either framework, in a training that was resumed, whatever the
+batch size. Evaluation sees the images as they are.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from ssd_common.data.augment.geometry import (
 from ssd_common.data.augment.photometry import add_noise, distort_colours
 
 EXPANDED = 0.5
-"""Share of the pictures that are expanded (SSD's code)."""
+"""Share of the images that are expanded (SSD's code)."""
 
 
 class Augmented(NamedTuple):
-    """A picture that was changed at random."""
+    """An image that was changed at random."""
 
     image: NDArray[np.uint8]
     """RGB, `(size, size, 3)`."""
     labels: NDArray[np.float32]
     """`(num_objects, 5)`: the objects still in view."""
     mapping: Mapping
-    """From the original to this picture; its inverse takes predictions back."""
+    """From the original to this image; its inverse takes predictions back."""
 
 
 def picture_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the random numbers of one picture of a data set in one epoch of a training."""
+    """Return the random numbers of one image of a dataset in one epoch of a training."""
     return np.random.default_rng([seed, epoch, 1 + index])  # numpy takes a 0 at the end for nothing: `epoch_order`'s
 
 
@@ -54,14 +54,14 @@ def augment(
     size: int,
     rng: np.random.Generator,
 ) -> Augmented:
-    """Return a picture at the size of the network, changed at random, with its labels.
+    """Return an image at the size of the network, changed at random, with its labels.
 
     The geometry is chosen first and the original resampled once; colours change afterwards, on as few pixels as the
     network sees.
 
     Args:
         image: uint8 RGB, `(height, width, 3)`.
-        labels: `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`, corners as fractions of the picture.
+        labels: `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`, corners as fractions of the image.
         augment_config: what is changed, and how far.
         size: height and width of the result, in pixels.
         rng: see `picture_rng`.

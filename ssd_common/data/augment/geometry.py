@@ -1,8 +1,8 @@
-"""Crop, expand, shift, resize and flip: where a picture is looked at, and where its boxes are then.
+"""Crop, expand, shift, resize and flip: where an image is looked at, and where its boxes are then.
 
-Crop, expand and shift are one thing: a window onto the plane that the picture lies in. Smaller than the picture it
+Crop, expand and shift are one thing: a window onto the plane that the image lies in. Smaller than the image it
 crops, larger it expands, moved it shifts. So windows are chosen first, one inside the other, and pixels are resampled
-once, by `view`, from the original. What that did to the picture is a `Mapping`, and boxes follow it: `map_labels`.
+once, by `view`, from the original. What that did to the image is a `Mapping`, and boxes follow it: `map_labels`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from PIL import Image
 from ssd_common.boxes import box_iou
 
 FILL = (123, 117, 104)
-"""RGB of a window where no picture is: ImageNet's mean, which SSD fills with and straight dope subtracts."""
+"""RGB of a window where no image is: ImageNet's mean, which SSD fills with and straight dope subtracts."""
 
 IOU_CROP_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-"""Smallest IoU of an IoU crop with an object; None leaves the picture whole (SSD, section 2.2)."""
+"""Smallest IoU of an IoU crop with an object; None leaves the image whole (SSD, section 2.2)."""
 IOU_CROP_SIDES = (0.3, 1.0)
-"""Square root of the cropped share of the picture: about [0.1, 1] of its area (SSD; its code says 0.3)."""
+"""Square root of the cropped share of the image: about [0.1, 1] of its area (SSD; its code says 0.3)."""
 IOU_CROP_RATIOS = (0.5, 2.0)
-"""Width over height of an IoU crop, both as shares of the picture's (SSD)."""
+"""Width over height of an IoU crop, both as shares of the image's (SSD)."""
 IOU_CROP_ATTEMPTS = 50
 """Crops that are tried for one of the overlaps (SSD's code)."""
 
 OBJECT_CROP_RATIOS = (0.75, 1.33)
 """Width over height of an object crop in pixels (MXNet, `aspect_ratio_range`)."""
 OBJECT_CROP_AREA = 0.05
-"""Smallest share of the picture that an object crop shows (MXNet, `area_range`)."""
+"""Smallest share of the image that an object crop shows (MXNet, `area_range`)."""
 OBJECT_CROP_KEPT = 0.3
 """An object of which less than this share is in the crop is dropped (MXNet, `min_eject_coverage`)."""
 OBJECT_CROP_PIXELS = 2
@@ -42,22 +42,22 @@ Boxes = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Mapping:
-    """Where a transformed picture shows the points of the original: `x' = scale * x + shift`, for x and for y.
+    """Where a transformed image shows the points of the original: `x' = scale * x + shift`, for x and for y.
 
-    Coordinates are fractions, of the original before and of the transformed picture after; a negative scale mirrors.
+    Coordinates are fractions, of the original before and of the transformed image after; a negative scale mirrors.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
     shift: tuple[float, float] = (0.0, 0.0)
 
     def apply(self, corners: Boxes) -> Boxes:
-        """Return boxes of the original as the transformed picture shows them, not clipped; `(..., 4)` corners."""
+        """Return boxes of the original as the transformed image shows them, not clipped; `(..., 4)` corners."""
         moved = corners * np.array(2 * self.scale, corners.dtype) + np.array(2 * self.shift, corners.dtype)
         ends = moved[..., :2], moved[..., 2:]
         return np.concatenate((np.minimum(*ends), np.maximum(*ends)), axis=-1)
 
     def inverse(self) -> Mapping:
-        """Return the mapping back: what is predicted on the transformed picture becomes boxes of the original."""
+        """Return the mapping back: what is predicted on the transformed image becomes boxes of the original."""
         (sx, sy), (tx, ty) = self.scale, self.shift
         return Mapping((1 / sx, 1 / sy), (-tx / sx, -ty / sy))
 
@@ -69,7 +69,7 @@ class Mapping:
 
 
 class Window(NamedTuple):
-    """A rectangle in the pixels of the original picture, with or without parts outside of it."""
+    """A rectangle in the pixels of the original image, with or without parts outside of it."""
 
     left: int
     top: int
@@ -113,7 +113,7 @@ def iou_crop(window: Window, boxes: Boxes, rng: np.random.Generator) -> Window:
 
     Args:
         window: what to crop.
-        boxes: the objects, `(num_objects, 4)` corners in pixels of the original picture.
+        boxes: the objects, `(num_objects, 4)` corners in pixels of the original image.
         rng: draws the crop.
 
     Source: SSD, section 2.2, data augmentation, and its code (`batch_sampler`).
@@ -145,7 +145,7 @@ def object_crop(
 
     Args:
         window: what to crop.
-        boxes: the objects, `(num_objects, 4)` corners in pixels of the original picture.
+        boxes: the objects, `(num_objects, 4)` corners in pixels of the original image.
         min_object_covered: that share, 0…1, of an object's area.
         max_attempts: after so many crops the window stays whole, as it does without objects.
         rng: draws the crop.
@@ -201,13 +201,13 @@ def _coverage(crops: Boxes, boxes: Boxes) -> Boxes:
 
 
 def view(picture: Image.Image, window: Window, size: int) -> tuple[Image.Image, Mapping]:
-    """Return what is in the window as a picture of `size` × `size` pixels, and where its points came from.
+    """Return what is in the window as an image of `size` × `size` pixels, and where its points came from.
 
-    Resampled as `resize_image` does. Where the picture's edge is in the window it comes to lie between two pixels of
+    Resampled as `resize_image` does. Where the image's edge is in the window it comes to lie between two pixels of
     the result, and at the nearest; the mapping is that of the pixels as drawn.
 
     Raises:
-        ValueError: no part of the picture is in the window.
+        ValueError: no part of the image is in the window.
     """
     seen = Window(
         max(window.left, 0),
@@ -216,7 +216,7 @@ def view(picture: Image.Image, window: Window, size: int) -> tuple[Image.Image, 
         min(window.bottom, picture.height),
     )
     if seen.width < 1 or seen.height < 1:
-        raise ValueError(f"{window} shows nothing of a picture of {picture.width} x {picture.height} pixels")
+        raise ValueError(f"{window} shows nothing of an image of {picture.width} x {picture.height} pixels")
     left, right = _drawn(seen.left - window.left, seen.right - window.left, window.width, size)
     top, bottom = _drawn(seen.top - window.top, seen.bottom - window.top, window.height, size)
     part = picture.crop(seen).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
@@ -239,21 +239,21 @@ def _drawn(start: int, stop: int, side: int, size: int) -> tuple[int, int]:
 
 
 def flip(picture: Image.Image) -> tuple[Image.Image, Mapping]:
-    """Return the picture mirrored, left becoming right, and where its points came from."""
+    """Return the image mirrored, left becoming right, and where its points came from."""
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), Mapping((-1.0, 1.0), (1.0, 0.0))
 
 
 def map_labels(labels: NDArray[np.float32], mapping: Mapping, min_covered: float | None = None) -> NDArray[np.float32]:
-    """Return the labels of a transformed picture: boxes moved, cut off at its edges, and those out of view dropped.
+    """Return the labels of a transformed image: boxes moved, cut off at its edges, and those out of view dropped.
 
     Args:
         labels: `(num_objects, 5)` `[class_id, xmin, ymin, xmax, ymax]`, fractions of the original.
-        mapping: what happened to the picture.
+        mapping: what happened to the image.
         min_covered: keep an object of which more than this share of the area is in view. By default (SSD) one whose
             centre is in view.
 
     Returns:
-        `(num_kept, 5)` float32, in the same order, fractions of the transformed picture; every box has an area.
+        `(num_kept, 5)` float32, in the same order, fractions of the transformed image; every box has an area.
     """
     corners = mapping.apply(labels[:, 1:].astype(np.float64))
     if min_covered is None:

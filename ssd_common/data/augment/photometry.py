@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 DISTORTED = 0.5
-"""Each distortion changes this share of the pictures (SSD's code)."""
+"""Each distortion changes this share of the images (SSD's code)."""
 
 
 def adjust_brightness(picture: Image.Image, factor: float) -> Image.Image:
-    """Return the picture with every value multiplied by `factor`; 0 is black."""
+    """Return the image with every value multiplied by `factor`; 0 is black."""
     return ImageEnhance.Brightness(picture).enhance(factor)
 
 
 def adjust_contrast(picture: Image.Image, factor: float) -> Image.Image:
-    """Return the picture with every value `factor` times as far from its mean grey; 0 is grey all over."""
+    """Return the image with every value `factor` times as far from its mean grey; 0 is grey all over."""
     return ImageEnhance.Contrast(picture).enhance(factor)
 
 
 def adjust_saturation(picture: Image.Image, factor: float) -> Image.Image:
-    """Return the picture with every pixel `factor` times as far from its own grey; 0 is a grey picture."""
+    """Return the image with every pixel `factor` times as far from its own grey; 0 is a grey image."""
     return ImageEnhance.Color(picture).enhance(factor)
 
 
 def adjust_hue(picture: Image.Image, turn: float) -> Image.Image:
-    """Return the picture with every hue turned by `turn` circles of colour, in steps of 1/255.
+    """Return the image with every hue turned by `turn` circles of colour, in steps of 1/255.
 
     Pillow keeps the hue in 255 such steps, rounded down: a channel can come out a few of its 256 levels off.
     """
@@ -43,7 +43,7 @@ def adjust_hue(picture: Image.Image, turn: float) -> Image.Image:
 def distort_colours(
     picture: Image.Image, brightness: float, contrast: float, saturation: float, hue: float, rng: np.random.Generator
 ) -> Image.Image:
-    """Return the picture with random brightness, contrast, saturation and hue, each in `DISTORTED` of the cases.
+    """Return the image with random brightness, contrast, saturation and hue, each in `DISTORTED` of the cases.
 
     Args:
         picture: RGB.
@@ -70,7 +70,7 @@ def distort_colours(
 
 
 def add_noise(image: NDArray[np.uint8], levels: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the picture with a whole number from -`levels` to `levels` added to every value, any as likely.
+    """Return the image with a whole number from -`levels` to `levels` added to every value, any as likely.
 
     Args:
         image: uint8 `(height, width, 3)`.

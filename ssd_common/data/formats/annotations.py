@@ -1,12 +1,12 @@
-"""What the files of a data set say about its pictures, before any of it is believed.
+"""What the files of a dataset say about its images, before any of it is believed.
 
 Each format has a reader (`voc`, `coco`, `yolo`, `records`, `bananas`) that returns an `AnnotatedSet`: where each
-picture is, and its objects as they are written, each with its place, so that whatever is wrong can be named. What is
+image is, and its objects as they are written, each with its place, so that whatever is wrong can be named. What is
 right of them, `objects` decides.
 
 Corners are edges: pixel 0 reaches from 0 to 1. A file's numbers are taken as they stand, also those of Pascal VOC,
-whose own set counts from 1: what labels pictures today counts from 0. Boxes refer to the upright picture, which is the
-one that annotation tools show, and to the size of the picture itself, whatever the annotation says that its size is.
+whose own set counts from 1: what labels images today counts from 0. Boxes refer to the upright image, which is the
+one that annotation tools show, and to the size of the image itself, whatever the annotation says that its size is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def shortened(text: str, most: int) -> str:
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong in a data set."""
+    """One thing that is wrong in a dataset."""
 
     file: str
     """The file that says it, or that is missing."""
@@ -78,12 +78,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One picture and what a file says about its objects."""
+    """One image and what a file says about its objects."""
 
     image: Path | bytes
-    """The picture file, or its content."""
+    """The image file, or its content."""
     image_name: str
-    """What a copy of the picture is named after."""
+    """What a copy of the image is named after."""
     file: str
     """Where the objects are written, for messages."""
     noun: str
@@ -97,9 +97,9 @@ class Annotation:
     ignored: NDArray[np.bool_]
     """Which are marked as difficult or as a crowd, `(n,)`."""
     fractions: bool
-    """Whether the corners are fractions of the picture's sides, or pixels."""
+    """Whether the corners are fractions of the image's sides, or pixels."""
     header_size: tuple[int, int] | None
-    """Width and height of the picture as the file gives them, if it does."""
+    """Width and height of the image as the file gives them, if it does."""
     problems: tuple[Problem, ...]
     """Its objects that could not be read."""
     lost: frozenset[str]
@@ -107,7 +107,7 @@ class Annotation:
 
     @property
     def image_label(self) -> str:
-        """What messages call the picture."""
+        """What messages call the image."""
         return str(self.image) if isinstance(self.image, Path) else self.file
 
     def place(self, index: int) -> str:
@@ -116,13 +116,13 @@ class Annotation:
 
 
 class Picture(NamedTuple):
-    """One picture with its good objects, to be written in any format."""
+    """One image with its good objects, to be written in any format."""
 
     name: str
-    """File name; no other picture has the same one, not even with another extension."""
+    """File name; no other image has the same one, not even with another extension."""
     image: Path | bytes
     height: int
-    """Of the upright picture, in pixels."""
+    """Of the upright image, in pixels."""
     width: int
     class_ids: NDArray[np.int64]
     """`(n,)`."""
@@ -137,7 +137,7 @@ class Picture(NamedTuple):
         return Path(self.name).stem
 
     def copy_to(self, folder: Path) -> None:
-        """Write the picture into a folder, byte for byte."""
+        """Write the image into a folder, byte for byte."""
         if isinstance(self.image, Path):
             shutil.copyfile(self.image, folder / self.name)
         else:
@@ -154,30 +154,30 @@ class Annotations(Protocol):
 
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """A split of a data set as its files have it."""
+    """A split of a dataset as its files have it."""
 
     name: str
     """What it is called: "voc:DIR:train"."""
     class_names: tuple[str, ...]
     annotations: Annotations
-    """One a picture."""
+    """One an image."""
     problems: tuple[Problem, ...] = ()
-    """What keeps it from being trained on, such as a picture that is missing."""
+    """What keeps it from being trained on, such as an image that is missing."""
     strays: tuple[Problem, ...] = ()
-    """Objects of no picture."""
+    """Objects of no image."""
     doubts: tuple[Problem, ...] = ()
     """What is taken as it stands, though it may well be wrong."""
 
 
 class Opened(NamedTuple):
-    """A data set whose files were found."""
+    """A dataset whose files were found."""
 
     splits: tuple[str, ...]
     """Empty where it is not divided."""
     read: Callable[[str, str], AnnotatedSet]
     """Takes a split, any if it is not divided, and what to call it; raises InputError for files not of the format."""
     repeated: frozenset[str] = frozenset()
-    """The splits whose pictures are all in the others."""
+    """The splits whose images are all in the others."""
 
 
 def read_rows(

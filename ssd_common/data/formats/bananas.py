@@ -1,4 +1,4 @@
-"""The book's banana set: 1000 + 100 pictures of 256 x 256, a banana in each, downloaded when it is first asked for.
+"""The book's banana set: 1000 + 100 images of 256 x 256, a banana in each, downloaded when it is first asked for.
 
 Source: d2l, section "The Object Detection Dataset".
 """

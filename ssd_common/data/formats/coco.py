@@ -1,4 +1,4 @@
-"""COCO: a folder of pictures, and one JSON file with `images`, `annotations` and `categories`.
+"""COCO: a folder of images, and one JSON file with `images`, `annotations` and `categories`.
 
 Class ids count the categories in the order of their ids; those with one name are one class.
 
@@ -39,7 +39,7 @@ SAYS_NOTHING: tuple[object, ...] = (None, 0, "", [], {})
 
 
 def coco_paths(path: str) -> tuple[Path, Path]:
-    """Return the folder of pictures and the JSON file of `IMAGES,FILE.json`; either may have commas in it.
+    """Return the folder of images and the JSON file of `IMAGES,FILE.json`; either may have commas in it.
 
     Raises:
         InputError: there is no comma.
@@ -49,32 +49,32 @@ def coco_paths(path: str) -> tuple[Path, Path]:
     pairs = [pair for pair in pairs if all(pair)]
     if not pairs:
         raise InputError(
-            f"coco:{path}: write coco:IMAGES,FILE.json, the folder of the pictures and the file of the boxes"
+            f"coco:{path}: write coco:IMAGES,FILE.json, the folder of the images and the file of the boxes"
         )
     images, file = next((pair for pair in pairs if Path(pair[1]).is_file()), pairs[-1])
     return Path(images), Path(file)
 
 
 def open_coco(images: Path, file: Path, allow_outside: bool) -> Opened:
-    """Return a COCO data set; see `read_coco`."""
+    """Return a COCO dataset; see `read_coco`."""
     return Opened((), lambda split, name: read_coco(images, file, name, allow_outside))
 
 
 def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) -> AnnotatedSet:
-    """Return a COCO data set as its files have it.
+    """Return a COCO dataset as its files have it.
 
     Args:
         images: the folder that its `file_name`s are in.
         file: the JSON file.
         name: what to call the set.
-        allow_outside: read a picture that is named outside of the folder, too.
+        allow_outside: read an image that is named outside of the folder, too.
 
     Raises:
-        InputError: a path is missing, or the file does not hold a COCO data set.
+        InputError: a path is missing, or the file does not hold a COCO dataset.
     """
     content = _load(file)
     if not images.is_dir():
-        raise InputError(f"{images}: no such folder; it must have the pictures that {file} names")
+        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
     class_names, class_ids = _read_categories(content["categories"], file)
     find = _Pictures(images, allow_outside)
     problems: list[Problem] = []
@@ -89,7 +89,7 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
             reason = f"duplicate image id, the same as {pictures[picture_id][0]}"
             problems.append(Problem(file.name, place, f"id {picture_id}", reason))
         elif file_name in first:
-            problems.append(Problem(file.name, place, file_name, f"duplicate picture, the same as {first[file_name]}"))
+            problems.append(Problem(file.name, place, file_name, f"duplicate image, the same as {first[file_name]}"))
         else:
             image, reason = find(file_name)
             pictures[picture_id] = (place, image, item)
@@ -115,7 +115,7 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
 
 
 class _Pictures:
-    """Finds the pictures that a file names in their folder."""
+    """Finds the images that a file names in their folder."""
 
     def __init__(self, folder: Path, allow_outside: bool) -> None:
         self._folder, self._allow_outside = folder, allow_outside
@@ -125,10 +125,10 @@ class _Pictures:
         return {normal(path.relative_to(self._folder).as_posix()): path for path in files_below(self._folder)}
 
     def __call__(self, name: str) -> tuple[Path | None, str]:
-        """Return the path of a picture; None where it cannot be used, and why."""
+        """Return the path of an image; None where it cannot be used, and why."""
         path = self._folder / os.path.normpath(name)
         if lies_outside(name) and not self._allow_outside:
-            reason = f"outside the folder of the pictures, {self._folder}: --allow-outside of tinyssd data reads it"
+            reason = f"outside the folder of the images, {self._folder}: --allow-outside of tinyssd data reads it"
             return None, reason
         if not os.path.exists(path):  # False for a name that no file can have
             slashed = name.replace("\\", "/")
@@ -137,7 +137,7 @@ class _Pictures:
         if os.path.exists(path):
             return (path, "") if path.is_file() else (None, "not a file, but a folder, a pipe or a device")
         hint = ", in which the backslashes of Windows are taken for slashes" if "\\" in name else ""
-        return None, f"missing picture, there is no such file in {self._folder}{hint}"
+        return None, f"missing image, there is no such file in {self._folder}{hint}"
 
 
 def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
@@ -148,14 +148,12 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not a readable JSON file ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{file}: a {type(content).__name__}, not a COCO data set with images, annotations, categories"
-        )
+        raise InputError(f"{file}: a {type(content).__name__}, not a COCO dataset with images, annotations, categories")
     for key in ("images", "annotations", "categories"):
         items = content.get(key)
         if not isinstance(items, list):
             what = f"'{key}' is a {type(items).__name__}, not a list" if key in content else f"no '{key}'"
-            raise InputError(f"{file}: {what}; a COCO data set has images, annotations and categories")
+            raise InputError(f"{file}: {what}; a COCO dataset has images, annotations and categories")
         for number, item in enumerate(items, start=1):
             if not isinstance(item, dict):
                 raise InputError(f"{file}: {key}: item {number} is {_short(item)}, not an object with fields")
@@ -181,7 +179,7 @@ def _read_categories(categories: list[dict[str, Any]], file: Path) -> tuple[tupl
 def _by_picture(
     items: list[dict[str, Any]], picture_ids: Iterable[Any], file: str
 ) -> tuple[dict[Any, list[tuple[int, dict[str, Any]]]], list[Problem]]:
-    """The annotations of each picture with their numbers, and those of no picture."""
+    """The annotations of each image with their numbers, and those of no image."""
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {picture_id: [] for picture_id in picture_ids}
     strays = []
     for position, item in enumerate(items, start=1):
@@ -192,7 +190,7 @@ def _by_picture(
             objects[picture_id].append((number, item))
         else:
             value = f"image_id {_short(item.get('image_id'))}"
-            strays.append(Problem(file, f"annotation {number}", value, "missing picture, no image has this id"))
+            strays.append(Problem(file, f"annotation {number}", value, "missing image, no image has this id"))
     return objects, strays
 
 
@@ -227,10 +225,10 @@ def _short(value: object) -> str:
 
 
 def write_coco(images: Path, file: Path, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
-    """Write a COCO data set; an object that is ignored becomes a crowd.
+    """Write a COCO dataset; an object that is ignored becomes a crowd.
 
     Args:
-        images: the folder for the pictures.
+        images: the folder for the images.
         file: the JSON file.
         class_names: of class ids 0, 1, …, whose categories have the ids 1, 2, ….
         pictures: what it has.

@@ -1,4 +1,4 @@
-"""A data set that has no files, as if it were read from some."""
+"""A dataset that has no files, as if it were read from some."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ssd_common.data.synthetic import scenes
 
 
 def draw(split: str, limit: int | None) -> Dataset:
-    """Return the drawn data set, at most so many pictures of it."""
+    """Return the drawn dataset, at most so many images of it."""
     count = scenes.SPLITS[split]
     return scenes.SyntheticDataset(split, num_images=min(count, limit or count))
 
 
 class DrawnAnnotations:
-    """The pictures of a data set as PNG, made when they are asked for, and their labels."""
+    """The images of a dataset as PNG, made when they are asked for, and their labels."""
 
     def __init__(self, data: Dataset) -> None:
         self._data = data
@@ -37,7 +37,7 @@ class DrawnAnnotations:
 
 
 def open_drawn() -> Opened:
-    """Return the drawn data set, each of its pictures made when it is asked for."""
+    """Return the drawn dataset, each of its images made when it is asked for."""
 
     def read(split: str, name: str) -> AnnotatedSet:
         data = draw(split, None)

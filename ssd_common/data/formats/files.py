@@ -1,4 +1,4 @@
-"""The files of a data set: which of a folder's count, how they are called, and their content within bounds."""
+"""The files of a dataset: which of a folder's count, how they are called, and their content within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objects of an annotated picture: which of them are right, and where they are.
+"""The objects of an annotated image: which of them are right, and where they are.
 
 Decided once, for training (`annotated`), `tinyssd data check`, `show` and `convert` alike.
 """
@@ -13,29 +13,29 @@ from numpy.typing import NDArray
 from ssd_common.data.formats.annotations import Annotation, Box, Problem
 
 MAX_OVERHANG = 1.0
-"""A corner at most so many pixels outside the picture is rounding, or counting from 1, and is cut off; a corner further
+"""A corner at most so many pixels outside the image is rounding, or counting from 1, and is cut off; a corner further
 outside is a mistake."""
 ROUNDING = 1e-15  # of a fraction that was computed in double precision
 
 
 class Checked(NamedTuple):
-    """The objects of a picture, checked."""
+    """The objects of an image, checked."""
 
     good: NDArray[np.bool_]
     """Which of them are right, `(n,)`."""
     corners: NDArray[np.float32]
-    """`(n, 4)`, as fractions of the picture, cut to it."""
+    """`(n, 4)`, as fractions of the image, cut to it."""
     problems: list[Problem]
     """What is wrong with each of the others."""
 
 
 def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
-    """Return which objects of a picture are good, and where they are.
+    """Return which objects of an image are good, and where they are.
 
     Args:
-        annotation: the picture's.
-        height: of the upright picture, in pixels.
-        width: of the upright picture, in pixels.
+        annotation: the image's.
+        height: of the upright image, in pixels.
+        width: of the upright image, in pixels.
     """
     size = np.array([width, height])
     unit = (1, 1) if annotation.fractions else (width, height)
@@ -43,13 +43,13 @@ def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
     boxes = annotation.boxes.astype(np.float64)
     low, high = boxes[:, :2], boxes[:, 2:]
     overhang = MAX_OVERHANG * np.array(unit) / size
-    smaller = "smaller than a pixel" + ("" if annotation.fractions else ", are these fractions of the picture?")
+    smaller = "smaller than a pixel" + ("" if annotation.fractions else ", are these fractions of the image?")
     # Of what is wrong with an object, the first that holds is told.
     reasons = {
         "inverted": (low > high).any(axis=1),
         "zero area": (low == high).any(axis=1),
-        f"outside the picture, which is {width} x {height}": ((low < -overhang) | (high > unit + overhang)).any(axis=1),
-        f"no area within the picture, which is {width} x {height}": (corners[:, :2] >= corners[:, 2:]).any(axis=1),
+        f"outside the image, which is {width} x {height}": ((low < -overhang) | (high > unit + overhang)).any(axis=1),
+        f"no area within the image, which is {width} x {height}": (corners[:, :2] >= corners[:, 2:]).any(axis=1),
         smaller: (high - low < np.array(unit) / size).all(axis=1),
     }
     bad: dict[int, str] = {}
@@ -72,7 +72,7 @@ def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
 def pixel_boxes(annotation: Annotation, height: int, width: int) -> NDArray[np.float64]:
     """Return the corners `(n, 4)` in pixels.
 
-    Of all the numbers that are the same fraction of the picture in the precision of the format, the one with the fewest
+    Of all the numbers that are the same fraction of the image in the precision of the format, the one with the fewest
     decimals: 453 of 640 pixels is 453 again after a format that stores 0.70781249.
     """
     if not annotation.fractions:

@@ -1,4 +1,4 @@
-"""The data set of the Straight Dope: Pikachu, as RecordIO."""
+"""The dataset of the Straight Dope: Pikachu, as RecordIO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ssd_common.errors import InputError
 
 
 def open_pikachu(data_dir: str | Path | None) -> Opened:
-    """Return the Straight Dope's Pikachu set: 900 + 100 pictures of 256 x 256 with one object each.
+    """Return the Straight Dope's Pikachu set: 900 + 100 images of 256 x 256 with one object each.
 
     Source: the chapter "Object Detection Using Convolutional Neural Networks" of the Straight Dope. All coordinates of
     the set are inside 0...1, so its labels are returned as they are stored.

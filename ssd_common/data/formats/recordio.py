@@ -1,4 +1,4 @@
-"""RecordIO, MXNet's container of packed pictures, read and written without MXNet.
+"""RecordIO, MXNet's container of packed images, read and written without MXNet.
 
 A `.rec` file is a row of records. A record is one part, or several::
 
@@ -242,7 +242,7 @@ def _read_index(index_path: Path, path: Path) -> dict[int, int]:
             if position >= _size(file):
                 raise InputError(f"{where}: position {position} is past the end of {path}: {BAD_INDEX}")
             positions[key] = position
-        # An index that was cut short would pass for a smaller data set.
+        # An index that was cut short would pass for a smaller dataset.
         end = 0
         if positions:
             key, position = max(positions.items(), key=lambda item: item[1])

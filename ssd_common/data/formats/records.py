@@ -1,7 +1,7 @@
-"""Detection data sets packed as RecordIO.
+"""Detection datasets packed as RecordIO.
 
-The payload of each record is an image record: a 24-byte header, the label, the encoded picture. The label of a
-detection data set is `[header_width, object_width, ...]`, padded to `header_width` values (the picture's width and
+The payload of each record is an image record: a 24-byte header, the label, the encoded image. The label of a
+detection dataset is `[header_width, object_width, ...]`, padded to `header_width` values (the image's width and
 height, usually), then one row of `object_width` values an object, `[class_id, xmin, ymin, xmax, ymax, ...]`, the sixth
 of which says, if it is there, whether the object is difficult.
 
@@ -40,18 +40,18 @@ MAX_CLASSES = 10_000  # a higher class id, in a file without class names, is a m
 
 
 class ImageRecord(NamedTuple):
-    """An encoded picture with its label: the payload of a record, unpacked."""
+    """An encoded image with its label: the payload of a record, unpacked."""
 
     label: float | NDArray[np.float32]
     """One number, or an array `(num_values,)`."""
     id: int
     id2: int
     image: bytes
-    """The picture file: JPEG, PNG, ..."""
+    """The image file: JPEG, PNG, ..."""
 
 
 def unpack_image_record(payload: bytes, name: str = "record") -> ImageRecord:
-    """Return the header's fields and the encoded picture of an image record; `name` is for the error.
+    """Return the header's fields and the encoded image of an image record; `name` is for the error.
 
     Raises:
         InputError: the payload is shorter than its header, or than the number of labels that its header gives.
@@ -78,7 +78,7 @@ def pack_image_record(record: ImageRecord) -> bytes:
 def read_detection_label(label: float | NDArray[np.float32], name: str = "label") -> NDArray[np.float32]:
     """Return the rows of an image record's label, float32, `(num_rows, object_width)`, as they are stored.
 
-    A row is `[class_id, xmin, ymin, xmax, ymax, ...]`, the corners as fractions of the picture; one that begins with
+    A row is `[class_id, xmin, ymin, xmax, ymax, ...]`, the corners as fractions of the image; one that begins with
     five times -1 is padding.
 
     Args:
@@ -86,7 +86,7 @@ def read_detection_label(label: float | NDArray[np.float32], name: str = "label"
         name: what to call the label in an error.
 
     Raises:
-        InputError: it is not the label of a detection data set.
+        InputError: it is not the label of a detection dataset.
     """
     values = np.atleast_1d(np.asarray(label, dtype=np.float32))
     header_width, object_width = (float(v) for v in values[:2]) if values.size >= 2 else (0.0, 0.0)
@@ -114,10 +114,10 @@ def write_detection_label(
 
     Args:
         class_ids: `(n,)`.
-        corners: `(n, 4)`, fractions of the picture.
+        corners: `(n, 4)`, fractions of the image.
         difficult: `(n,)`.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
     """
     rows = np.concatenate([class_ids[:, None], corners, difficult[:, None]], axis=1)
     return np.concatenate([[4, 6, width, height], rows.ravel()]).astype(np.float32)
@@ -160,7 +160,7 @@ def _read_object(num_classes: int, row: list[float]) -> tuple[int, Box, bool]:
 
 
 def open_records(path: Path) -> Opened:
-    """Return a detection data set in RecordIO; see `read_record_set`."""
+    """Return a detection dataset in RecordIO; see `read_record_set`."""
     return Opened((), lambda split, name: read_record_set(path, name))
 
 
@@ -179,7 +179,7 @@ def names_beside(path: Path) -> tuple[str, ...] | None:
 
 
 def read_record_set(path: Path, name: str, class_names: tuple[str, ...] | None = None) -> AnnotatedSet:
-    """Return a detection data set in RecordIO as its file has it.
+    """Return a detection dataset in RecordIO as its file has it.
 
     Args:
         path: the `.rec` file.
@@ -202,7 +202,7 @@ def read_record_set(path: Path, name: str, class_names: tuple[str, ...] | None =
 
 
 def write_record_set(path: Path, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
-    """Write a detection data set in RecordIO, its index, and `classes.txt`; an object that is ignored is difficult.
+    """Write a detection dataset in RecordIO, its index, and `classes.txt`; an object that is ignored is difficult.
 
     Args:
         path: the `.rec` file.

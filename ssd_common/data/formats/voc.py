@@ -1,7 +1,7 @@
 """Pascal VOC: `Annotations/ID.xml`, `JPEGImages/ID.jpg`, and the IDs of a split in `ImageSets/Main/SPLIT.txt`.
 
 Without `ImageSets`, all the annotations are one split. The classes are the names in all the annotations, sorted, or the
-lines of `classes.txt` if there is one. A picture is found by its name without extension.
+lines of `classes.txt` if there is one. An image is found by its name without extension.
 
 Source of the format: "The PASCAL Visual Object Classes Challenge 2012 Development Kit", section 5.
 """
@@ -58,14 +58,14 @@ class Document(NamedTuple):
     objects: list[Object]
     lost: frozenset[str]
     picture: str
-    """The name of its picture, without extension, as it has it."""
+    """The name of its image, without extension, as it has it."""
 
 
 class VocFolder:
-    """A VOC data set; its annotations are read once, for all the splits and the class names.
+    """A VOC dataset; its annotations are read once, for all the splits and the class names.
 
     Args:
-        folder: the data set.
+        folder: the dataset.
 
     Raises:
         InputError: there is no such folder, or it has no annotations.
@@ -74,7 +74,7 @@ class VocFolder:
     def __init__(self, folder: Path) -> None:
         if not (folder / "Annotations").is_dir():
             what = "no folder Annotations in it" if folder.is_dir() else "no such folder"
-            raise InputError(f"{folder}: {what}; a VOC data set has Annotations, {PICTURES} and {LISTS}")
+            raise InputError(f"{folder}: {what}; a VOC dataset has Annotations, {PICTURES} and {LISTS}")
         self.folder = folder
         self._lists = {path.stem: path for path in listed(folder / LISTS) if path.suffix.lower() == ".txt"}
         self._files = {stem(path, folder / "Annotations"): path for path in files_below(folder / "Annotations", ".xml")}
@@ -118,13 +118,13 @@ class VocFolder:
             elif isinstance(document, Problem):
                 problems.append(document)
             elif key not in images:
-                problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing picture, {file} is there"))
+                problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing image, {file} is there"))
             else:
                 rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
                 image, other = images[key], images.get(document.picture)
                 problems += doubles.get(key, [])
                 if document.picture != key and other is not None:
-                    reason = f"another picture, it says that it is for {other.name}, and is taken for {image.name}"
+                    reason = f"another image, it says that it is for {other.name}, and is taken for {image.name}"
                     doubts.append(Problem(file, "", "", reason))
                 place = image.relative_to(self.folder / PICTURES).as_posix()
                 size, lost = document.size, document.lost
@@ -145,7 +145,7 @@ class VocFolder:
             if key not in self._files:
                 key = CLASS_FLAG.sub("", key)
             if key in first:
-                reason = f"duplicate picture, first in line {first[key]}"
+                reason = f"duplicate image, first in line {first[key]}"
                 problems.append(Problem(f"{LISTS}/{path.name}", f"line {number}", key, reason))
             elif key:
                 first[key] = number
@@ -179,7 +179,7 @@ def _read_document(path: Path, file: str) -> Document | Problem:
     try:
         size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
     except ValueError:
-        size = 0, 0  # nothing is made of it: the picture knows its size
+        size = 0, 0  # nothing is made of it: the image knows its size
     picture = normal((root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2])
     folder = file.removeprefix("Annotations/").rpartition("/")[0]
     key = f"{folder}/" * bool(folder) + (picture.rpartition(".")[0] or picture)
@@ -209,23 +209,23 @@ def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, 
 
 
 def _images(folder: Path) -> tuple[dict[str, Path], dict[str, list[Problem]]]:
-    """The files of a folder by their names without extension, and the pictures that share one."""
+    """The files of a folder by their names without extension, and the images that share one."""
     images: dict[str, Path] = {}
     doubles: dict[str, list[Problem]] = {}
-    for path in sorted(files_below(folder), key=lambda path: path.suffix.lower() not in SUFFIXES):  # pictures first
+    for path in sorted(files_below(folder), key=lambda path: path.suffix.lower() not in SUFFIXES):  # images first
         other = images.setdefault(stem(path, folder), path)
         if other is not path and path.suffix.lower() in SUFFIXES:
-            reason = f"duplicate picture, {other.name} has the same name"
+            reason = f"duplicate image, {other.name} has the same name"
             place = path.relative_to(folder).as_posix()
             doubles.setdefault(stem(path, folder), []).append(Problem(f"{PICTURES}/{place}", "", "", reason))
     return images, doubles
 
 
 def write_voc(folder: Path, split: str, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
-    """Write a split of a VOC data set; the folder may have others.
+    """Write a split of a VOC dataset; the folder may have others.
 
     Args:
-        folder: the data set.
+        folder: the dataset.
         split: the name of the split.
         class_names: written to `classes.txt`.
         pictures: what it has.

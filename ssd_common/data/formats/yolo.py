@@ -3,9 +3,9 @@
 Roboflow's `SPLIT/images` and `SPLIT/labels` is read as well; its folder `valid` is the split `val`, as in its
 `data.yaml`.
 
-A line of a label file is `class x y width height`, the box's centre and size as fractions of the picture, or `class x1
+A line of a label file is `class x y width height`, the box's centre and size as fractions of the image, or `class x1
 y1 x2 y2 x3 y3 …`, a polygon, of which the box is taken, as Ultralytics does for detection. With `kpt_shape` in
-`data.yaml`, keypoints follow the box, and are left out. A picture without a label file has no objects. Without
+`data.yaml`, keypoints follow the box, and are left out. An image without a label file has no objects. Without
 `data.yaml` the classes are called "class 0", "class 1", ….
 
 Source of the format: https://docs.ultralytics.com/datasets/detect/
@@ -46,10 +46,10 @@ MAX_YAML, MAX_DEPTH = 1 << 20, 100  # characters, and lists in lists
 
 
 class YoloFolder:
-    """A YOLO data set: where its splits are, and what its classes are called, found once.
+    """A YOLO dataset: where its splits are, and what its classes are called, found once.
 
     Args:
-        folder: the data set.
+        folder: the dataset.
 
     Raises:
         InputError: there is no such folder, or it has no splits.
@@ -79,7 +79,7 @@ class YoloFolder:
         return math.prod(int(text) for text in shape.items if text)
 
     def _labelled(self, split: str) -> tuple[dict[str, tuple[Path, Path | None]], dict[str, Path], list[Problem]]:
-        """By name: each picture with its labels if it has any, the labels without a picture; and duplicate pictures."""
+        """By name: each image with its labels if it has any, the labels without an image; and duplicate images."""
         images, labels = self._folders[split]
         files = {stem(path, labels): path for path in files_below(labels, ".txt")}
         pictures: dict[str, tuple[Path, Path | None]] = {}
@@ -87,7 +87,7 @@ class YoloFolder:
         for path in files_below(images, *SUFFIXES):
             key = stem(path, images)
             if key in pictures:
-                reason = f"duplicate picture, {pictures[key][0].name} has the same name"
+                reason = f"duplicate image, {pictures[key][0].name} has the same name"
                 problems.append(Problem(self._place(path), "", "", reason))
             else:
                 pictures[key] = (path, files.pop(key, None))
@@ -137,7 +137,7 @@ class YoloFolder:
             place = path.relative_to(images).as_posix()
             annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
         missing = [
-            Problem(self._place(path), "", "", f"missing picture, there is no {self._place(images / key)}")
+            Problem(self._place(path), "", "", f"missing image, there is no {self._place(images / key)}")
             for key, path in strays.items()
         ]
         used = {labels for _, labels in self._folders.values()}
@@ -153,7 +153,7 @@ class YoloFolder:
 
 
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Where the pictures and the labels of each split are, in either layout, by name; valid is val."""
+    """Where the images and the labels of each split are, in either layout, by name; valid is val."""
     folders: dict[str, tuple[Path, Path]] = {}
     for path in listed(folder):  # Roboflow's
         if (path / "images").is_dir() and (path / "labels").is_dir():
@@ -165,7 +165,7 @@ def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
             folders[path.name] = path, labels.get(path.name, labels.get(other, folder / "labels" / path.name))
     if not folders:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
-        raise InputError(f"{folder}: {what}; a YOLO data set has images/train and labels/train")
+        raise InputError(f"{folder}: {what}; a YOLO dataset has images/train and labels/train")
     return {name: folders[name] for name in sorted(folders)}
 
 
@@ -256,7 +256,7 @@ def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) 
 
 
 def _six_numbers(lines: Mapping[int, list[str]], rows: Iterable[Row], where: str) -> list[Problem]:
-    """The lines whose triangle may be a box within the picture, and more: a confidence, a track id, an angle."""
+    """The lines whose triangle may be a box within the image, and more: a confidence, a track id, an angle."""
     doubts = []
     for number in (row.number for row in rows if len(lines[row.number]) == 7):
         x, y, width, height = map(float, lines[number][1:5])
@@ -273,10 +273,10 @@ def _box_of_polygon(numbers: list[str]) -> Box:
 
 
 def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: Iterable[Picture]) -> None:
-    """Write a split of a YOLO data set; the folder may have others. Objects that are ignored are left out.
+    """Write a split of a YOLO dataset; the folder may have others. Objects that are ignored are left out.
 
     Args:
-        folder: the data set.
+        folder: the dataset.
         split: the name of the split.
         class_names: written to `data.yaml`.
         pictures: what it has.
@@ -295,7 +295,7 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
             f"{class_id} {' '.join(f'{number:.15g}' for number in row)}\n"
             for class_id, row in zip(picture.class_ids[trained_on].tolist(), numbers, strict=True)
         ]
-        # The objects first: a picture without them would be one that has none.
+        # The objects first: an image without them would be one that has none.
         (labels / f"{picture.stem}.txt").write_text("".join(lines), encoding="utf-8")
         picture.copy_to(images)
     try:

@@ -1,4 +1,4 @@
-"""Backgrounds for the synthetic pictures: scenes with the statistics of photographs, and the camera that takes them.
+"""Backgrounds for the synthetic images: scenes with the statistics of photographs, and the camera that takes them.
 
 Photographs have a spectrum that falls as 1/f, colour channels that move together, and hard edges where one thing
 hides another. Fractal noise gives the first, palettes of neighbouring colours the second, and shapes drawn over each
@@ -67,7 +67,7 @@ def fractal(rng: Generator, size: int, roughness: float, cells: tuple[int, int] 
 
 
 def coloured(indices: NDArray[np.uint8], table: Array) -> Image.Image:
-    """Return the RGB picture `(height, width)` whose pixels are the rows that `indices` names of a table `(256, 3)`."""
+    """Return the RGB image `(height, width)` whose pixels are the rows that `indices` names of a table `(256, 3)`."""
     image = Image.fromarray(indices)
     image.putpalette(table.astype(np.uint8).tobytes())
     return image.convert("RGB")
@@ -154,7 +154,7 @@ SURFACE_SHARES = np.cumsum([0.3, 0.2, 0.15, 0.35])
 
 
 def surface(rng: Generator, size: int) -> Image.Image:
-    """Return an RGB picture, `size` pixels square, of one material."""
+    """Return an RGB image, `size` pixels square, of one material."""
     return SURFACES[np.searchsorted(SURFACE_SHARES[:-1], rng.random())](rng, size)
 
 
@@ -230,7 +230,7 @@ def flat_thing(rng: Generator, size: int) -> Image.Image:
 
 
 def photograph(rng: Generator, image: Image.Image, max_contrast: float) -> Image.Image:
-    """Return an RGB picture as a camera would hand it over: its saturation, exposure and noise.
+    """Return an RGB image as a camera would hand it over: its saturation, exposure and noise.
 
     Args:
         rng: where the random numbers come from.

@@ -1,4 +1,4 @@
-"""The fruit of the synthetic pictures, and the solid things that are not fruit."""
+"""The fruit of the synthetic images, and the solid things that are not fruit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The default data set: rendered fruit in painted scenes, made from a seed, without a network or a file.
+"""The default dataset: rendered fruit in painted scenes, made from a seed, without a network or a file.
 
-It stands in for the book's banana set: 1000 training and 100 validation pictures of 256 x 256 pixels, a banana in
-each, its box 12 to 29 % of the picture wide and high. The fruit are solids in any pose and light (`synthetic_fruit`,
+It stands in for the book's banana set: 1000 training and 100 validation images of 256 x 256 pixels, a banana in
+each, its box 12 to 29 % of the image wide and high. The fruit are solids in any pose and light (`synthetic_fruit`,
 `synthetic_solids`), the scenes have the statistics of photographs (`synthetic_background`), and other things lie about,
 yellow ones and bent ones among them, so that neither "yellow" nor "a thing" is the answer.
 """
@@ -23,12 +23,12 @@ from ssd_common.data.synthetic.solids import draw, light, pose, visible
 from ssd_common.errors import InputError
 
 SPLITS = {"train": 1000, "val": 100}
-"""How many pictures each split has, as in the book's set. Its place in this order seeds the split."""
+"""How many images each split has, as in the book's set. Its place in this order seeds the split."""
 MIN_IMAGE_SIZE = 32
 SIZE_LIMITS = (0.05, 0.9)
 MAX_OVERLAP = 0.1  # of the smaller of two boxes
 PLACING_ATTEMPTS = 40
-FRUIT_TILT = {"banana": 0.35, "apple": 1.2, "orange": 1.2}  # out of the picture's plane, radians, about
+FRUIT_TILT = {"banana": 0.35, "apple": 1.2, "orange": 1.2}  # out of the image's plane, radians, about
 OPAQUE = 128  # an alpha of one half
 
 PixelBox = tuple[int, int, int, int]
@@ -36,7 +36,7 @@ PixelBox = tuple[int, int, int, int]
 
 
 class Options(NamedTuple):
-    """What the pictures show; see `SyntheticDataset`."""
+    """What the images show; see `SyntheticDataset`."""
 
     classes: tuple[str, ...] = ("banana",)
     max_objects: int = 1
@@ -45,7 +45,7 @@ class Options(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture, and what is where in it."""
+    """An image, and what is where in it."""
 
     image: NDArray[np.uint8]
     """`(image_size, image_size, 3)`, RGB, read-only."""
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
 
 
 class SyntheticDataset:
-    """Pictures of fruit; each depends on the seed, the split, its index and the options, and on nothing else.
+    """Images of fruit; each depends on the seed, the split, its index and the options, and on nothing else.
 
     Another processor or another release of NumPy or Pillow may round a few pixels differently.
 
@@ -64,13 +64,13 @@ class SyntheticDataset:
         split: "train" or "val".
         classes: the fruit to draw and label, any of "banana", "apple" and "orange", in the order of their class ids.
             The others may lie about unlabelled.
-        max_objects: a picture has 1 to this many objects, all numbers equally likely; fewer where there is no room.
-        size_range: smallest and largest width and height of an object, as fractions of the picture, up to rounding to
+        max_objects: an image has 1 to this many objects, all numbers equally likely; fewer where there is no room.
+        size_range: smallest and largest width and height of an object, as fractions of the image, up to rounding to
             pixels. Where no pose found has both within it, the longer of the two is.
-        image_size: width and height of the pictures in pixels.
+        image_size: width and height of the images in pixels.
         seed: of everything random.
-        num_images: how many pictures; by default 1000 for "train" and 100 for "val".
-        cache_bytes: how many bytes of pictures are kept when they are made, so that later epochs cost nothing. The
+        num_images: how many images; by default 1000 for "train" and 100 for "val".
+        cache_bytes: how many bytes of images are kept when they are made, so that later epochs cost nothing. The
             1000 of the default training split have 197 MB.
 
     Raises:
@@ -106,7 +106,7 @@ class SyntheticDataset:
         return self._length
 
     def __getitem__(self, index: int, /) -> Example:
-        """Return a picture with its labels, the tight boxes of what is seen of the objects."""
+        """Return an image with its labels, the tight boxes of what is seen of the objects."""
         image, labels, _ = self._cache.get(index, self._make)
         return Example(image.copy(), labels.copy())  # what the caller does to them does not reach the cache
 
@@ -115,9 +115,9 @@ class SyntheticDataset:
         return Example(picture.image, tight_boxes(picture.owner, picture.class_ids))
 
     def picture(self, index: int) -> Picture:
-        """Return a picture with the map of its objects, made afresh."""
+        """Return an image with the map of its objects, made afresh."""
         if not 0 <= index < self._length:
-            raise IndexError(f"{self.name}: index {index} is out of range, the data set has {self._length} pictures")
+            raise IndexError(f"{self.name}: index {index} is out of range, the dataset has {self._length} images")
         return make_picture(np.random.default_rng([*self._seed, index]), self.options)
 
 
@@ -132,7 +132,7 @@ def _checked(options: Options) -> Options:
         raise InputError(f"synthetic: max_objects must be at least 1, got {options.max_objects}")
     if len(size_range) != 2 or not SIZE_LIMITS[0] <= size_range[0] <= size_range[1] <= SIZE_LIMITS[1]:
         raise InputError(
-            f"synthetic: size_range must be two rising fractions of the picture from {SIZE_LIMITS[0]} to "
+            f"synthetic: size_range must be two rising fractions of the image from {SIZE_LIMITS[0]} to "
             f"{SIZE_LIMITS[1]}, got {size_range}"
         )
     if options.image_size < MIN_IMAGE_SIZE:
@@ -141,7 +141,7 @@ def _checked(options: Options) -> Options:
 
 
 def make_picture(rng: np.random.Generator, options: Options) -> Picture:
-    """Return a picture: a scene, other things lying about, and then the objects."""
+    """Return an image: a scene, other things lying about, and then the objects."""
     size = options.image_size
     image = scene(rng, size)
     cut_and_pasted = rng.random() < 0.5  # things put on a finished photograph, or there when it was taken
@@ -195,7 +195,7 @@ def fruit(rng: np.random.Generator, kind: str, options: Options) -> Image.Image:
 
 
 def other_thing(rng: np.random.Generator, options: Options) -> Image.Image:
-    """Return an RGBA cut-out of something that is not of the classes, 5 to 40 % of the picture in size."""
+    """Return an RGBA cut-out of something that is not of the classes, 5 to 40 % of the image in size."""
     size = max(2, round(options.image_size * rng.uniform(0.05, 0.4)))
     if rng.random() < 0.5:
         return flat_thing(rng, size)
@@ -209,7 +209,7 @@ def other_thing(rng: np.random.Generator, options: Options) -> Image.Image:
 def free_place(
     rng: np.random.Generator, cutout: tuple[int, int], image_size: int, taken: Sequence[PixelBox]
 ) -> PixelBox | None:
-    """Return a random box inside the picture for a cut-out `(width, height)`, or None if no free one is found."""
+    """Return a random box inside the image for a cut-out `(width, height)`, or None if no free one is found."""
     width, height = cutout
     for _ in range(PLACING_ATTEMPTS):
         left, top = int(rng.integers(image_size - width + 1)), int(rng.integers(image_size - height + 1))
@@ -228,7 +228,7 @@ def _overlap(first: PixelBox, second: PixelBox) -> float:
 
 
 def paste(rng: np.random.Generator, image: Image.Image, cutout: Image.Image, left: int, top: int) -> None:
-    """Lay an RGBA cut-out on the picture, in place, sometimes with a soft shadow under it."""
+    """Lay an RGBA cut-out on the image, in place, sometimes with a soft shadow under it."""
     if rng.random() < 0.4:
         reach = 1 + cutout.width // 12
         depth = np.asarray(cutout.getchannel("A")) * rng.uniform(0.2, 0.7)

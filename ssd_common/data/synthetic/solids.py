@@ -1,4 +1,4 @@
-"""Solids for the synthetic pictures: made of quadrilaterals, turned, lit and drawn.
+"""Solids for the synthetic images: made of quadrilaterals, turned, lit and drawn.
 
 Every solid here is a tube around a curve, so one function (`tube`) makes bananas, apples, oranges and sticks.
 """
@@ -72,7 +72,7 @@ def bend(positions: Array, curvature: Array) -> tuple[Array, Array]:
 
 
 def random_rotation(rng: np.random.Generator, tilt: float) -> Array:
-    """Return a rotation `(3, 3)` by any angle in the picture's plane, after one out of it of about `tilt` radians."""
+    """Return a rotation `(3, 3)` by any angle in the image's plane, after one out of it of about `tilt` radians."""
     roll, pitch = (max(-2 * tilt, min(2 * tilt, angle)) for angle in rng.normal(0, tilt, 2).tolist())
     yaw = rng.uniform(0, 2 * math.pi)
     (cos_r, sin_r), (cos_p, sin_p), (cos_y, sin_y) = ((math.cos(a), math.sin(a)) for a in (roll, pitch, yaw))
@@ -88,7 +88,7 @@ def pose(rng: np.random.Generator, mesh: Mesh, tilt: float, max_aspect: float) -
     Args:
         rng: where the random numbers come from.
         mesh: what to turn.
-        tilt: about how far it may lean out of the picture's plane, radians.
+        tilt: about how far it may lean out of the image's plane, radians.
         max_aspect: the longer of width and height over the shorter is at most this, if a few attempts find such a pose.
     """
     outline = mesh.corners[:, 0]  # one corner of each quadrilateral is enough to measure
@@ -135,7 +135,7 @@ def light(rng: np.random.Generator, mesh: Mesh) -> Mesh:
 
 
 def draw(mesh: Mesh, width: int, height: int) -> Image.Image:
-    """Return an RGBA picture `width` by `height` pixels that the mesh, its quadrilaterals in order, just fills."""
+    """Return an RGBA image `width` by `height` pixels that the mesh, its quadrilaterals in order, just fills."""
     canvas = Image.new("RGBA", (width * SUPERSAMPLING, height * SUPERSAMPLING))
     flat = mesh.corners[..., :2].reshape(-1, 2)
     low, high = flat.min(axis=0), flat.max(axis=0)
