@@ -1,6 +1,6 @@
 """Write `docs/results.md`: what trained detectors reach, from the reports of `tinyssd eval --json`.
 
-Reports on one dataset whose weights come from the same configuration but for its seed share a row: mean ± standard
+Reports on one dataset whose weights come from the same configuration except for its seed share a row: mean ± standard
 deviation.
 
     for seed in 0 1 2; do for backend in torch mxnet; do

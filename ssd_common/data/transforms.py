@@ -112,7 +112,7 @@ def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int
         name: what to call the image in an error; the path, by default.
 
     Raises:
-        InputError: as `read_image`, but for what only shows in the pixels.
+        InputError: as `read_image`, except for what only shows in the pixels.
     """
     with _opened(source, name) as image:
         if image.format == "TIFF":  # whose size Pillow may turn before it decodes it, or then

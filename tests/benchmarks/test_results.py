@@ -1,4 +1,4 @@
-"""The page of results: trainings that differ only in their seed share a row, and nothing else does."""
+"""The page of results: training runs that differ only in their seed share a row, and nothing else does."""
 
 import json
 import subprocess
