@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_common.config import PRESETS, read_run_config
-from ssd_common.config.tables import differences
+from ssd_common.config import read_run_config
 from ssd_common.data.specs import FORMATS, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
@@ -83,7 +82,7 @@ def _training(report):
     """Return what tells one row from another: how the weights were trained, without the seed, and the framework."""
     run_config = report["settings"]
     config = change_config(run_config.config, {"seed": 0})
-    return dataclasses.replace(run_config, config=config, backend=""), report["which"], report["backend"]
+    return dataclasses.replace(run_config, config=config), report["which"], report["backend"]
 
 
 def _section(data, groups):
@@ -116,10 +115,7 @@ def _names(training):
 
 def changes(run_config):
     """Return what differs from the preset it is based on: "precision bf16", or only "own anchors" for what is long."""
-    if run_config.based_on not in PRESETS:
-        return []
-    found = differences(run_config.config, PRESETS[run_config.based_on])
-    names = {name.split(".")[1]: (name.count("."), value) for name, value in found.items()}
+    names = {name.split(".")[1]: (name.count("."), value) for name, value in run_config.changes().items()}
     return [
         f"{name} {value}" if depth == 1 and isinstance(value, str | int | float) else f"own {name}"
         for name, (depth, value) in names.items()

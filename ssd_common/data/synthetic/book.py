@@ -12,7 +12,7 @@ from PIL import Image
 from ssd_common.data.cache import CACHE_BYTES
 from ssd_common.data.synthetic.background import photograph, scene
 from ssd_common.data.synthetic.fruit import banana
-from ssd_common.data.synthetic.scenes import OPAQUE, SPLITS, Picture, SyntheticDataset, free_place, tight_boxes
+from ssd_common.data.synthetic.scenes import OPAQUE, SPLITS, Picture, SyntheticDataset, free_place
 from ssd_common.data.synthetic.solids import Mesh, draw, light, visible
 
 NUM_BANANAS = 3
