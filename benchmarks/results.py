@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.by_hand import with_conclusions
 from ssd_common.config import read_run_config
 from ssd_common.data.specs import FORMATS, parse_spec
 from ssd_common.errors import InputError
@@ -27,11 +28,11 @@ from ssd_common.runs import change_config
 
 INTRODUCTION = """# What trained detectors reach
 
-Average precision, as COCO counts it, times 100; where there are several seeds, mean ± standard deviation. The chapter's
-two errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones
-those of the epoch with the highest AP on the validation images. [How the bananas came onto the
-photographs](data.md). This page was written by `python -m benchmarks.results` from the reports of `tinyssd eval
---json`, one for each training; its docstring has the commands.
+Average precision (AP), as COCO counts it, times 100. Class error and bbox MAE are given relative to a detector that
+always predicts background (= 100 %); lower is better. With several seeds, each number is mean ± standard deviation.
+*Last* weights are those of the last epoch. *Best* weights are those of the epoch with the highest AP on the validation
+images. [How the bananas came onto the photographs](data.md). `python -m benchmarks.results` wrote these tables from the
+reports of `tinyssd eval --json`, one for each training run; its docstring has the commands.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
 ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}
@@ -47,7 +48,7 @@ def main():
         text = page([read(path) for path in arguments.reports])
     except InputError as error:
         parser.error(str(error))
-    write_atomically(arguments.out, text.encode())
+    write_atomically(arguments.out, with_conclusions(text, arguments.out).encode())
     print(text)
 
 
