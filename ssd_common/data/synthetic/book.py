@@ -19,9 +19,9 @@ from ssd_common.data.synthetic.scenes import OPAQUE, SPLITS, Picture, SyntheticD
 from ssd_common.data.synthetic.solids import Mesh, draw, light, visible
 
 NUM_BANANAS = 2
-SIZE_RANGE = (0.15, 0.26)  # the book's are 0.12 to 0.29; the smallest and the largest take longer to learn
-BLUR = 4  # pixels of the background, at 256
-GREYNESS = 0.6  # of the background: 1 has no colour
+SIZE_RANGE = (0.16, 0.25)  # the sides of the book's are 0.12 to 0.29: what is smaller or larger is learned more slowly
+BLUR = 8  # of the background: its pixels at 256 are so many pixels wide
+GREYNESS = 0.75  # of the background: 0 leaves its colours, 1 has none
 
 
 class BookDataset(SyntheticDataset):
