@@ -31,7 +31,7 @@ INTRODUCTION = """# What trained detectors reach
 Average precision (AP), as COCO counts it, times 100. Class error and bbox MAE are given relative to a detector that
 always predicts background (= 100 %); lower is better. With several seeds, each number is mean ± standard deviation.
 *Last* weights are those of the last epoch. *Best* weights are those of the epoch with the highest AP on the validation
-images. `python -m benchmarks.results` wrote these tables from the reports of `tinyssd eval --json`, one for each training
+images. `python -m benchmarks.results` wrote these tables from reports of `tinyssd eval --json`, one for each training
 run; its docstring has the commands. [What they show](#what-it-shows) stands below them.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
