@@ -77,8 +77,8 @@ def is_sealed(payload: bytes) -> bool | None:
     return hashlib.sha256(blank).hexdigest() == entries[-1][1].decode()
 
 
-def from_metadata(metadata: dict[str, str], source: str) -> tuple[RunConfig, str]:
-    """Return the configuration in the metadata of an ONNX file, and the sha256 of the weights.
+def from_metadata(metadata: dict[str, str], source: str) -> RunConfig:
+    """Return the configuration in the metadata of an ONNX file.
 
     Args:
         metadata: as ONNX Runtime gives it.
@@ -90,10 +90,9 @@ def from_metadata(metadata: dict[str, str], source: str) -> tuple[RunConfig, str
     if metadata.get("format") != FORMAT:
         raise InputError(f"{source}: an ONNX file, but not one that this version's `tinyssd export` wrote")
     try:
-        table = json.loads(metadata["run"])
-        sha256 = metadata["weights_sha256"]
-    except (KeyError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: the metadata cannot be read ({error}); export the file again") from None
+        table = json.loads(metadata.get("run", ""))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: 'run' in the metadata is not JSON ({error}); export the file again") from None
     if not isinstance(table, dict):
         raise InputError(f"{source}: 'run' in the metadata must be a table of values, got {table!r:.80}")
-    return from_table(table, f"{source}: run"), sha256
+    return from_table(table, f"{source}: run")

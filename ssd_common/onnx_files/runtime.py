@@ -27,7 +27,9 @@ def onnx_backend(net: OnnxNet) -> Backend:
 
     data = SimpleNamespace(get_device=get_device)
     weights = SimpleNamespace(make_net=lambda *_, **__: net)
-    return cast(Backend, SimpleNamespace(name=NAME, data=data, weights=weights, predict=SimpleNamespace(predict=predict)))
+    return cast(
+        Backend, SimpleNamespace(name=NAME, data=data, weights=weights, predict=SimpleNamespace(predict=predict))
+    )
 
 
 def predict(

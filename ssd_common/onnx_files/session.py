@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,8 @@ class OnnxNet:
     session: Any
     run: RunConfig
     """The configuration that it was exported with."""
-    weights_sha256: str
+    sha256: str
+    """Of the file, which differs with weights, thresholds and framework."""
 
     @property
     def has_detection(self) -> bool:
@@ -47,7 +47,11 @@ class OnnxNet:
         A file without detection leaves them to the numpy reference, with the thresholds in its metadata.
         """
         arrays = self.forward(X)
-        output = arrays[0] if self.has_detection else _detect(*arrays, self.run.config.predict)
+        if self.has_detection:
+            (output,) = arrays
+        else:
+            anchors, cls_preds, bbox_preds = arrays
+            output = _detect(anchors, cls_preds, bbox_preds, self.run.config.predict)
         return [rows[rows[:, 0] >= 0] for rows in output]
 
 
@@ -82,10 +86,11 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
         else:
             message = f"not a readable ONNX file ({version}: {reason})"
         raise InputError(f"{source}: {message}") from None
-    run, weights_sha256 = from_metadata(session.get_modelmeta().custom_metadata_map, source)
+    metadata = session.get_modelmeta().custom_metadata_map
+    run = from_metadata(metadata, source)
     if sealed is None:
         raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
-    net = OnnxNet(session, run, weights_sha256)
+    net = OnnxNet(session, run, metadata["sha256"])
     _check_graph(net, source)
     return net
 
