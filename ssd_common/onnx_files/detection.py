@@ -19,7 +19,7 @@ detector (float[1, A, 4] anchors, float[N, A, C] cls_preds, float[N, B] bbox_pre
     <
         int64[1] first = {{1}}, int64[1] last = {{{num_classes_and_background}}}, int64[1] class_axis = {{2}},
         int64[2] halves = {{2, 2}}, int64[3] rows_of_four = {{0, -1, 4}}, int64[3] four_times = {{1, 1, 4}},
-        int64[2] image_and_rank = {{0, 2}}, int64[1] one_row = {{1}}, int64[1] row_of_count = {{-1}},
+        int64[2] image_and_rank = {{0, 2}}, int64[1] one_row = {{1}},
         int64[1] top_k = {{{top_k}}}, int64[1,1,{num_classes}] classes = {{{classes}}},
         float two = {{2}}, float five = {{5}}, float ten = {{10}}, float dropped = {{-1}}, float edge0 = {{0}},
         float edge1 = {{1}}, float none = {{-0.5}}, float pos_threshold = {{{pos_threshold}}},
@@ -74,8 +74,8 @@ detector (float[1, A, 4] anchors, float[N, A, C] cls_preds, float[N, B] bbox_pre
     detections = Concat <axis = 2> (class_id, score, box)
 }}
 """
-"""Rows go by descending score, of equal scores the lower anchor first. Of the class of a box, its score is the box's, of
-all other classes it is -1: then a box competes in its own class only. `NonMaxSuppression` takes scores above -0.5.
+"""Rows go by descending score, of equal scores the lower anchor first. A box has its score in its own class and -1 in
+all others, so that it competes in its own class only: `NonMaxSuppression` takes scores above -0.5.
 """
 _CLASS_AWARE = """is_class = Equal (class_of, classes)
     score_of_class = Where (is_class, score, dropped)"""

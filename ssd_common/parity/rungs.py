@@ -123,7 +123,10 @@ class Row:
     quantity: str
     dtype: str
     errors: dict[str, float | None]
-    """Against the reference, by "numpy", "torch", "mxnet", and "onnx" where that is a side; None for the reference itself, or where none applies."""
+    """Against the reference, by "numpy", "torch", "mxnet", and "onnx" where that is a side.
+
+    None for the reference itself, or where none applies.
+    """
     difference: float | None
     """Torch against mxnet, if both were there."""
     reference: str
