@@ -271,5 +271,8 @@ def parse_rungs(text: str, last_rung: int = NUM_RUNGS) -> range:
         raise InputError(f"--rungs {text}: name a rung or a span of rungs, such as 3 or 7-11")
     rungs = range(int(first), int(last or first) + 1)
     if not rungs or rungs.start < 1 or rungs.stop > last_rung + 1:
-        raise InputError(f"--rungs {text}: the ladder has the rungs 1 to {last_rung}, from the lower to the higher")
+        more = f"; --with-onnx adds rungs {NUM_RUNGS + 1} to {LAST_ONNX_RUNG}" if last_rung == NUM_RUNGS else ""
+        raise InputError(
+            f"--rungs {text}: the ladder has the rungs 1 to {last_rung}, from the lower to the higher{more}"
+        )
     return rungs
