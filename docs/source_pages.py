@@ -34,6 +34,7 @@ READING_ORDER = (
     "predict",
     "weights",
     "options",
+    "export",
 )
 """The chapter's; a file that is not named here comes last."""
 

@@ -117,7 +117,7 @@ _ROWS: tuple[tuple[str, str, float, Distance], ...] = (
     ("outputs", "largest difference / largest output", 1e-5, output_difference),
     ("shown", f"detections from score {SHOWN:g} on, kept or classed otherwise", 0, shown_otherwise),
     ("kept", "detections kept or classed otherwise, of all", 1e-2, share_kept_otherwise),
-    ("rows", "largest difference of a score or corner", 1e-4, row_difference),
+    ("rows", "largest difference of a score or corner", 1e-5, row_difference),
 )
 ONNX_RUNGS = tuple(
     Rung(number, f"{name}'s file: {what}", quantity, tolerance, tolerance, measure, distance=distance, note=_NOTE)
