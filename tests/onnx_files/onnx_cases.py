@@ -13,11 +13,18 @@ from ssd_common.weights import initial_weights
 
 MODEL = ModelConfig(class_names=("cat", "dög"), image_size=64, mean=(1.0, 2.0, 3.0))
 WEIGHTS = initial_weights(MODEL, TrainConfig(init="torch"))
-# Statistics that are not those of a fresh network, so that leaving them out shows.
-RNG = np.random.default_rng(0)
-WEIGHTS |= {
-    name: RNG.uniform(0.5, 1.5, value.shape).astype("float32") for name, value in WEIGHTS.items() if "running" in name
-}
+
+
+def statistics(name, shape):
+    """Return running statistics like those of trained weights: with the initial ones, images of 0 to 255 overflow."""
+    rng = np.random.default_rng(len(name) + shape[0])
+    scale = 2000 if name.startswith("blk_0.0.1.") else 0.2
+    if name.endswith("mean"):
+        return (rng.uniform(-0.3, 0.3, shape) * scale**0.5).astype("float32")
+    return (rng.uniform(0.5, 1.5, shape) * scale).astype("float32")
+
+
+WEIGHTS |= {name: statistics(name, value.shape) for name, value in WEIGHTS.items() if "running" in name}
 CHECKPOINT = Checkpoint(WEIGHTS, RunConfig(Config(MODEL, TrainConfig(), PredictConfig(pos_threshold=0.3))))
 
 
