@@ -137,10 +137,10 @@ class Watch:
         write_atomically(path, content.getvalue())
         self._run.log(f"{what} in {self._place()}; the images: {', '.join(names)}")
         names = names[:3] + [f"{len(names) - 3} more"] * (len(names) > 3)
+        again = f"tinyssd train --resume {shlex.quote(str(self._run.path))} --lr {train.lr / 10:g}"
         raise InputError(
-            f"{self._backend.name}: {what} in {self._place()} (images {', '.join(names)}; the batch is in {path}): lower "
-            f"--lr; tinyssd train --resume {shlex.quote(str(self._run.path))} --lr {train.lr / 10:g} starts a new run "
-            f"from the weights after {self._run.saved}, the last that are saved"
+            f"{self._backend.name}: {what} in {self._place()} (images {', '.join(names)}; the batch is in {path}): "
+            f"lower --lr; {again} starts a new run from the weights after {self._run.saved}, the last that are saved"
         )
 
 
