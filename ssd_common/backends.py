@@ -44,6 +44,8 @@ Net = Any
 """A network of the framework, as a backend's `make_net` returns it."""
 Trainer = Any
 """An optimiser, as a backend's `make_trainer` returns it."""
+LossTerms = Callable[..., tuple[Tensor, Tensor]]
+"""A function with the parameters of a backend's `loss_terms`, which returns what `loss_terms` returns."""
 
 
 class Anchors(Protocol):
@@ -99,6 +101,7 @@ class Evaluate(Protocol):
         loss_config: LossConfig = ...,
         batch_size: int = 32,
         device: Device = None,
+        terms: LossTerms = ...,
     ) -> tuple[dict[str, float], list[NDArray[Any]], list[GroundTruth]]: ...
 
 
@@ -164,9 +167,11 @@ class Train(Protocol):
 
     def make_trainer(self, net: Net, train_config: TrainConfig) -> Trainer: ...
     def set_learning_rate(self, trainer: Trainer, lr: float) -> None: ...
-    def forward_backward(self, net: Net, X: Tensor, Y: Tensor, loss_config: LossConfig = ...) -> dict[str, Any]: ...
+    def forward_backward(
+        self, net: Net, X: Tensor, Y: Tensor, loss_config: LossConfig = ..., terms: LossTerms = ...
+    ) -> dict[str, Any]: ...
     def train_step(
-        self, net: Net, trainer: Trainer, X: Tensor, Y: Tensor, loss_config: LossConfig = ...
+        self, net: Net, trainer: Trainer, X: Tensor, Y: Tensor, loss_config: LossConfig = ..., terms: LossTerms = ...
     ) -> dict[str, Any]: ...
     def train(
         self,
@@ -178,6 +183,7 @@ class Train(Protocol):
         first_epoch: int = 0,
         device: Device = None,
         progress: Callable[[Any], Iterable[Any]] = ...,
+        terms: LossTerms = ...,
     ) -> Iterator[dict[str, Any]]: ...
 
 

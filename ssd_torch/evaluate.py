@@ -37,7 +37,14 @@ def batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbo
 
 
 def evaluate(
-    net, data, model_config, predict_config=PredictConfig(), loss_config=LossConfig(), batch_size=32, device=None
+    net,
+    data,
+    model_config,
+    predict_config=PredictConfig(),
+    loss_config=LossConfig(),
+    batch_size=32,
+    device=None,
+    terms=loss_terms,
 ):
     """Return the metrics of a dataset, and what was detected and what is true in each of its images.
 
@@ -49,6 +56,7 @@ def evaluate(
         loss_config: which losses to report.
         batch_size: images at a time.
         device: where the network is.
+        terms: see `train_step`.
 
     Returns:
         metrics of `EpochMeter.summary` by name;
@@ -61,7 +69,7 @@ def evaluate(
         X, Y = to_device(images, device), to_device(labels, device)
         anchors, cls_preds, bbox_preds = forward(net, X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
-        cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
+        cls, bbox = terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
         meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
         detections += detect(anchors, cls_preds, bbox_preds, predict_config)
         truths += true

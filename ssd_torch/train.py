@@ -39,7 +39,7 @@ def set_learning_rate(trainer, lr):
         group["lr"] = lr
 
 
-def forward_backward(net, X, Y, loss_config=LossConfig()):
+def forward_backward(net, X, Y, loss_config=LossConfig(), terms=loss_terms):
     """Leave the gradient of one batch's mean loss in the network, and return what `batch_metrics` measured.
 
     Args:
@@ -47,6 +47,7 @@ def forward_backward(net, X, Y, loss_config=LossConfig()):
         X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
+        terms: computes the losses; a function of your own takes and returns what `loss_terms` does.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
@@ -54,13 +55,13 @@ def forward_backward(net, X, Y, loss_config=LossConfig()):
     net.zero_grad()
     anchors, cls_preds, bbox_preds = net(X)
     bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
-    cls, bbox = loss_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
+    cls, bbox = terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_config)
     mean_loss = (cls + bbox).mean()
     mean_loss.backward()
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss_config=LossConfig()):
+def train_step(net, trainer, X, Y, loss_config=LossConfig(), terms=loss_terms):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
@@ -69,15 +70,16 @@ def train_step(net, trainer, X, Y, loss_config=LossConfig()):
         X: images `(batch, 3, height, width)`.
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
+        terms: computes the losses; a function of your own takes and returns what `loss_terms` does.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss_config)
+    metrics = forward_backward(net, X, Y, loss_config, terms)
     trainer.step()
     return metrics
 
 
-def train(net, trainer, data, model_config, train_config, first_epoch=0, device=None, progress=iter):
+def train(net, trainer, data, model_config, train_config, first_epoch=0, device=None, progress=iter, terms=loss_terms):
     """Train the network, yielding the metrics of each epoch when it ends.
 
     Args:
@@ -89,6 +91,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
         first_epoch: how many epochs were trained before.
         device: where the network is.
         progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
+        terms: see `train_step`.
 
     Yields:
         `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.
@@ -107,5 +110,5 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
                 trainer, learning_rate(train_config, epoch * len(order) + i, train_config.epochs * len(order))
             )
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, train_config.loss))
+            meter.add(train_step(net, trainer, X, Y, train_config.loss, terms))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -20,6 +20,7 @@ from ssd_common.data.formats.pikachu import open_pikachu
 from ssd_common.data.formats.records import names_beside, open_records, write_record_set
 from ssd_common.data.formats.voc import PICTURES, VocFolder, write_voc
 from ssd_common.data.formats.yolo import YAML, YoloFolder, read_names, write_yolo
+from ssd_common.data.synthetic import BookDataset, SyntheticDataset
 from ssd_common.errors import InputError
 
 Outputs = tuple[Path, ...]
@@ -64,8 +65,13 @@ class Format:
 FORMATS = {
     "synthetic": Format(
         "drawn bananas on drawn backgrounds, 1000 train + 100 val images; needs no files",
-        open=lambda path, data_dir, outside: open_drawn(),
-        draw=draw,
+        open=lambda path, data_dir, outside: open_drawn(SyntheticDataset),
+        draw=lambda split, limit: draw(SyntheticDataset, split, limit),
+    ),
+    "synthetic-book": Format(
+        "a few drawn bananas pasted in as the book pasted its own, 1000 train + 100 val images; needs no files",
+        open=lambda path, data_dir, outside: open_drawn(BookDataset),
+        draw=lambda split, limit: draw(BookDataset, split, limit),
     ),
     "pikachu": Format(
         "the Pikachu images of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",
