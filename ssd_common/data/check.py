@@ -39,7 +39,7 @@ class Check:
         reasons = Counter(problem.kind for problem in self.problems)
         wrong = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         return [
-            f"{self.data}: {counted(self.pictures, 'picture')}, {counted(total, 'good object')} ({classes}){ignored}",
+            f"{self.data}: {counted(self.pictures, 'image')}, {counted(total, 'good object')} ({classes}){ignored}",
             f"{counted(len(self.problems), 'problem')}{': ' if wrong else ''}{wrong}",
         ]
 

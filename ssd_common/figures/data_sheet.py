@@ -129,7 +129,7 @@ def _plot_numbers(axes: Axes, numbers: Sequence[int]) -> None:
     axes.hist(numbers, bins=np.arange(0, max(numbers) + 1 + width, width) - 0.5, color=NEUTRAL, edgecolor="white")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(title=f"Objects in an image (mean {np.mean(numbers):.1f})", xlabel="objects", ylabel="pictures")
+    axes.set(title=f"Objects in an image (mean {np.mean(numbers):.1f})", xlabel="objects", ylabel="images")
 
 
 def _plot_sizes(axes: Axes, objects: Objects) -> None:
