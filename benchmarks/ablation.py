@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.book_gap import Cached
+from benchmarks.by_hand import with_conclusions
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
 from ssd_common.config.augment import AUGMENTATIONS
@@ -205,7 +206,7 @@ def main():
             highlight=False,
         )
         if arguments.out:
-            write_atomically(arguments.out, page(results, arguments).encode())
+            write_atomically(arguments.out, with_conclusions(page(results, arguments), arguments.out).encode())
     print(page(results, arguments))
 
 

@@ -7,7 +7,7 @@ Detector", 2016, with its published code (SSD).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ssd_common.config.augment import AUGMENTATIONS, AugmentConfig
@@ -217,7 +217,10 @@ class Config:
 
 
 BOOK = Config()
-"""*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2."""
+"""*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2.
+
+This is the MXNet edition; `get_preset("book", "torch")` is the PyTorch edition, which has other initial weights.
+"""
 
 STRAIGHT_DOPE = Config(
     model=ModelConfig(class_names=("pikachu",), mean=(123.0, 117.0, 104.0)),
@@ -261,12 +264,19 @@ docs/book_gap.md).
 PRESETS = {"book": BOOK, "straight-dope": STRAIGHT_DOPE, "improved": IMPROVED}
 
 
-def get_preset(name: str) -> Config:
+def get_preset(name: str, backend: str = "") -> Config:
     """Return the configuration called `name`.
+
+    Args:
+        name: of the preset.
+        backend: "torch" makes `book` the PyTorch edition, which starts from PyTorch's own initial weights; otherwise it
+            is the MXNet edition, which starts from Xavier's. The two editions have no other difference.
 
     Raises:
         InputError: there is none of that name; the message lists the names.
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset '{name}'; the presets are {', '.join(PRESETS)}")
+    if (name, backend) == ("book", "torch"):
+        return replace(BOOK, train=replace(BOOK.train, init="torch"))
     return PRESETS[name]
