@@ -247,6 +247,7 @@ def draw_anchor(size=0.5, ratio=1.0):
     return iou
 
 
+# %%
 show_with_sliders(draw_anchor, size=(0.1, 1.2, 0.05, 0.5), ratio=(0.25, 4, 0.05, 1.0))
 
 # %% tags=["check"] jupyter={"source_hidden": true}
@@ -299,6 +300,8 @@ for title in ("1. the largest of all", "2. the largest left"):
     left[anchor] = left[:, box] = -1
 by_threshold = [(i, jaccard[i].argmax()) for i in range(5) if i not in claimed and jaccard[i].max() >= 0.5]
 steps["3. of the others, ≥ 0.5"] = Matrix(jaccard, by_threshold)
+
+# %%
 show_figure(
     save_overlap_matrices,
     steps,
@@ -637,6 +640,7 @@ def draw_detections(score=0.5, nms_threshold=0.5):
     return len(rows)
 
 
+# %%
 show_with_sliders(draw_detections, score=(0.05, 0.95, 0.05, 0.5), nms_threshold=(0.05, 1.0, 0.05, 0.5))
 
 # %% tags=["check"] jupyter={"source_hidden": true}

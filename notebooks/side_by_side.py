@@ -32,8 +32,6 @@ QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick"
 
 # %%
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -86,7 +84,9 @@ show_side_by_side(backends["torch"].train.train_step, backends["mxnet"].train.tr
 # with the same meaning, such as `torch` and `np` or `dim` and `axis`, count as equal.
 
 # %%
-root = Path(sys.modules["ssd_torch"].__file__).parents[1]
+from pathlib import Path
+
+root = Path(backends["torch"].train.__file__).parents[1]
 for file in sorted((root / "ssd_mxnet").glob("[a-z]*.py")):
     if not (root / "ssd_torch" / file.name).is_file():
         continue  # compat.py lets MXNet run on today's Python
@@ -377,6 +377,8 @@ fast_data = SyntheticDataset(image_size=size, num_images=batch_size)
 fast_batch = next(batches(fast_data, in_order(batch_size, batch_size), fast_model))
 photos = [fast_data[i].image for i in range(batch_size)]
 
+import timeit
+
 
 # %%
 def works(backend):
@@ -391,8 +393,6 @@ def works(backend):
 
 
 # %%
-import timeit
-
 timings, repeats = [], 3 if QUICK else 7
 for what, in_torch, in_mxnet in zip(("training step", "inference"), *map(works, backends.values()), strict=True):
     in_torch(), in_mxnet()  # the first call of each also allocates and compiles

@@ -32,6 +32,7 @@ from ssd_common.evaluation import mean_average_precision
 from ssd_common.runs.start import change_config
 from ssd_common.weights import initial_weights
 
+# %%
 data, val = (SyntheticDataset(s, image_size=128, size_range=(0.35, 0.7), num_images=32) for s in ("train", "val"))
 book = change_config(BOOK, {"image_size": 64, "epochs": 5, "batch_size": 4})
 

@@ -25,6 +25,7 @@ from ssd_common.data.sampling import batches, epoch_order
 from ssd_common.data.synthetic import SyntheticDataset
 from ssd_common.weights import initial_weights
 
+# %%
 backends = {name: load_backend(name) for name in ("torch", "mxnet")}
 model_config = dataclasses.replace(BOOK.model, image_size=64)
 data = SyntheticDataset(image_size=64, num_images=16)
