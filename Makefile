@@ -9,7 +9,7 @@
 #   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
 #   make wheel-check WHEEL_CHECK_VENV=.venv   with the dependencies of that environment, without a download
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
-#   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book-gap and make ablation likewise
+#   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book, make book-gap and make ablation likewise
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -48,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -117,6 +117,9 @@ pretrained: $(STAMP) ## train the detector that comes with the package anew (hal
 	@rm -rf build/pretrained
 	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --out build/pretrained
 	$(BIN)/python -m benchmarks.pretrained build/pretrained
+
+book: $(STAMP) ## train both editions on the book's own images (24 MB, downloaded once), and print their results beside ours (2 hours)
+	@$(BIN)/python -W ignore -m benchmarks.book --data bananas $(BENCH_FLAGS)
 
 book-gap: $(STAMP) ## find out why the book prints other numbers for PyTorch than for MXNet (an hour)
 	@$(BIN)/python -W ignore -m benchmarks.book_gap $(BENCH_FLAGS)

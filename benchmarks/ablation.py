@@ -1,8 +1,8 @@
 """What each exercise of the chapter is worth: trained by itself, everything else the book's, and together.
 
 Every row is the book's preset with one switch turned, the last one is the preset `improved`. Each is trained in both
-frameworks with several seeds, and measured on the validation images at the end of the last epoch. A training that is
-done is kept in a folder, so that an ablation that was interrupted goes on where it was; a training whose configuration
+frameworks with several seeds, and measured on the validation images at the end of the last epoch. A finished run
+is kept in a folder, so that an ablation that was interrupted goes on where it was; a training whose configuration
 has changed since is done anew.
 
     python -m benchmarks.ablation --data pikachu synthetic --data-dir DIR --seeds 3 --out docs/ablation.md
@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.book_gap import Cached
+from benchmarks.by_hand import with_conclusions
 from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.config import BOOK, IMPROVED, INPUT_MULTIPLE
 from ssd_common.config.augment import AUGMENTATIONS
@@ -161,11 +162,11 @@ def main():
     parser.add_argument("--data-dir", type=Path, help="folder of datasets that are files")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which exercises (default: all)")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row in each backend")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs of each row in each backend")
     parser.add_argument("--epochs", type=int, default=BOOK.train.epochs)
     parser.add_argument("--image-size", type=int, default=BOOK.model.image_size)
     parser.add_argument("--limit", type=int, help="use only the first so many training images")
-    parser.add_argument("--cache", type=Path, default=Path("runs/ablation"), help="folder of trainings that are done")
+    parser.add_argument("--cache", type=Path, default=Path("runs/ablation"), help="folder of finished runs")
     parser.add_argument("--out", type=Path, help="Markdown file to write, again after every training")
     arguments = parser.parse_args()
     console, results = Console(width=170), {}
@@ -205,7 +206,7 @@ def main():
             highlight=False,
         )
         if arguments.out:
-            write_atomically(arguments.out, page(results, arguments).encode())
+            write_atomically(arguments.out, with_conclusions(page(results, arguments), arguments.out).encode())
     print(page(results, arguments))
 
 

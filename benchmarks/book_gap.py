@@ -140,7 +140,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["synthetic"], help="datasets (default: synthetic)")
     parser.add_argument("--data-dir", type=Path, help="folder of datasets that are files")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs of each variant")
     parser.add_argument("--epochs", type=int, default=BOOK.train.epochs)
     parser.add_argument("--image-size", type=int, default=64, help="pixels; the book's 256 take 16 times as long")
     parser.add_argument("--limit", type=int, help="use only the first so many training images")

@@ -1,6 +1,6 @@
 """Write `docs/results.md`: what trained detectors reach, from the reports of `tinyssd eval --json`.
 
-Reports on one dataset whose weights come from the same configuration but for its seed share a row: mean ± standard
+Reports on one dataset whose weights come from the same configuration except for its seed share a row: mean ± standard
 deviation.
 
     for seed in 0 1 2; do for backend in torch mxnet; do
@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssd_common.config import PRESETS, read_run_config
-from ssd_common.config.tables import differences
+from benchmarks.by_hand import with_conclusions
+from ssd_common.config import read_run_config
 from ssd_common.data.specs import FORMATS, parse_spec
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
@@ -28,11 +28,11 @@ from ssd_common.runs import change_config
 
 INTRODUCTION = """# What trained detectors reach
 
-Average precision, as COCO counts it, times 100; where there are several seeds, mean ± standard deviation. The chapter's
-two errors are in per cent of what predicting nothing scores. *Last* weights are those of the last epoch, *best* ones
-those of the epoch with the highest AP on the validation images. [How the bananas came onto the
-photographs](data.md). This page was written by `python -m benchmarks.results` from the reports of `tinyssd eval
---json`, one for each training; its docstring has the commands.
+Average precision (AP), as COCO counts it, times 100. Class error and bbox MAE are given relative to a detector that
+always predicts background (= 100 %); lower is better. With several seeds, each number is mean ± standard deviation.
+*Last* weights are those of the last epoch. *Best* weights are those of the epoch with the highest AP on the validation
+images. `python -m benchmarks.results` wrote these tables from reports of `tinyssd eval --json`, one for each training
+run; its docstring has the commands. [What they show](#what-it-shows) stands below them.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
 ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}
@@ -48,7 +48,7 @@ def main():
         text = page([read(path) for path in arguments.reports])
     except InputError as error:
         parser.error(str(error))
-    write_atomically(arguments.out, text.encode())
+    write_atomically(arguments.out, with_conclusions(text, arguments.out).encode())
     print(text)
 
 
@@ -83,7 +83,7 @@ def _training(report):
     """Return what tells one row from another: how the weights were trained, without the seed, and the framework."""
     run_config = report["settings"]
     config = change_config(run_config.config, {"seed": 0})
-    return dataclasses.replace(run_config, config=config, backend=""), report["which"], report["backend"]
+    return dataclasses.replace(run_config, config=config), report["which"], report["backend"]
 
 
 def _section(data, groups):
@@ -116,10 +116,7 @@ def _names(training):
 
 def changes(run_config):
     """Return what differs from the preset it is based on: "precision bf16", or only "own anchors" for what is long."""
-    if run_config.based_on not in PRESETS:
-        return []
-    found = differences(run_config.config, PRESETS[run_config.based_on])
-    names = {name.split(".")[1]: (name.count("."), value) for name, value in found.items()}
+    names = {name.split(".")[1]: (name.count("."), value) for name, value in run_config.changes().items()}
     return [
         f"{name} {value}" if depth == 1 and isinstance(value, str | int | float) else f"own {name}"
         for name, (depth, value) in names.items()

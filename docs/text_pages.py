@@ -43,7 +43,7 @@ def parity_page() -> str:
     lines = [
         WITHOUT_CONTENTS,
         "# The parity ladder",
-        "Every rung compares one quantity of the two frameworks, from the anchors up to a training that one begins and "
+        "Every rung compares one quantity of the two frameworks, from the anchors up to a run that one begins and "
         "the other ends, and has a tolerance. An error is the distance from the rung's reference: the numpy code, or "
         "float64. *torch – mxnet* is the distance of the two from each other. In float64 the two are one algorithm; "
         "float32 is what a user sees, and there the last column says which framework is farther from float64.",

@@ -104,7 +104,7 @@ def offset_boxes(anchors: Array, assigned_bb: Array, eps: float = OFFSET_EPS) ->
 
 
 def offset_inverse(anchors: Array, offset_preds: Array) -> Array:
-    """Return the boxes that predicted offsets make of the anchors: the inverse of `offset_boxes` but for `eps`.
+    """Return the boxes that predicted offsets make of the anchors: the inverse of `offset_boxes` except for `eps`.
 
     Args:
         anchors: `(..., n, 4)` corners.

@@ -1,6 +1,6 @@
 """The learning rate of every step: one function for both backends.
 
-A rate depends on the configuration and the number of the step alone, so a training that is resumed goes on with the
+A rate depends on the configuration and the number of the step alone, so a training run that is resumed goes on with the
 rate that it would have had. Asked for more epochs than before, it follows the longer schedule from there on.
 """
 

@@ -23,7 +23,12 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 def parameter_shapes(model_config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter and running statistic of a model by canonical name, in forward order."""
+    """Return the shape of every parameter and running statistic of a model by canonical name, in forward order.
+
+    Raises:
+        InputError: the model has anchors for another number of blocks than `TinySSD`.
+    """
+    model_config.anchors.check_blocks()
     shapes: dict[str, tuple[int, ...]] = {}
 
     def convolution(name: str, out_channels: int, in_channels: int) -> None:
@@ -118,7 +123,10 @@ def check_weights(
         source: the file they come from, for messages.
         source_names: what the file itself calls each tensor, by canonical name; by default the same.
     """
-    shapes = parameter_shapes(model_config)
+    try:
+        shapes = parameter_shapes(model_config)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     for name, shape in shapes.items():
         tensor = f"{source}: tensor {(source_names or {}).get(name, name)}"
         if name not in weights:

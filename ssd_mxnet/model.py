@@ -136,11 +136,15 @@ class TinySSD(nn.Block):
         num_classes: object classes, without background.
         anchor_config: an `AnchorConfig`; the default is the book's.
 
+    Raises:
+        InputError: the anchors are not those of five blocks.
+
     Source: d2l, section "Single Shot Multibox Detection", the complete model.
     """
 
     def __init__(self, num_classes, anchor_config=BOOK.model.anchors):
         super().__init__()
+        anchor_config.check_blocks()
         self.num_classes, self.anchor_config = num_classes, anchor_config
         for i in range(NUM_BLOCKS):
             num_anchors = anchor_config.per_unit(i)

@@ -63,7 +63,7 @@ def offset_boxes(anchors, assigned_bb, eps=OFFSET_EPS):
 
 
 def offset_inverse(anchors, offset_preds):
-    """Return the boxes that predicted offsets make of the anchors: the inverse of `offset_boxes` but for `eps`.
+    """Return the boxes that predicted offsets make of the anchors: the inverse of `offset_boxes` except for `eps`.
 
     Returns:
         `(..., n, 4)` corners.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+import warnings
 from contextlib import suppress
 
 import tyro
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 bad usage or bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image, this program says itself
     command = tyro.extras.SubcommandApp()
     for name, verb in (
         ("train", train),

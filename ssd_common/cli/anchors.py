@@ -47,7 +47,7 @@ def anchors(
     chosen = change_config(get_preset(preset or "book"), {"image_size": image_size})
     source = DataSource(data, data_dir)
     pictures = source.load("train", limit)
-    labels = [pictures[i].labels for i in progress_bar(new_console(), "pictures")(range(len(pictures)))]
+    labels = [pictures[i].labels for i in progress_bar(new_console(), "images")(range(len(pictures)))]
     shapes = box_shapes(labels)
     fitted = dataclasses.replace(
         chosen.model, class_names=pictures.class_names, anchors=fit_anchors(shapes, chosen.model)

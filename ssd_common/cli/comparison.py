@@ -54,7 +54,8 @@ def compare(
         data: Dataset: synthetic, voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
         val_data: Dataset of the validation images (default: the val split of --data).
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration: book (the default), straight-dope or improved.
+        preset: Configuration: book (the default), straight-dope or improved. Both frameworks start from the same
+            initial weights; with book, these are those of its MXNet edition.
         epochs: Passes over the training images; 0 runs only the ladder.
         batch_size: Images per step.
         lr: Learning rate (default: the preset's).

@@ -108,11 +108,11 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None, allow_out
         where = counted(done.other_size, "annotation")
         print_lines([f"the size in {where} is not that of the image, so boxes may lie elsewhere: {check}"])
     if done.outside:
-        print_lines([f"copied {counted(done.outside, 'picture')} from outside of the dataset's folder"])
+        print_lines([f"copied {counted(done.outside, 'image')} from outside of the dataset's folder"])
     lost = sorted(done.lost)
     if done.ignored:
         lost.append(f"{counted(done.ignored, 'difficult or crowd object')}, which the format cannot mark")
     if lost:
         print_lines([f"not kept: {', '.join(lost)}"])
-    print_lines([f"wrote {target}: {counted(done.pictures, 'picture')}, {counted(done.objects, 'object')}"])
+    print_lines([f"wrote {target}: {counted(done.pictures, 'image')}, {counted(done.objects, 'object')}"])
     return 0

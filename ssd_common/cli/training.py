@@ -108,7 +108,8 @@ def train(
         data: Dataset: synthetic (the default), voc:DIR, yolo:DIR, coco:IMAGES,FILE.json, …; see tinyssd data list.
         val_data: Dataset of the validation images (default: the val split of --data).
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration to start from: book (the default), straight-dope or improved.
+        preset: Configuration to start from: book (the default), straight-dope or improved. In each framework, book has
+            the initial weights of that edition of the book: PyTorch's default, and Xavier in MXNet.
         config: TOML file with a configuration, instead of a preset; for example the config.toml of another run.
         configuration: Each flag changes one value of the configuration.
         limit: Use only the first INT training images.
@@ -154,7 +155,7 @@ def train(
             start, run.rows = resumed_checkpoint(resume, configuration.epochs)
             run_config = start.run
         else:
-            run_config = _run_config(data, val_data, limit, preset, config, configuration, weights)
+            run_config = _run_config(backend, data, val_data, limit, preset, config, configuration, weights)
         backend = backend or run_config.backend or "torch"
         if config and backend not in BACKENDS:
             raise InputError(f"{config}: unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
@@ -204,6 +205,7 @@ def _listed(values: Mapping[str, object]) -> str:
 
 
 def _run_config(
+    backend: str | None,
     data: str | None,
     val_data: str | None,
     limit: int | None,
@@ -228,7 +230,8 @@ def _run_config(
         )
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, got {limit}")
-    base = read_run_config(config) if config else RunConfig(get_preset(preset or "book"), based_on=preset or "book")
+    name = preset or "book"
+    base = read_run_config(config) if config else RunConfig(get_preset(name, backend or "torch"), based_on=name)
     changed = change_config(base.config, flags.changes())
     loss = changed.train.loss
     if loss.cls_loss != "focal" and (flags.alpha, flags.gamma) != (None, None):

@@ -7,7 +7,7 @@ Detector", 2016, with its published code (SSD).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ssd_common.config.augment import AUGMENTATIONS, AugmentConfig
@@ -20,9 +20,11 @@ BLOCK_CHANNELS = 128
 NUM_BLOCKS = 5
 """Feature map blocks, each with its own predictors (d2l, `TinySSD`)."""
 INPUT_MULTIPLE = 2 ** (len(BASE_CHANNELS) + NUM_BLOCKS - 2)
-"""Every downsampling block halves an image: those of the base network, and all further blocks but the last."""
+"""Every downsampling block of `TinySSD` halves an image: those of the base network, and all others but the last."""
 MAX_IMAGE_SIZE = 8192
 """A larger number in a file is taken for damage, not for a wish: the memory it takes grows with its square."""
+MAX_BLOCKS = 12
+"""With more blocks than this, no allowed image can be halved so often."""
 OFFSET_EPS = 1e-6
 """Added inside the logarithm of the box offsets (d2l, `offset_boxes`)."""
 
@@ -31,9 +33,10 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """Sizes and aspect ratios of the anchors of each feature map block.
+    """Sizes and aspect ratios of the anchors of each feature map block, of any number of blocks.
 
-    At every unit of block `i` there are `len(sizes[i]) + len(ratios[i]) - 1` anchors.
+    At every unit of block `i` there are `len(sizes[i]) + len(ratios[i]) - 1` anchors. `TinySSD` has `NUM_BLOCKS`
+    blocks; a network of one's own may have more or fewer.
     """
 
     sizes: tuple[tuple[float, ...], ...] = ((0.2, 0.272), (0.37, 0.447), (0.54, 0.619), (0.71, 0.79), (0.88, 0.961))
@@ -42,14 +45,20 @@ class AnchorConfig:
     """Width over height (d2l; the same in straight dope)."""
 
     def __post_init__(self) -> None:
-        if len(self.sizes) != NUM_BLOCKS or len(self.ratios) != NUM_BLOCKS:
+        if not 0 < len(self.sizes) == len(self.ratios) <= MAX_BLOCKS:
+            wanted, blocks = f"each of 1 to {MAX_BLOCKS} blocks", f"{len(self.sizes)} and {len(self.ratios)}"
+            raise InputError(f"anchors need sizes and ratios for {wanted}, got those of {blocks}")
+        for kind, blocks_of in (("sizes", self.sizes), ("ratios", self.ratios)):
+            for block, values in enumerate(blocks_of):
+                if not values or not all(0 < v < float("inf") for v in values):
+                    raise InputError(f"anchor {kind} of block {block} must be positive numbers, got {list(values)}")
+
+    def check_blocks(self) -> None:
+        """Raise InputError unless these are the anchors of `TinySSD`, which has `NUM_BLOCKS` blocks."""
+        if len(self.sizes) != NUM_BLOCKS:
             raise InputError(
-                f"anchors need sizes and ratios for {NUM_BLOCKS} blocks, got {len(self.sizes)} and {len(self.ratios)}"
+                f"anchors of TinySSD need sizes and ratios for {NUM_BLOCKS} blocks, got those of {len(self.sizes)}"
             )
-        for i, values in enumerate(self.sizes + self.ratios):
-            if not values or not all(0 < v < float("inf") for v in values):
-                kind, block = ("sizes", i) if i < NUM_BLOCKS else ("ratios", i - NUM_BLOCKS)
-                raise InputError(f"anchor {kind} of block {block} must be positive numbers, got {list(values)}")
 
     def per_unit(self, block: int) -> int:
         """The number of anchors at each unit of feature map `block`."""
@@ -74,8 +83,10 @@ class ModelConfig:
         for name in self.class_names:
             if len(name.splitlines()) != 1 or name != name.encode(errors="replace").decode():
                 raise InputError(f"a class name must be one line of text that UTF-8 can hold, got {name!a:.80}")
-        if not INPUT_MULTIPLE <= self.image_size <= MAX_IMAGE_SIZE or self.image_size % INPUT_MULTIPLE:
-            wanted = f"a multiple of {INPUT_MULTIPLE} up to {MAX_IMAGE_SIZE}"
+        blocks = len(self.anchors.sizes)
+        multiple = 2 ** (len(BASE_CHANNELS) + max(blocks, 2) - 2)
+        if not multiple <= self.image_size <= MAX_IMAGE_SIZE or self.image_size % multiple:
+            wanted = f"a multiple of {multiple} up to {MAX_IMAGE_SIZE}"
             raise InputError(f"the image size must be {wanted}, got {self.image_size!r:.40}")
         if not all(abs(value) < float("inf") for value in self.mean):
             raise InputError(f"mean must be three finite numbers, got {self.mean}")
@@ -87,8 +98,11 @@ class ModelConfig:
 
     @property
     def feature_map_sizes(self) -> tuple[int, ...]:
-        """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 image."""
-        return (*(self.image_size // 2 ** (len(BASE_CHANNELS) + i) for i in range(NUM_BLOCKS - 1)), 1)
+        """Height and width of each feature map: (32, 16, 8, 4, 1) for a 256 × 256 image.
+
+        There are as many as blocks with anchors: each has half the height and width of the one before, the last has 1.
+        """
+        return (*(self.image_size // 2 ** (len(BASE_CHANNELS) + i) for i in range(len(self.anchors.sizes) - 1)), 1)
 
     @property
     def num_anchors(self) -> int:
@@ -203,7 +217,10 @@ class Config:
 
 
 BOOK = Config()
-"""*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2."""
+"""*Dive into Deep Learning*: raw pixels, cross entropy + L1, 20 epochs at learning rate 0.2.
+
+This is the MXNet edition; `get_preset("book", "torch")` is the PyTorch edition, which has other initial weights.
+"""
 
 STRAIGHT_DOPE = Config(
     model=ModelConfig(class_names=("pikachu",), mean=(123.0, 117.0, 104.0)),
@@ -247,12 +264,19 @@ docs/book_gap.md).
 PRESETS = {"book": BOOK, "straight-dope": STRAIGHT_DOPE, "improved": IMPROVED}
 
 
-def get_preset(name: str) -> Config:
+def get_preset(name: str, backend: str = "") -> Config:
     """Return the configuration called `name`.
+
+    Args:
+        name: of the preset.
+        backend: "torch" makes `book` the PyTorch edition, which starts from PyTorch's own initial weights; otherwise it
+            is the MXNet edition, which starts from Xavier's. The two editions have no other difference.
 
     Raises:
         InputError: there is none of that name; the message lists the names.
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset '{name}'; the presets are {', '.join(PRESETS)}")
+    if (name, backend) == ("book", "torch"):
+        return replace(BOOK, train=replace(BOOK.train, init="torch"))
     return PRESETS[name]

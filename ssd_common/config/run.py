@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssd_common.config.hyperparameters import BOOK, PRESETS, Config
+from ssd_common.config.hyperparameters import BOOK, PRESETS, Config, get_preset
 from ssd_common.config.tables import differences, from_dict, to_dict
 from ssd_common.errors import InputError
 
@@ -51,9 +51,14 @@ class RunConfig:
             except UnicodeEncodeError:
                 raise InputError(f"dataset {spec!a}: the path is not UTF-8, as config.toml is; rename it") from None
 
+    def changes(self) -> dict[str, Any]:
+        """Return every value that is not that of the preset, by its name: {"train.lr": 0.5}."""
+        preset = self.based_on in PRESETS
+        return differences(self.config, get_preset(self.based_on, self.backend)) if preset else {}
+
     def describe(self) -> str:
         """Return what the configuration is based on, and every value that differs: "book, with train.lr = 0.5"."""
-        changed = differences(self.config, PRESETS[self.based_on]) if self.based_on in PRESETS else {}
+        changed = self.changes()
         changed.pop("model.class_names", None)
         values = ", ".join(f"{name} = {value}" for name, value in changed.items())
         return (self.based_on or "a configuration of its own") + (f", with {values}" if values else "")

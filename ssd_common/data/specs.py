@@ -15,11 +15,13 @@ from ssd_common.data.formats.annotations import Opened, Picture
 from ssd_common.data.formats.bananas import open_bananas
 from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
 from ssd_common.data.formats.coco import coco_paths, open_coco, write_coco
+from ssd_common.data.formats.data_yaml import YAML, read_names
 from ssd_common.data.formats.drawn import draw, open_drawn
 from ssd_common.data.formats.pikachu import open_pikachu
 from ssd_common.data.formats.records import names_beside, open_records, write_record_set
 from ssd_common.data.formats.voc import PICTURES, VocFolder, write_voc
-from ssd_common.data.formats.yolo import YAML, YoloFolder, read_names, write_yolo
+from ssd_common.data.formats.yolo import YoloFolder, write_yolo
+from ssd_common.data.synthetic import BookDataset, SyntheticDataset
 from ssd_common.errors import InputError
 
 Outputs = tuple[Path, ...]
@@ -64,8 +66,13 @@ class Format:
 FORMATS = {
     "synthetic": Format(
         "drawn bananas on drawn backgrounds, 1000 train + 100 val images; needs no files",
-        open=lambda path, data_dir, outside: open_drawn(),
-        draw=draw,
+        open=lambda path, data_dir, outside: open_drawn(SyntheticDataset),
+        draw=lambda split, limit: draw(SyntheticDataset, split, limit),
+    ),
+    "synthetic-book": Format(
+        "a few drawn bananas pasted in as the book pasted its own, 1000 train + 100 val images; needs no files",
+        open=lambda path, data_dir, outside: open_drawn(BookDataset),
+        draw=lambda split, limit: draw(BookDataset, split, limit),
     ),
     "pikachu": Format(
         "the Pikachu images of The Straight Dope as RecordIO; needs --data-dir or TINYSSD_DATA",

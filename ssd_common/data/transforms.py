@@ -85,7 +85,7 @@ def _orientation(image: Image.Image) -> int:
 def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Image]:
     """An image, opened and not yet decoded; what goes wrong while it is open is an InputError."""
     if name is None:
-        name = "picture" if isinstance(source, bytes) else str(source)
+        name = "image" if isinstance(source, bytes) else str(source)
     try:
         if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
             raise OSError("a folder, a pipe or a device, not a file")
@@ -112,7 +112,7 @@ def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int
         name: what to call the image in an error; the path, by default.
 
     Raises:
-        InputError: as `read_image`, but for what only shows in the pixels.
+        InputError: as `read_image`, except for what only shows in the pixels.
     """
     with _opened(source, name) as image:
         if image.format == "TIFF":  # whose size Pillow may turn before it decodes it, or then

@@ -1,6 +1,6 @@
 """Training curves, and how far two backends are apart: after every epoch, and after every step of the ladder's.
 
-What else may set two trainings apart is drawn beside it: the weights that they start from.
+What else may set two training runs apart is drawn beside it: the weights that they start from.
 
 Differences are on a logarithmic axis that ends in a real zero: two numbers that are equal to the last bit are drawn
 there, on a line of their own, and are not left out.
@@ -163,7 +163,7 @@ def save_curves_by_start(
     quantity: str,
     baseline: float | None = None,
 ) -> None:
-    """Write one quantity of several trainings: a colour for each kind of initial weights, a line for each backend.
+    """Write one quantity of several training runs: a colour for each kind of initial weights, a line for each backend.
 
     Args:
         path: of the PNG.

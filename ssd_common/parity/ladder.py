@@ -2,7 +2,7 @@
 
 Rungs 1 to 6 compare each backend with the numpy reference; on the exact ones and on detections the reference has the
 same dtype, elsewhere it is float64. Rungs 7 to 11 compare the networks with PyTorch in float64. Rung 12 changes the
-framework in the middle of a training, rung 13 compares what trained weights detect. Each framework must be close to the
+framework in the middle of a run, rung 13 compares what trained weights detect. Each framework must be close to the
 reference, and the two to each other.
 
 A rung that fails although everything below it passes is where the two part. What stands on it then fails as well; such

@@ -135,7 +135,7 @@ def measure_one_step(subject: Subject, backends: Mapping[str, Backend]) -> Resul
 
 
 def measure_steps(subject: Subject, backends: Mapping[str, Backend]) -> Results:
-    """Compute the loss at every step of a training."""
+    """Compute the loss at every step of a training run."""
 
     def compute(b: Backend, subject: Subject, dtype: str) -> Array:
         config = config_of_steps(subject)
@@ -191,7 +191,7 @@ def _norm(values: Array) -> float:
 def as_mxnet_stores_it(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the numbers of the optimiser rounded to float32, as MXNet keeps them.
 
-    A learning rate of 0.2 is 0.200000003 there; with 0.2 on one side only, two float64 trainings drift apart.
+    A learning rate of 0.2 is 0.200000003 there; with 0.2 on one side only, two float64 training runs drift apart.
     """
     return dataclasses.replace(
         config,
@@ -202,7 +202,7 @@ def as_mxnet_stores_it(config: TrainConfig) -> TrainConfig:
 
 
 def config_of_steps(subject: Subject) -> TrainConfig:
-    """Return the configuration of a training over several steps: as MXNet stores it, in float32 with all background.
+    """Return the configuration of a run of several steps: as MXNet stores it, in float32 with all background.
 
     Of two background anchors that are hard alike, rounding says which one counts, and the next loss is another one: in
     float32 a hundredth was measured after two to six steps. In float64 no two were alike.

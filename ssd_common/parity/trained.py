@@ -1,4 +1,4 @@
-"""Rungs 12 and 13 of the ladder: a training that changes framework, and what trained weights detect."""
+"""Rungs 12 and 13 of the ladder: a training run that changes framework, and what trained weights detect."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Found:
 
 
 def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Results:
-    """Train, and change the framework by way of a weights file half way; held against both trainings without a change.
+    """Train, and change the framework by way of a weights file half way; held against both runs without a change.
 
     Everything that is trained is compared: the loss of every step, and the parameters at the end. The result of a
     framework is that of the training which it began.
@@ -86,7 +86,7 @@ def measure_resume(subject: Subject, backends: Mapping[str, Backend]) -> Results
 
 
 def _training(result: tuple[list[float], Checkpoint]) -> list[Array]:
-    """Return what a training is compared by: losses and parameters, not the running statistics (see rung 10)."""
+    """Return what a training run is compared by: losses and parameters, not the running statistics (see rung 10)."""
     losses, checkpoint = result
     return [np.array(losses), *(value for name, value in checkpoint.weights.items() if "running" not in name)]
 

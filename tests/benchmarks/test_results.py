@@ -1,4 +1,4 @@
-"""The page of results: trainings that differ only in their seed share a row, and nothing else does."""
+"""The page of results: training runs that differ only in their seed share a row, and nothing else does."""
 
 import json
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from benchmarks.by_hand import MARK
 from benchmarks.results import short
 from ssd_common.config import BOOK, RunConfig
 from ssd_common.runs.folder import RunFolder
@@ -48,6 +49,15 @@ def test_seeds_share_a_row_and_other_trainings_do_not(tmp_path):
     assert rows[0] == f"| `book` on `voc:animals`, 20 epochs, last | torch | 2 | 60.0 ± 14.1 | {cells}"
     assert rows[1].startswith("| `book` on `voc:animals`, image_size 128, 30 epochs, last | torch | 1 | 100.0 | 50.0 |")
     assert rows[2] == "| `book` on `voc:animals`, 20 epochs, last | torch | 60.0 ± 14.1 and 12.5 ± 0.0 | – and – |"
+
+
+def test_the_conclusions_below_the_tables_are_kept(tmp_path):
+    (tmp_path / "page.md").write_text(f"an old table\n\n{MARK}\n\n## What it shows\n\n- Much.\n")
+    assert run(tmp_path, report(tmp_path, 0, 0.5)).returncode == 0
+    tables, _, conclusions = (tmp_path / "page.md").read_text().partition(MARK)
+    assert conclusions == "\n\n## What it shows\n\n- Much.\n"
+    assert "old" not in tables
+    assert "| torch | 1 | 50.0 |" in tables
 
 
 def test_a_report_that_cannot_be_used_is_one_line(tmp_path):

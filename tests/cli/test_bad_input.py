@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
 
 BAD_INPUT = [
-    ("train --data banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
+    ("train --data banana", ["unknown dataset 'banana'", "synthetic, synthetic-book, pikachu"]),
     ("train --data synthetic:val", ["synthetic:val", "name the dataset alone"]),
     ("train --backend jax", ["unknown backend 'jax'", "torch, mxnet"]),
     ("train --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
@@ -146,10 +146,10 @@ BAD_INPUT = [
     ("compare --json empty", ["--json empty: a folder; name a file"]),
     ("compare --html empty", ["--html empty: a folder; name a file"]),
     ("compare --steps 0", ["--steps must be at least 1, got 0"]),
-    ("compare --data banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
+    ("compare --data banana", ["unknown dataset 'banana'", "synthetic, synthetic-book, pikachu"]),
     ("compare --image-size 100", ["the image size must be a multiple of 64 up to 8192, got 100"]),
     ("compare --image-size 320 --weights good.safetensors", ["--image-size cannot be changed with --weights"]),
-    ("data anchors banana", ["unknown dataset 'banana'", "synthetic, pikachu"]),
+    ("data anchors banana", ["unknown dataset 'banana'", "synthetic, synthetic-book, pikachu"]),
     ("data anchors synthetic --preset paper", ["unknown preset 'paper'", "book, straight-dope, improved"]),
     ("data anchors synthetic --image-size 100", ["the image size must be a multiple of 64 up to 8192, got 100"]),
     ("data anchors synthetic --out empty", ["--out empty: a folder; name a file"]),

@@ -192,7 +192,7 @@ def test_mxnet_accepts_every_object_crop(min_object_covered):
             assert (
                 augmenter._update_labels(labels, (*window[:2], window.width, window.height), HEIGHT, WIDTH) is not None
             )
-            assert window.width * window.height > 0.045 * WIDTH * HEIGHT  # 0.05, but for whole pixels
+            assert window.width * window.height > 0.045 * WIDTH * HEIGHT  # 0.05, except for whole pixels
             assert (window.width + 0.5) / window.height > 0.74
             assert (window.width - 0.5) / window.height < 1.34
             cropped += 1

@@ -62,7 +62,7 @@ def crowded_picture():
 
 
 def hundred_objects(found):
-    """Exactly 100 objects of which so many are found: every recall of COCO's 101 is met, but for rounding."""
+    """Exactly 100 objects of which so many are found: every recall of COCO's 101 is met, except for rounding."""
     labels = np.zeros((100, 5))
     labels[:, 1:] = np.array([0.2, 0.2, 0.6, 0.6])
     detections = [np.insert(row[None], 1, 1 - i / 1000, axis=1) for i, row in enumerate(labels)]

@@ -37,7 +37,7 @@ def test_after_a_training_every_rung_passes_and_the_report_shows_all(dtype, tmp_
     assert sorted(result["training"]) == ["mxnet", "torch"]
     html = page.read_text(encoding="utf-8")
     assert "All 13 rungs pass" in html
-    assert html.count("<img ") == 5  # steps, curves, their difference, detections of both trainings, same weights
+    assert html.count("<img ") == 5  # steps, curves, their difference, detections of both training runs, same weights
     assert "http://" not in html
     assert "https://" not in html
 

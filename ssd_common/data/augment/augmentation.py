@@ -1,6 +1,6 @@
 """Augmentation: a training image as it might have been taken too, and its boxes with it.
 
-The same seed, epoch and image give the same pixels: in either framework, in a training that was resumed, whatever the
+The same seed, epoch and image give the same pixels: in either framework, in a run that was resumed, whatever the
 batch size. Evaluation sees the images as they are.
 """
 
@@ -43,7 +43,7 @@ class Augmented(NamedTuple):
 
 
 def picture_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the random numbers of one image of a dataset in one epoch of a training."""
+    """Return the random numbers of one image of a dataset in one epoch of a training run."""
     return np.random.default_rng([seed, epoch, 1 + index])  # numpy takes a 0 at the end for nothing: `epoch_order`'s
 
 

@@ -23,6 +23,7 @@ from ssd_common.data.formats.annotations import (
     Problem,
     annotate,
     read_box,
+    read_flag,
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
@@ -79,7 +80,7 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
     find = _Pictures(images, allow_outside)
     problems: list[Problem] = []
     pictures: dict[int | str, tuple[str, Path | None, dict[str, Any]]] = {}
-    first: dict[str, str] = {}
+    first: dict[Path, str] = {}
     for number, item in enumerate(content["images"], start=1):
         place = f"image {number}"
         picture_id, file_name = _id(item.get("id")), item.get("file_name")
@@ -88,12 +89,12 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         elif picture_id in pictures:
             reason = f"duplicate image id, the same as {pictures[picture_id][0]}"
             problems.append(Problem(file.name, place, f"id {picture_id}", reason))
-        elif file_name in first:
-            problems.append(Problem(file.name, place, file_name, f"duplicate image, the same as {first[file_name]}"))
         else:
             image, reason = find(file_name)
+            other = first.setdefault(image or Path(file_name), place)
+            if other != place:
+                image, reason = None, f"duplicate image, the same as {other}"
             pictures[picture_id] = (place, image, item)
-            first[file_name] = place
             if image is None:
                 problems.append(Problem(file.name, place, file_name, reason))
     objects, strays = _by_picture(content["annotations"], pictures, file.name)
@@ -202,7 +203,7 @@ def _read_object(class_ids: Mapping[int | str, int], item: Mapping[str, Any]) ->
         raise BadObjectError(f"bbox {_short(bbox)}", "no box, not a list of four numbers")
     x, y, width, height = read_box(bbox, BBOX)
     box = (x, y, round(x + width, DECIMALS), round(y + height, DECIMALS))
-    return class_ids[category_id], box, item.get("iscrowd") is True or _id(item.get("iscrowd")) == 1
+    return class_ids[category_id], box, read_flag(item.get("iscrowd"), "iscrowd")
 
 
 def _id(value: object) -> int | str | None:
@@ -215,7 +216,7 @@ def _id(value: object) -> int | str | None:
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = item.get("width"), item.get("height")
+    width, height = _id(item.get("width")), _id(item.get("height"))
     return (width, height) if isinstance(width, int) and isinstance(height, int) and width and height else None
 
 

@@ -1,9 +1,11 @@
-"""An archive fetched once and unpacked: believed only by its hash."""
+"""Files fetched once into the user's cache folder: believed only by their hash."""
 
 from __future__ import annotations
 
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +16,24 @@ from ssd_common.output.console import progress_bar
 CHUNK = 1 << 16
 MAX_BYTES = 1 << 28  # ten times what is fetched: a server that never ends is not believed
 SECONDS = 30  # without a byte from the server
+
+
+def fetch_file(url: str, sha1: str, name: str) -> Path:
+    """Return a file, fetched into the user's cache folder unless the right one is there.
+
+    Args:
+        url: of the file.
+        sha1: of its content; a file with another hash is fetched again.
+        name: of the file in the cache folder.
+
+    Raises:
+        InputError: it cannot be downloaded, or is another file.
+    """
+    import pooch
+
+    path = _cache() / name
+    with _explained(url, sha1, path):
+        return Path(pooch.retrieve(url, f"sha1:{sha1}", name, path.parent, downloader=_download))
 
 
 def fetch_folder(url: str, sha1: str, top: str) -> Path:
@@ -30,33 +50,50 @@ def fetch_folder(url: str, sha1: str, top: str) -> Path:
         InputError: it cannot be downloaded or unpacked, or is another file.
     """
     import pooch
-    from requests import RequestException
 
-    cache = Path(pooch.os_cache("tinyssd"))
+    cache = _cache()
     archive, folder = cache / f"{top}.zip", cache / top
     if folder.is_dir():
         return folder
-    pooch.get_logger().setLevel("WARNING")
-    by_hand = f"fetch {url} by other means and put it at {archive}"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{top}.") as temporary:
-            unzip = pooch.Unzip(extract_dir=Path(temporary).name)
+    with _explained(url, sha1, archive), tempfile.TemporaryDirectory(dir=cache, prefix=f".{top}.") as temporary:
+        unzip = pooch.Unzip(extract_dir=Path(temporary).name)
+        try:
             pooch.retrieve(url, f"sha1:{sha1}", archive.name, cache, processor=unzip, downloader=_download)
-            try:
-                (Path(temporary) / top).rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was faster
-                    raise
+            (Path(temporary) / top).rename(folder)
+        except (zipfile.BadZipFile, FileNotFoundError) as error:
+            raise InputError(f"{archive}: no zip archive with a folder {top} ({error}): delete it") from error
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    return folder
+
+
+def _cache() -> Path:
+    import pooch
+
+    return Path(pooch.os_cache("tinyssd"))
+
+
+@contextmanager
+def _explained(url: str, sha1: str, path: Path) -> Iterator[None]:
+    """Make the folder of a file that is fetched, and say in one line why it cannot be had."""
+    import pooch
+    from requests import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    by_hand = f"fetch {url} by other means and put it at {path}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except RequestException as error:
         raise InputError(f"cannot download ({_reason(error)}): try again, or {by_hand}") from error
-    except (zipfile.BadZipFile, FileNotFoundError) as error:
-        raise InputError(f"{archive}: no zip archive with a folder {top} ({error}): delete it") from error
     except OSError as error:
-        raise InputError(f"{cache}: cannot be written ({error.strerror or type(error).__name__}): {by_hand}") from error
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path.parent}: cannot be written ({reason}): {by_hand}") from error
+    except InputError:
+        raise
     except ValueError as error:  # pooch's word for a wrong hash
         raise InputError(f"{url}: not the file whose sha1 is {sha1}: try again, or {by_hand}") from error
-    return folder
 
 
 def _download(url: str, output_file: str, _pooch: object) -> None:

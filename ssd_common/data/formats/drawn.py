@@ -9,13 +9,13 @@ from PIL import Image
 
 from ssd_common.data.dataset import Dataset
 from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Opened, Row, annotate
-from ssd_common.data.synthetic import scenes
+from ssd_common.data.synthetic import SyntheticDataset, scenes
 
 
-def draw(split: str, limit: int | None) -> Dataset:
-    """Return the drawn dataset, at most so many images of it."""
+def draw(make: type[SyntheticDataset], split: str, limit: int | None = None) -> Dataset:
+    """Return a drawn dataset, at most so many images of it."""
     count = scenes.SPLITS[split]
-    return scenes.SyntheticDataset(split, num_images=min(count, limit or count))
+    return make(split, num_images=min(count, limit or count))
 
 
 class DrawnAnnotations:
@@ -36,11 +36,11 @@ class DrawnAnnotations:
         return annotate(file.getvalue(), name, f"{self._data.name}: {name}", rows, fractions=True, dtype=np.float32)
 
 
-def open_drawn() -> Opened:
-    """Return the drawn dataset, each of its images made when it is asked for."""
+def open_drawn(make: type[SyntheticDataset]) -> Opened:
+    """Return a drawn dataset, each of its images made when it is asked for."""
 
     def read(split: str, name: str) -> AnnotatedSet:
-        data = draw(split, None)
+        data = draw(make, split)
         return AnnotatedSet(name, data.class_names, DrawnAnnotations(data))
 
     return Opened(tuple(scenes.SPLITS), read)

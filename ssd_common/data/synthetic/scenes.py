@@ -77,6 +77,8 @@ class SyntheticDataset:
         InputError: an option is out of its range.
     """
 
+    kind = "synthetic"
+
     def __init__(
         self,
         split: str = "train",
@@ -90,13 +92,13 @@ class SyntheticDataset:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         if split not in SPLITS:
-            raise InputError(f"synthetic: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
+            raise InputError(f"{self.kind}: unknown split {split!r}; the splits are {', '.join(SPLITS)}")
         if num_images is not None and num_images < 1:
-            raise InputError(f"synthetic: num_images must be at least 1, got {num_images}")
+            raise InputError(f"{self.kind}: num_images must be at least 1, got {num_images}")
         if seed < 0:
-            raise InputError(f"synthetic: seed must be at least 0, got {seed}")
-        self.options = _checked(Options(tuple(classes), max_objects, size_range, image_size))
-        self.name = f"synthetic:{split}"
+            raise InputError(f"{self.kind}: seed must be at least 0, got {seed}")
+        self.options = _checked(self.kind, Options(tuple(classes), max_objects, size_range, image_size))
+        self.name = f"{self.kind}:{split}"
         self.class_names = self.options.classes
         self._seed = (seed, list(SPLITS).index(split))
         self._length = SPLITS[split] if num_images is None else num_images
@@ -118,25 +120,28 @@ class SyntheticDataset:
         """Return an image with the map of its objects, made afresh."""
         if not 0 <= index < self._length:
             raise IndexError(f"{self.name}: index {index} is out of range, the dataset has {self._length} images")
-        return make_picture(np.random.default_rng([*self._seed, index]), self.options)
+        return self._draw(np.random.default_rng([*self._seed, index]))
+
+    def _draw(self, rng: np.random.Generator) -> Picture:
+        return make_picture(rng, self.options)
 
 
-def _checked(options: Options) -> Options:
+def _checked(kind: str, options: Options) -> Options:
     """Return the options; raise InputError if one is out of its range."""
     classes, size_range = options.classes, options.size_range
     if not classes or len(set(classes)) < len(classes) or not set(classes) <= set(FRUITS):
         raise InputError(
-            f"synthetic: classes must be some of {', '.join(FRUITS)}, each once; got {', '.join(classes) or 'none'}"
+            f"{kind}: classes must be some of {', '.join(FRUITS)}, each once; got {', '.join(classes) or 'none'}"
         )
     if options.max_objects < 1:
-        raise InputError(f"synthetic: max_objects must be at least 1, got {options.max_objects}")
+        raise InputError(f"{kind}: max_objects must be at least 1, got {options.max_objects}")
     if len(size_range) != 2 or not SIZE_LIMITS[0] <= size_range[0] <= size_range[1] <= SIZE_LIMITS[1]:
         raise InputError(
-            f"synthetic: size_range must be two rising fractions of the image from {SIZE_LIMITS[0]} to "
+            f"{kind}: size_range must be two rising fractions of the image from {SIZE_LIMITS[0]} to "
             f"{SIZE_LIMITS[1]}, got {size_range}"
         )
     if options.image_size < MIN_IMAGE_SIZE:
-        raise InputError(f"synthetic: image_size must be at least {MIN_IMAGE_SIZE} pixels, got {options.image_size}")
+        raise InputError(f"{kind}: image_size must be at least {MIN_IMAGE_SIZE} pixels, got {options.image_size}")
     return options
 
 
