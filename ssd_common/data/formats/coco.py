@@ -149,9 +149,8 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not a readable JSON file ({error}): export it again") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{file}: a {type(content).__name__}, not a COCO dataset: name the file with images, annotations and categories"
-        )
+        kind = type(content).__name__
+        raise InputError(f"{file}: a {kind}, not a COCO dataset: name the file with images, annotations and categories")
     for key in ("images", "annotations", "categories"):
         items = content.get(key)
         if not isinstance(items, list):
