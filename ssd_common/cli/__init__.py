@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 
 import tyro
 
@@ -56,9 +58,10 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as interrupt:  # or `Stopped`
+        with suppress(OSError):  # a terminal that is gone
+            print(f"{PROGRAM}: {printable(str(interrupt), sys.stderr.encoding) or 'interrupted'}", file=sys.stderr)
+        code = getattr(interrupt, "code", 130)
     sys.exit(code)
 
 
@@ -67,7 +70,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        hint = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return (f"{error.filename}: {error.strerror}" if error.filename else str(error)) + hint
     if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
         return "out of memory; a smaller --batch-size or --image-size, where the command has it, needs less"
     return None

@@ -107,12 +107,12 @@ class LiveTraining:
             yield row
             self.rows.append(row)
             line = _epoch_line(row, self.epochs)
-            if _is_watched():
+            if is_watched():
                 self._show("bar", HTML(f"<pre>{line}</pre>"))
                 self._show("curves", self._curves())
             else:
                 print(line)
-        if self.rows and not _is_watched():
+        if self.rows and not is_watched():
             display(self._curves())
         if self.rows:
             display(Markdown(f"*{self._caption()}*"))
@@ -120,7 +120,7 @@ class LiveTraining:
     def progress(self, batches: Collection[T]) -> Iterator[T]:
         """Yield the batches of an epoch, with a progress bar if somebody watches; the `progress` of `train`."""
         for done, batch in enumerate(batches):
-            if _is_watched() and monotonic() - self._updated >= SECONDS_BETWEEN_UPDATES:
+            if is_watched() and monotonic() - self._updated >= SECONDS_BETWEEN_UPDATES:
                 self._updated = monotonic()
                 where = f"epoch {len(self.rows) + 1} of {self.epochs}, batch {done + 1} of {len(batches)}"
                 self._show("bar", HTML(f"<progress value={done} max={len(batches)}></progress> {where}"))
@@ -148,7 +148,7 @@ def _epoch_line(row: Row, epochs: int) -> str:
     return "  ".join([f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", *values])
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether somebody sees the output of this cell while it grows.
 
     A front end says with each cell whether its user can be asked for input. JupyterLab, VS Code and Colab say yes;

@@ -166,7 +166,7 @@ def kernel():
 
 
 def test_a_real_kernel_knows_who_watches_and_prints_an_input_error_in_one_line(kernel):
-    ask = "from ssd_common import errors; from ssd_common.teaching import notebook; print(notebook._is_watched())"
+    ask = "from ssd_common import errors; from ssd_common.teaching import notebook; print(notebook.is_watched())"
     assert kernel(ask, allow_stdin=True) == ("True\n", [])
     assert kernel(ask, allow_stdin=False) == ("False\n", [])
     assert kernel("raise errors.InputError('no such file')") == ("", ["InputError: no such file"])
