@@ -14,10 +14,12 @@ import pytest
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ssd_common.cli import main
 from ssd_common.config import AUGMENTATIONS, Config, RunConfig, TrainConfig
 from ssd_common.data import load_dataset
 from ssd_common.data.annotated import image_names
 from ssd_common.errors import InputError
+from ssd_common.machine import threads
 from ssd_common.output.atomic import write_atomically
 from ssd_common.runs import watch
 from ssd_common.runs.folder import COLUMNS, RunFolder, read_rows
@@ -322,3 +324,21 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as told:
         write_atomically(tmp_path / "file", b"new")
     assert told.value.filename == str(tmp_path / "file")
+
+
+@pytest.mark.backend("torch")
+def test_training_on_a_full_disk_says_which_file_and_what_to_do(tmp_path, monkeypatch, capsys):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--limit", "1", "--epochs", "0", "--device", "cpu", "--out", str(tmp_path / "run")])
+    file = tmp_path / "run" / "weights" / "best.safetensors"
+    assert (done.value.code, capsys.readouterr().err) == (2, f"tinyssd: {file}: No space left on device; make room\n")
+
+
+@pytest.mark.parametrize(("told", "expected"), [("3", 3), ("4,2", 4), ("", None), ("many", None), ("0", None)])
+def test_the_threads_are_those_of_the_environment_or_one_a_core(told, expected, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert threads() == (expected or len(os.sched_getaffinity(0)))
