@@ -166,7 +166,7 @@ def test_a_run_is_saved_every_few_minutes(run, weights, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, code, run, weights):
+def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, code, run, weights, capfd):
     steps = []
 
     def step():
@@ -183,6 +183,8 @@ def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, 
         for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
             signal.signal(number, handler)
     assert (len(steps), saved_step(run), stopped.value.code) == (2, 2, code)
+    told = "tinyssd: stopping after this step; a second signal ends the program at once"
+    assert capfd.readouterr().err.splitlines() == ["", told]
     assert str(stopped.value) == f"stopped by {name}; to go on: tinyssd train --resume {run.path} --device cpu"
     assert printed(run).splitlines()[-1] == f"stopped by {name}; saved: 2 steps"
 
