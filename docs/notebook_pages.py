@@ -15,7 +15,7 @@ from sphinx.errors import SphinxError
 
 ROOT = Path(__file__).parent.parent
 EXECUTED = ROOT / "build" / "notebooks"
-READING_ORDER = ("ssd", "anchors_targets_nms", "exercises", "toyssd_pikachu", "side_by_side")
+READING_ORDER = ("chapter", "anchors_targets_nms", "exercises", "toyssd_pikachu", "side_by_side", "solutions_chapter")
 """A notebook that is not named here comes last."""
 
 Cell = dict[str, Any]
@@ -83,7 +83,9 @@ def single_page(notebook: dict[str, Any]) -> str:
     for output in (output for cell in code_cells(notebook) for output in cell["outputs"]):
         if "text/html" in output.get("data", {}):
             output["data"]["text/html"] = without_style(text(output["data"]["text/html"]))
-    code_cells(notebook)[0]["metadata"] = {"tags": ["hide-input"]}
+    for number, cell in enumerate(code_cells(notebook)):
+        if number == 0 or is_check(cell):
+            cell["metadata"] = {"tags": ["hide-input"]}
     return json.dumps(notebook)
 
 
@@ -99,12 +101,20 @@ def pair_page(cells: list[list[Cell]], pages: PageFolder) -> str:
             if not folded:
                 lines.append(f":::::::{{dropdown}} Setting up\n\n{once_or_tabs(*codes)}\n:::::::")
                 codes, folded = ["", ""], True
+            elif is_check(pair[0]):
+                lines.append(f":::::::{{dropdown}} Check\n\n{once_or_tabs(*codes)}\n:::::::")
+                codes = ["", ""]
             outputs = ["\n\n".join(output_text(output, pages) for output in cell["outputs"]) for cell in pair]
             outputs = [f"::::{{div}} cell-output\n\n{output}\n\n::::" if output else "" for output in outputs]
             if codes[0] != codes[1] and outputs[0] != outputs[1]:
                 codes, outputs = [f"{code}\n\n{output}" for code, output in zip(codes, outputs, strict=True)], ["", ""]
             lines += [once_or_tabs(*codes), once_or_tabs(*outputs)]
     return "\n\n".join(lines)
+
+
+def is_check(cell: Cell) -> bool:
+    """Whether a cell only asserts what the text says: it is folded."""
+    return "check" in cell["metadata"].get("tags", ())
 
 
 def once_or_tabs(*contents: str) -> str:

@@ -832,8 +832,9 @@ assert improved_metrics["ap"] > metrics["ap"] - 0.05
 # ## Change it
 #
 # Everything above can be changed: the training loop takes any network, any loss, any rule for the targets. The
-# boxes below train on small images, so that you see the result soon. In the quick setting they take a few steps
-# only, which shows that the change runs. In the full setting they train long enough to measure it.
+# boxes below train on small images, so that you see the result soon. In the quick setting they take three steps
+# each, which only shows that the changed network runs: its AP50 is 0. In the full setting they train for eight
+# epochs.
 
 # %% tags=["framework"]
 small_config = dataclasses.replace(model_config, image_size=64)
