@@ -48,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -72,6 +72,9 @@ test-slow: $(STAMP) ## run the tests marked slow
 
 test-fuzz: $(STAMP) ## read 12,000 damaged files of every kind (FUZZ=50000 make test-fuzz: more of them)
 	@TINYSSD_FUZZ=$${FUZZ:-12000} $(PYTEST) tests/fuzz -n $(JOBS) $(PYTEST_FLAGS)
+
+test-crash: $(STAMP) ## kill 200 training runs in each framework, and let them go on (CRASH=1000 make test-crash: more)
+	@TINYSSD_CRASH=$${CRASH:-200} $(PYTEST) tests/crash -s -n 0 $(PYTEST_FLAGS)
 
 wheel-check: $(STAMP) ## build the wheel, install it into a fresh environment, and use it in an empty folder (3.0 GB)
 	@tests/wheel_check.sh $(BIN)/python constraints/$$($(BIN)/python -c '$(GET_VERSION)').txt $(WHEEL_CHECK_VENV)

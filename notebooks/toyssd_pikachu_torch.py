@@ -28,6 +28,10 @@ import os
 
 QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick"
 
+# %% [markdown]
+# Write `QUICK = False` for the full setting. If the next cell does not find `ssd_common`, run
+# `%pip install "tinyssd[torch] @ git+ADDRESS"` with the address of the repository, and restart the kernel.
+
 # %%
 import numpy as np
 
@@ -152,7 +156,7 @@ class_pred = class_predictor(3, 5, 10)
 X = to_device(np.zeros((2, 3, 20, 20), np.float32))
 print("class prediction", tuple(class_pred(X).shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert class_pred(X).shape == (2, 55, 20, 20)
 
 # %%
@@ -177,7 +181,7 @@ def box_predictor(num_inputs, num_anchors):
 box_pred = box_predictor(3, 10)
 print("box prediction", tuple(box_pred(X).shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert box_pred(X).shape == (2, 40, 20, 20)
 
 # %%
@@ -228,7 +232,7 @@ def down_sample(num_inputs, num_filters):
 blk = down_sample(3, 10)
 print("before", tuple(X.shape), "after", tuple(blk(X).shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert blk(X).shape == (2, 10, 10, 10)
 
 # %%
@@ -266,7 +270,7 @@ def concat_predictions(preds):
 print("flat 1", tuple(flatten_prediction(y_1).shape), " flat 2", tuple(flatten_prediction(y_2).shape))
 print("together", tuple(concat_predictions([y_1, y_2]).shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert (y_1.shape, feature_map_2.shape, y_2.shape) == ((2, 55, 20, 20), (2, 16, 10, 10), (2, 33, 10, 10))
 assert (flatten_prediction(y_1).shape, flatten_prediction(y_2).shape) == ((2, 22000), (2, 3300))
 assert concat_predictions([y_1, y_2]).shape == (2, 25300)
@@ -294,7 +298,7 @@ def body():
 body_output = body()(to_device(np.zeros((2, 3, 256, 256), np.float32)))
 print("body network", [tuple(image.shape) for image in body_output])
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert body_output.shape == (2, 64, 32, 32)
 
 # %%
@@ -363,7 +367,7 @@ two_class_outputs = two_classes(to_device(np.zeros((1, 3, 256, 256), np.float32)
 for what, values in zip(("anchors", "class predictions", "box predictions"), two_class_outputs, strict=True):
     print(f"{what:18}", tuple(values.shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert [tuple(values.shape) for values in two_class_outputs] == [(1, 5444, 4), (1, 5444, 3), (1, 21776)]
 
 # %% [markdown]
@@ -505,7 +509,7 @@ def make_toy_net(weights):
 net = make_toy_net(initial_weights(model_config, train_config) if FROM_SCRATCH else checkpoint.weights)
 print("the last three tensors:", list(get_weights(net))[-3:])
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 from ssd_torch.predict import forward
 from ssd_torch.weights import make_net
 
@@ -552,7 +556,7 @@ def smooth_l1(errors):
 # %%
 check_same(focal_loss)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 from ssd_torch import losses
 
 offset_errors = (bbox_preds - bbox_labels) * bbox_masks
@@ -725,7 +729,7 @@ print(detections[:3])
 if PIKACHU:
     check_printed("first detection", [0, 0.6118, 0.5181, 0.5042, 0.6733, 0.7012], detections[0], within=0.03)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert rows.shape == (5444, 6)
 assert 0 < len(detections) < 5444
 
@@ -749,7 +753,7 @@ show_figure(save_box_panels, demo_image, panels, caption=caption)
 # 21764 anchors, and looks for objects half as large. (3) Call `multibox_detection(…, nms_threshold=0.1)`: no two
 # boxes may overlap by more than 0.1, and fewer remain.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     assert not PIKACHU or (detections[:, 1] >= 0.6).sum() == 1 < (detections[:, 1] >= 0.3).sum()
     doubled = np.repeat(np.repeat(X, 2, axis=2), 2, axis=3)
@@ -783,7 +787,7 @@ assert metrics["ap50"] > 0.7
 # seldom for 0.75. This difference separates `ap50` from `ap`. (The detector of bananas is trained longer and
 # better than that.)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if PUBLISHED:
     assert metrics["class_error"] > metrics["baseline_class_error"]
     assert metrics["ap75"] < metrics["ap50"] / 2
