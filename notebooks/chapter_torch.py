@@ -384,7 +384,8 @@ show_figure(
 # No anchor fits the banana exactly. On the first map some anchors come close, and the offsets do the rest.
 #
 # Now the whole network. It calls the blocks one after the other and concatenates their results. Sizes and ratios
-# are parameters, so that you can give it others; their length says how many blocks there are.
+# are parameters, so that you can give it others; their length says how many blocks there are. Python reads the
+# default of a parameter when it reads the class: after a change of `sizes`, run this cell again.
 
 
 # %% tags=["framework"]
