@@ -87,9 +87,13 @@ def test_it_is_a_png_that_can_be_read_at_half_its_width_and_its_colours_are_for_
 
 
 def test_the_figure_in_the_readme_is_that_of_the_book(tmp_path):
-    """Another version of matplotlib draws some pixels another way."""
-    save_architecture(tmp_path / "figure.png", BOOK.model)
-    kept = Path(__file__).parents[2] / "docs" / "architecture.png"
-    made, shown = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (tmp_path / "figure.png", kept))
-    assert made.shape == shown.shape
-    assert np.abs(made - shown).mean() < 2
+    """Another version of matplotlib moves some letters by a pixel or two, so means over 16 × 16 pixels are compared."""
+
+    def tiles(path):
+        return np.asarray(Image.open(path).convert("L").reduce(16), dtype=float)
+
+    kept, distances = tiles(Path(__file__).parents[2] / "docs" / "architecture.png"), []
+    for model in (MODELS["book"], dataclasses.replace(BOOK.model, class_names=("banana", "apple"))):
+        save_architecture(tmp_path / "figure.png", model)
+        distances.append(np.abs(tiles(tmp_path / "figure.png") - kept).max())
+    assert distances[0] < 40 < distances[1]  # measured: 0 and 54, with matplotlib 3.11 27 and 54
