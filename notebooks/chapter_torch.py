@@ -30,10 +30,10 @@ import os
 QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick"
 
 # %% [markdown]
-# Write `QUICK = False` for the full setting. If the next cell does not find `ssd_common`, run `%pip install
-# "tinyssd[torch] @ git+ADDRESS"` with the address of the repository, and restart the kernel.
+# Write `QUICK = False` for the full setting.
 
 # %%
+# If tinyssd is not installed: %pip install "tinyssd[torch] @ git+ADDRESS-OF-THE-REPOSITORY"
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -756,13 +756,15 @@ def display(image, output, threshold):
     return axes
 
 
+# %%
+check_same(display)
+
+
+# %%
 def save_display(path, image, output, threshold):
     display(image, output, threshold).figure.savefig(path)
 
 
-check_same(display)
-
-# %%
 show_figure(
     save_display,
     val_data[surest].image,
@@ -916,6 +918,7 @@ show_figure(
 )
 
 
+# %%
 def count_anchors(sizes):
     """Return how many anchors an object has on small images, in the mean."""
     maps = zip((8, 4, 2, 1, 1), sizes, ratios, strict=True)
@@ -993,6 +996,7 @@ photo_file = folder / "photo.png"  # the path of your photo
 drawn = SyntheticDataset("val", num_images=6)[5].image  # a photo to begin with; leave these two lines out then
 Image.fromarray(drawn).resize((400, 300)).save(photo_file)
 
+# %%
 photo = read_image(photo_file)
 print("photo", photo.shape, "→ batch", to_batch([photo], trained.config.model).shape)
 photo_found = predict(trained_net, [photo], trained.config.model, device=device)[0]

@@ -226,7 +226,7 @@ def _run_config(
         )
     if weights and flags.init:
         raise InputError(
-            "--init draws the initial weights, which --weights or --resume reads from a file; leave one out"
+            "--init draws the initial weights, which --weights reads from a file, as --resume does; leave one out"
         )
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, got {limit}")

@@ -93,10 +93,11 @@ class Watch:
         loss = (metrics["cls_loss"] + metrics["bbox_loss"]) / metrics["examples"]
         if math.isnan(self._usual):
             self._usual = loss
-        largest = max(float(np.abs(value).max()) for value in self._backend.weights.get_weights(self._net).values())
+        weights = self._backend.weights.get_weights(self._net)
+        largest = float(np.max([np.abs(value).max() for value in weights.values()]))  # nan if one is
         if not math.isfinite(loss):
             self._diverge(f"the loss is {loss}")
-        if not largest <= LARGEST_WEIGHT:  # or it is no number
+        if not largest <= LARGEST_WEIGHT:
             self._diverge(f"the largest weight is {largest:.1e}")
         limit = BEYOND_REASON * max(1.0, self._usual)
         if is_end and (mean := self._meter.summary()["loss"]) > limit:

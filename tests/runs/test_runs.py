@@ -9,17 +9,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ssd_common.config import PRESETS, Config, ModelConfig, RunConfig, TrainConfig, read_run_config
+from ssd_common.config import PRESETS, Config, RunConfig, TrainConfig, read_run_config
 from ssd_common.data import Example
-from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
 from ssd_common.figures import detections as plotting
 from ssd_common.figures.detections import save_pictures
@@ -28,16 +25,11 @@ from ssd_common.output.console import progress_bar
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows
 from ssd_common.runs.start import resumed_checkpoint
-from ssd_common.runs.train import EVALUATED, train_run
 from ssd_common.weights import initial_weights
+from tests.runs.run_cases import MODEL, kept_epochs, play
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = {name: 0.1 + i for i, name in enumerate(COLUMNS)} | {"epoch": 1}
-MODEL = ModelConfig(image_size=64)
-BATCH = np.zeros((1, 3, 64, 64), np.float32), np.full((1, 1, 5), -1, np.float32)
-SUMS = {"examples": 1, "cls_loss": 1, "bbox_loss": 0, "correct": 1, "positives": 1, "anchors": 9}
-SUMS |= {"abs_error": 1, "abs_offsets": 1, "offsets": 9}
-"""What a batch of one image measures."""
 
 
 @pytest.fixture(scope="module")
@@ -262,51 +254,6 @@ def test_an_epoch_whose_weights_were_not_all_written_is_trained_again(written, r
 
 
 # Which weights are kept, with a backend that only plays back scores.
-
-
-def scripted_backend(weights, scores):
-    """Return a backend whose epochs have the given training loss and validation average precision."""
-    rows = iter(scores)
-    current = {}
-
-    def train(net, trainer, data, model, config, first_epoch, device, progress, new_meter):
-        for epoch, (loss, current["ap"]) in enumerate(rows, start=first_epoch + 1):
-            meter = new_meter()
-            for _ in progress([BATCH]):
-                meter.add(SUMS | {"cls_loss": loss})
-            yield {"epoch": epoch, **meter.summary()}
-
-    def evaluate(net, val, model, config, loss, batch_size, device):
-        return dict.fromkeys(EVALUATED, 0.0), [current["ap"]], []
-
-    return SimpleNamespace(
-        name="scripted",
-        data=SimpleNamespace(get_device=lambda name: None),
-        weights=SimpleNamespace(
-            make_net=lambda *_, **__: None,
-            get_weights=lambda net: weights,
-            get_velocity=lambda *_: {},
-            set_velocity=lambda *_: None,
-        ),
-        train=SimpleNamespace(make_trainer=lambda *_: None, set_learning_rate=lambda *_: None, train=train),
-        evaluate=SimpleNamespace(evaluate=evaluate),
-    )
-
-
-def play(run, weights, scores, start=0):
-    """Train on one image, so that each epoch has one step."""
-    data = SyntheticDataset(num_images=1)
-    backend = scripted_backend(weights, scores)
-    scored = mock.patch("ssd_common.runs.train.mean_average_precision", lambda found, *_: {"ap": found[0], "ap50": 0.0})
-    with scored:
-        config = Config(MODEL, TrainConfig(epochs=9))
-        begin = Checkpoint(weights, RunConfig(config, data="synthetic"), epoch=start, step=start)
-        return train_run(backend, run, data, data, begin, "cpu")
-
-
-def kept_epochs(run):
-    """Return the epochs of the weights that a run folder has."""
-    return {path.stem: load_checkpoint(path).epoch for path in (run.path / "weights").iterdir()}
 
 
 @pytest.mark.parametrize(
