@@ -1,6 +1,7 @@
 """The figure of the network says what the configuration says, for any number of blocks."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +84,12 @@ def test_it_is_a_png_that_can_be_read_at_half_its_width_and_its_colours_are_for_
     with Image.open(tmp_path / "figure.png") as image:
         assert image.size == (round(100 * WIDTH), round(100 * (0.75 + 7 * ROW)))
     assert set(ANCHOR_COLORS) <= {*BOX_COLORS, "black"}
+
+
+def test_the_figure_in_the_readme_is_that_of_the_book(tmp_path):
+    """Another version of matplotlib draws some pixels another way."""
+    save_architecture(tmp_path / "figure.png", BOOK.model)
+    kept = Path(__file__).parents[2] / "docs" / "architecture.png"
+    made, shown = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (tmp_path / "figure.png", kept))
+    assert made.shape == shown.shape
+    assert np.abs(made - shown).mean() < 2
