@@ -48,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends test-slow test-fuzz wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
+.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -72,6 +72,9 @@ test-slow: $(STAMP) ## run the tests marked slow
 
 test-fuzz: $(STAMP) ## read 12,000 damaged files of every kind (FUZZ=50000 make test-fuzz: more of them)
 	@TINYSSD_FUZZ=$${FUZZ:-12000} $(PYTEST) tests/fuzz -n $(JOBS) $(PYTEST_FLAGS)
+
+test-crash: $(STAMP) ## kill 200 training runs in each framework, and let them go on (CRASH=1000 make test-crash: more)
+	@TINYSSD_CRASH=$${CRASH:-200} $(PYTEST) tests/crash -s -n 0 $(PYTEST_FLAGS)
 
 wheel-check: $(STAMP) ## build the wheel, install it into a fresh environment, and use it in an empty folder (3.0 GB)
 	@tests/wheel_check.sh $(BIN)/python constraints/$$($(BIN)/python -c '$(GET_VERSION)').txt $(WHEEL_CHECK_VENV)
@@ -110,9 +113,9 @@ bench: $(STAMP) ## time this code against the book's own, and write docs/benchma
 	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
 
-pretrained: $(STAMP) ## train the detector that comes with the package anew (half an hour; BACKEND=mxnet trains it in MXNet)
+pretrained: $(STAMP) ## train the detector that comes with the package anew (an hour; BACKEND=mxnet trains it in MXNet)
 	@rm -rf build/pretrained
-	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --out build/pretrained
+	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --epochs 36 --out build/pretrained
 	$(BIN)/python -m benchmarks.pretrained build/pretrained
 
 book: $(STAMP) ## train both editions on the book's own images (24 MB, downloaded once), and print their results beside ours (2 hours)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssd_common.config import LossConfig, ModelConfig, PredictConfig, TrainConfig
     from ssd_common.data.dataset import Dataset
     from ssd_common.data.ground_truth import GroundTruth
+    from ssd_common.metrics import EpochMeter
     from ssd_common.weights import Weights
 
 BACKENDS = {"torch": "ssd_torch", "mxnet": "ssd_mxnet"}
@@ -190,6 +191,7 @@ class Train(Protocol):
         device: Device = None,
         progress: Callable[[Any], Iterable[Any]] = ...,
         terms: LossTerms = ...,
+        new_meter: Callable[[], EpochMeter] = ...,
     ) -> Iterator[dict[str, Any]]: ...
 
 

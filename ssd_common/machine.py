@@ -69,6 +69,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def threads() -> int:
+    """Return how many threads the frameworks compute with: OMP_NUM_THREADS, or one for each core of this process."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(told) if told.isdecimal() and int(told) else cores
+
+
 def _of_processor(name: str) -> str:
     """Return what Linux says of the first processor, "" where it says nothing."""
     try:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, SupportsFloat, TypeVar
+from typing import SupportsFloat, TypeVar
 
 T = TypeVar("T")
 
+DIVISORS = ("examples", "anchors", "offsets")
+SUMS = (*DIVISORS, "cls_loss", "bbox_loss", "correct", "positives", "abs_error", "abs_offsets")
+"""What `batch_metrics` of a backend measures, and `EpochMeter` adds up."""
 READ_EVERY = 8
-"""Steps whose sums are added up on the device before they are read: to read is to wait until the device is done."""
+"""Steps whose sums stay on the device before they are read: to read is to wait until the device is done."""
 
 
 class EpochMeter:
-    """Adds up what the batches of one epoch measured, and the seconds that data and steps took."""
+    """Adds up what the batches of one epoch measured, and the seconds that data and steps took.
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self._unread: dict[str, Any] = {}
-        self._steps = 0
+    Args:
+        sums: those of the batches that were trained before, where an epoch goes on that was stopped.
+        steps: how many batches these were.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:
+        self.sums, self.steps = dict(sums or {}), steps
+        self._earlier = self.sums.get("examples", 0.0)  # their seconds are not known
+        self._unread: list[Mapping[str, SupportsFloat]] = []
         self.data_seconds = 0.0
         self.step_seconds = 0.0
 
@@ -41,16 +49,17 @@ class EpochMeter:
 
     def add(self, metrics: Mapping[str, SupportsFloat]) -> None:
         """Add the sums of one batch, as `batch_metrics` of a backend returns them: numbers, or arrays of one number."""
-        for name, value in metrics.items():
-            self._unread[name] = self._unread[name] + value if name in self._unread else value
-        self._steps += 1
-        if self._steps % READ_EVERY == 0:
+        self._unread.append(metrics)
+        self.steps += 1
+        if len(self._unread) == READ_EVERY:
             self._read()
 
     def _read(self) -> None:
-        for name, value in self._unread.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self._unread = {}
+        """Add each batch by itself: the sums do not depend on when they are read."""
+        for metrics in self._unread:
+            for name, value in metrics.items():
+                self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self._unread = []
 
     def summary(self) -> dict[str, float]:
         """Return the epoch's metrics.
@@ -58,10 +67,11 @@ class EpochMeter:
         `loss`, `cls_loss` and `bbox_loss` are means over images. `class_error` is the share of anchors classified
         wrongly, `bbox_mae` the mean absolute error over all offsets, masked ones included as in the book. Their
         `baseline_…` is what predicting background everywhere, and zero offsets, scores on the same batches.
-        `examples_per_second` divides by the sum of the step times (the book divides by the last step alone).
+        `examples_per_second` divides by the sum of the step times (the book divides by the last step alone). Of an
+        epoch that goes on, the seconds of the batches before are not known: they count neither here nor there.
         """
         self._read()
-        sums = self.sums
+        sums, measured = self.sums, self.sums["examples"] - self._earlier
         return {
             "loss": (sums["cls_loss"] + sums["bbox_loss"]) / sums["examples"],
             "cls_loss": sums["cls_loss"] / sums["examples"],
@@ -70,6 +80,6 @@ class EpochMeter:
             "bbox_mae": sums["abs_error"] / sums["offsets"],
             "baseline_class_error": sums["positives"] / sums["anchors"],
             "baseline_bbox_mae": sums["abs_offsets"] / sums["offsets"],
-            "examples_per_second": sums["examples"] / self.step_seconds if self.step_seconds else float("nan"),
+            "examples_per_second": measured / self.step_seconds if self.step_seconds else float("nan"),
             "data_seconds": self.data_seconds,
         }

@@ -81,7 +81,18 @@ def train_step(net, trainer, X, Y, loss_config=LossConfig(), terms=loss_terms):
     return metrics
 
 
-def train(net, trainer, data, model_config, train_config, first_epoch=0, device=None, progress=iter, terms=loss_terms):
+def train(
+    net,
+    trainer,
+    data,
+    model_config,
+    train_config,
+    first_epoch=0,
+    device=None,
+    progress=iter,
+    terms=loss_terms,
+    new_meter=EpochMeter,
+):
     """Train the network, yielding the metrics of each epoch when it ends.
 
     Args:
@@ -94,6 +105,7 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
         device: where the network is.
         progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
         terms: see `train_step`.
+        new_meter: called when an epoch begins, returns its `EpochMeter`; the batches that it counts are not trained.
 
     Yields:
         `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.
@@ -102,15 +114,15 @@ def train(net, trainer, data, model_config, train_config, first_epoch=0, device=
     """
     set_precision(net, train_config.precision)
     for epoch in range(first_epoch, train_config.epochs):
-        meter = EpochMeter()
+        meter = new_meter()
         order = epoch_order(len(data), train_config.batch_size, train_config.seed, epoch)
+        left = order[meter.steps :]
         made = batches(
-            data, order, model_config, augment_config=train_config.augment, seed=train_config.seed, epoch=epoch
+            data, left, model_config, augment_config=train_config.augment, seed=train_config.seed, epoch=epoch
         )
-        for i, (images, labels) in enumerate(meter.time_data(progress(Prefetched(made, len(order))))):
-            set_learning_rate(
-                trainer, learning_rate(train_config, epoch * len(order) + i, train_config.epochs * len(order))
-            )
+        for images, labels in meter.time_data(progress(Prefetched(made, len(left)))):
+            step = epoch * len(order) + meter.steps
+            set_learning_rate(trainer, learning_rate(train_config, step, train_config.epochs * len(order)))
             X, Y = to_device(images, device), to_device(labels, device)
             meter.add(train_step(net, trainer, X, Y, train_config.loss, terms))
         yield {"epoch": epoch + 1, **meter.summary()}

@@ -101,7 +101,7 @@ EQUAL_LINES = {
     "options.py": 21,
     "predict.py": 87,
     "targets.py": 100,
-    "train.py": 80,
+    "train.py": 84,
     "weights.py": 48,
 }
 """Share of equal code lines of each file of `ssd_torch` and `ssd_mxnet`, as `equal_share` counts: it may only rise."""

@@ -16,6 +16,7 @@ from safetensors.numpy import save as to_safetensors
 from ssd_common.config import Config, RunConfig
 from ssd_common.config.run import PARTS, from_table, to_table
 from ssd_common.errors import InputError
+from ssd_common.metrics import DIVISORS, SUMS
 from ssd_common.output.atomic import write_atomically
 from ssd_common.weights import Weights, check_velocity, check_weights
 
@@ -38,7 +39,9 @@ class Checkpoint:
     epoch: int = 0
     """Epochs trained."""
     step: int = 0
-    """Batches trained."""
+    """Batches trained; in the middle of an epoch more than its epochs have."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """What the batches of the epoch at work, or of the last one at its end, add up to, see `EpochMeter`."""
 
     @property
     def config(self) -> Config:
@@ -75,6 +78,8 @@ def encode_checkpoint(checkpoint: Checkpoint, path: str) -> bytes:
         "epoch": str(checkpoint.epoch),
         "step": str(checkpoint.step),
     }
+    if checkpoint.sums:
+        metadata["sums"] = json.dumps(checkpoint.sums, sort_keys=True)
     metadata["sha256"] = _digest(tensors, metadata)
     return to_safetensors(tensors, metadata)
 
@@ -99,7 +104,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     velocity = {n.removeprefix(_VELOCITY): v for n, v in tensors.items() if n.startswith(_VELOCITY)}
     check_weights(weights, run.config.model, str(path))
     check_velocity(velocity, weights, f"{path}: {_VELOCITY}")
-    return Checkpoint(weights, run, velocity, _count(metadata, "epoch", path), _count(metadata, "step", path))
+    epoch, step = _count(metadata, "epoch", path), _count(metadata, "step", path)
+    return Checkpoint(weights, run, velocity, epoch, step, _sums(metadata, path))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -137,6 +143,16 @@ def _count(metadata: dict[str, str], name: str, path: Path) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise InputError(f"{path}: '{name}' in the metadata must be a whole number, got {text!r:.80}")
     return int(text)
+
+
+def _sums(metadata: dict[str, str], path: Path) -> dict[str, float]:
+    sums = _table(metadata, "sums", path) if "sums" in metadata else {}
+    good = all(type(value) in (int, float) and 0 <= value < 1e300 for value in sums.values())
+    if sums and not (good and set(sums) == set(SUMS) and min(sums[name] for name in DIVISORS) > 0):
+        raise InputError(
+            f"{path}: 'sums' in the metadata must be numbers, one each of {', '.join(SUMS)}; got {sums!r:.80}"
+        )
+    return sums
 
 
 def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:

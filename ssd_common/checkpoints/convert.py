@@ -136,6 +136,8 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
 
 def _read_arrays(path: Path) -> Arrays | None:
     """Return the arrays of a foreign weights file by the file's names, or None for a file of this package."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name a file, in the folder of a training run weights/best.safetensors")
     if not path.is_file():
         raise InputError(f"{path}: no such weights file")
     try:
@@ -152,7 +154,8 @@ def _read_arrays(path: Path) -> Arrays | None:
         tensors, metadata = read_safetensors(path)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
         return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
-    raise InputError(f"{path}: not a weights file: neither safetensors, nor MXNet's .params, nor a zip of torch.save")
+    kinds = "neither safetensors, nor MXNet's .params, nor a zip of torch.save, which PyTorch 1.6 and later write"
+    raise InputError(f"{path}: not a weights file: {kinds}")
 
 
 def _recognise(arrays: Arrays, path: Path) -> tuple[dict[str, str], Config]:
@@ -206,9 +209,9 @@ def _to_checkpoint(
     own = set(names.values())
     for name, array in arrays.items():
         if name not in own:
-            raise InputError(f"{path}: tensor {name} does not belong to the model")
+            raise InputError(f"{path}: tensor {name} does not belong to the model: save the network without it")
         if array.dtype.kind != "f":
-            raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point")
+            raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point: save it as float32")
     weights = {name: arrays[names[name]] for name in _CANONICAL if names[name] in arrays}
     num_classes = _count_classes(weights, names, preset, path)
     if class_names is None:

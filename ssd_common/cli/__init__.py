@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
+import warnings
+from contextlib import suppress
 
 import tyro
 
@@ -27,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 bad usage or bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image, this program says itself
     command = tyro.extras.SubcommandApp()
     for name, verb in (
         ("train", train),
@@ -56,9 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as interrupt:  # or `Stopped`
+        with suppress(OSError):  # a terminal that is gone
+            print(f"{PROGRAM}: {printable(str(interrupt), sys.stderr.encoding) or 'interrupted'}", file=sys.stderr)
+        code = getattr(interrupt, "code", 130)
     sys.exit(code)
 
 
@@ -67,7 +72,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        hint = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return (f"{error.filename}: {error.strerror}" if error.filename else str(error)) + hint
     if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
         return "out of memory; a smaller --batch-size or --image-size, where the command has it, needs less"
     return None

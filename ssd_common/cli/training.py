@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -98,6 +99,7 @@ def train(
     out: OptionalPath = None,
     weights: OptionalPath = None,
     resume: OptionalPath = None,
+    save_every: Annotated[float, arg(metavar="MINUTES")] = 10.0,
 ) -> int:
     """Train a detector and write a run folder.
 
@@ -115,41 +117,65 @@ def train(
         device: Where to train: auto, cpu, gpu, or gpu:1.
         out: Run folder to write (default: runs/BACKEND-DATA).
         weights: Weights file to start from, in any format that eval and predict accept.
-        resume: Run folder to continue, in either framework. The configuration stays the same, except for --epochs.
+        resume: Run folder to continue, in either framework. The configuration stays the same, except for --epochs; any
+            other change, such as --lr, starts a new run from the last weights of that folder.
+        save_every: Minutes between two saves inside an epoch; 0 saves only at the end of an epoch. SIGINT (Ctrl-C),
+            SIGTERM and SIGHUP save, too.
     """
+    from contextlib import ExitStack
+
     from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import get_preset
     from ssd_common.figures import save_pictures, save_training_curves
-    from ssd_common.runs.folder import RunFolder, format_baselines, new_folder, trivial_baselines
-    from ssd_common.runs.start import check_classes, first_checkpoint, resumed_checkpoint
+    from ssd_common.machine import threads
+    from ssd_common.runs.folder import CONFIG, IMAGES, LAST, RunFolder, format_baselines, new_folder, trivial_baselines
+    from ssd_common.runs.start import changed_by, check_classes, check_run, first_checkpoint, resumed_checkpoint
+    from ssd_common.runs.stop import stoppable
     from ssd_common.runs.train import train_run
     from ssd_common.weights import count_parameters
 
+    if not 0 <= save_every < float("inf"):
+        raise InputError(f"--save-every must be a number of minutes, or 0 for never, got {save_every}")
+    remarks = []
     if resume is not None:
-        own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit, "out": out}
-        for name, value in {**vars(configuration), **own, "weights": weights, "epochs": None}.items():
+        own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit}
+        for name, value in {**own, "weights": weights}.items():
             if value is not None:
                 raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
-        start, rows = resumed_checkpoint(resume, configuration.epochs)
-        run_config = start.run
-    else:
-        run_config = _run_config(backend, data, val_data, limit, preset, config, configuration, weights)
-    backend = backend or run_config.backend or "torch"
-    if config and backend not in BACKENDS:
-        raise InputError(f"{config}: unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
-    training, validation = splits(run_config.data, data_dir, run_config.limit or None, run_config.val_data or None)
-    if resume is not None:
-        check_classes(resume, start.config.model, training)
-    framework = load_backend(backend)
-    where = framework.data.get_device(device)  # before a folder is made
-    framework.options.check_precision(run_config.config.train.precision, where)
-    if resume is None:
-        start, rows = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None), []
-    start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=backend))
-    model = start.config.model
-    name = f"{backend}-{training.name.partition(':')[0]}"
-    with RunFolder(resume or new_folder(out, name), new_console(), rows) as run:
-        run.write_config(start.run)
+        check_run(resume)
+        changed = changed_by(resume, configuration.changes()) if configuration.changes().keys() - {"epochs"} else {}
+        if changed:
+            remarks = [f"a new run from the weights of {resume}, with {_listed(changed)}"]
+            config, weights, resume = resume / CONFIG, resume / LAST, None
+        elif out is not None:
+            raise InputError("--out cannot be changed with --resume; leave it out")
+    with ExitStack() as stack:
+        if resume is not None:
+            run = stack.enter_context(RunFolder(resume, new_console()))  # nobody else writes what is read now
+            start, run.rows = resumed_checkpoint(resume, configuration.epochs)
+            run_config = start.run
+        else:
+            run_config = _run_config(backend, data, val_data, limit, preset, config, configuration, weights)
+        backend = backend or run_config.backend or "torch"
+        if config and backend not in BACKENDS:
+            raise InputError(f"{config}: unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
+        training, validation = splits(run_config.data, data_dir, run_config.limit or None, run_config.val_data or None)
+        if resume is not None:
+            check_classes(resume, start.config.model, training)
+        framework = load_backend(backend)
+        where = framework.data.get_device(device)  # before a folder is made
+        framework.options.check_precision(run_config.config.train.precision, where)
+        if resume is None:
+            start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
+            name = f"{backend}-{training.name.partition(':')[0]}"
+            run = stack.enter_context(RunFolder(new_folder(out, name), new_console()))
+        elif run_config.threads not in (0, threads()):
+            remarks = [
+                f"trained with {run_config.threads} threads before, now with {threads()}: the numbers are rounded "
+                f"differently; OMP_NUM_THREADS={run_config.threads} goes on to the same bits"
+            ]
+        start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=backend, threads=threads()))
+        model = start.config.model
         run.log(
             f"{backend}: {count_parameters(model):,} parameters, {model.num_anchors} anchors; "
             f"{training.name} has {len(training)} images, {validation.name} {len(validation)}"
@@ -157,15 +183,25 @@ def train(
         run.log(f"configuration: {start.run.describe()}")
         own_model = dataclasses.replace(run_config.config.model, class_names=model.class_names)
         if weights and (preset or config) and own_model != model:
-            run.log(f"anchors, image size and mean are those of {weights}")
-        trained = train_run(framework, run, training, validation, start, where, compile or None)
+            remarks.append(f"anchors, image size and mean are those of {weights}")
+        for remark in remarks:
+            run.log(remark)
+        flags = ["--data-dir", str(data_dir)] if data_dir else []
+        flags += (["--device", device] if device != "auto" else []) + (["--compile"] if compile else [])
+        stop = stack.enter_context(stoppable(run, flags))
+        trained = train_run(framework, run, training, validation, start, where, compile or None, save_every, stop)
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
-            save_training_curves(run.path / "results.png", {backend: trained.rows}, baselines)
-            save_pictures(run.path / "val_detections.png", validation, {backend: trained.detections})
+            curves, pictures = (run.path / name for name in IMAGES)
+            save_training_curves(curves, {backend: trained.rows}, baselines)
+            save_pictures(pictures, validation, {backend: trained.detections})
         run.log(f"wrote {run.path}")
     return 0
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 def _run_config(
@@ -185,9 +221,13 @@ def _run_config(
     if config and preset:
         raise InputError("--preset and --config exclude each other; leave one out")
     if weights and flags.image_size:
-        raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
+        raise InputError(
+            "--image-size cannot be changed with --weights or --resume, which have their own; leave it out"
+        )
     if weights and flags.init:
-        raise InputError("--init draws the initial weights, which --weights reads from a file; leave one out")
+        raise InputError(
+            "--init draws the initial weights, which --weights reads from a file, as --resume does; leave one out"
+        )
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, got {limit}")
     name = preset or "book"

@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 
-SETTINGS = ("backend", "data", "val_data", "limit", "based_on")
+SETTINGS = ("backend", "threads", "data", "val_data", "limit", "based_on")
 PARTS = ("model", "train", "predict")
 
 
@@ -41,6 +41,8 @@ class RunConfig:
     """Dataset of the validation images; empty for the val split of `data`."""
     limit: int = 0
     """Only the first so many training images; 0 for all."""
+    threads: int = 0
+    """Threads that computed, see `ssd_common.machine.threads`: with another number the sums round differently."""
 
     def __post_init__(self) -> None:
         for spec in (self.data, self.val_data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class AnnotatedDataset:
         skipped, total, _ = self._counts.sum(axis=0).tolist()
         return skipped + self._num_strays, total + self._num_strays
 
+    def image_name(self, index: int) -> str:
+        """Return what messages call an image."""
+        return self._annotations[index].image_label
+
     def remarks(self) -> list[str]:
         """Return what is to be said about the images read so far, nothing if all is well."""
         (skipped, total), other_size = self.skipped(), int(self._counts[:, 2].sum())
@@ -80,6 +85,13 @@ def require_usable(source: AnnotatedSet) -> None:
         raise InputError(f"{source.name}: {source.problems[0]}{more}: fix it; {check} lists every error")
     if len(source.annotations) == 0:
         raise InputError(f"{source.name}: has no images: check the path and the split")
+
+
+def image_names(data: Dataset, indices: Iterable[int]) -> list[str]:
+    """Return what messages call images: their files, or their places in a dataset that has none."""
+    if isinstance(data, AnnotatedDataset):
+        return [data.image_name(index) for index in indices]
+    return [f"{data.name}[{index}]" for index in indices]
 
 
 def describe_skipped(data: Dataset) -> str:

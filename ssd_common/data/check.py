@@ -90,7 +90,9 @@ def check_data(
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
-    if check.pictures and not any(check.objects.values()):
+    if not check.pictures and not check.problems:
+        check.problems.append(Problem(spec, "", "", "no image, there is none in the dataset"))
+    elif check.pictures and not any(check.objects.values()):
         check.problems.append(Problem(spec, "", "", "no good object, there is none in any image"))
     return check
 

@@ -15,11 +15,12 @@ from ssd_common.data.formats.annotations import Opened, Picture
 from ssd_common.data.formats.bananas import open_bananas
 from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
 from ssd_common.data.formats.coco import coco_paths, open_coco, write_coco
+from ssd_common.data.formats.data_yaml import YAML, read_names
 from ssd_common.data.formats.drawn import draw, open_drawn
 from ssd_common.data.formats.pikachu import open_pikachu
 from ssd_common.data.formats.records import names_beside, open_records, write_record_set
 from ssd_common.data.formats.voc import PICTURES, VocFolder, write_voc
-from ssd_common.data.formats.yolo import YAML, YoloFolder, read_names, write_yolo
+from ssd_common.data.formats.yolo import YoloFolder, write_yolo
 from ssd_common.data.synthetic import BookDataset, SyntheticDataset
 from ssd_common.errors import InputError
 

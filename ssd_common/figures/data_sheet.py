@@ -20,6 +20,7 @@ from ssd_common.data.transforms import image_size, read_image
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.detections import CROWDED, show_bboxes
 from ssd_common.figures.drawing import BOX_COLORS, class_color
+from ssd_common.figures.names import in_legend, legend_columns, shown_names
 
 COLUMNS = 4
 WIDTH = 14.0  # inches
@@ -56,7 +57,7 @@ def save_data_sheet(
     columns = min(COLUMNS, len(images))
     tile = WIDTH / columns
     heights = row_heights(images, columns, TALLEST)
-    every = np.concatenate(objects)
+    every, shown = np.concatenate(objects), shown_names(data.class_names)
     sheet_height = sum(tile * height + 0.25 for height in heights) + 1.1
     with new_figure(path, (WIDTH, sheet_height + PLOTS_HEIGHT)) as figure:
         figure.suptitle(f"{data.name}: {len(objects):,} images, {len(every):,} objects")
@@ -64,11 +65,11 @@ def save_data_sheet(
         present = np.unique(every[:, 0].astype(int)).tolist()
         told_apart = len(present) <= len(BOX_COLORS)  # with more classes than colours each box has its name
         for axes, image, index in zip(grid(above, len(images), columns, heights), images, chosen, strict=True):
-            _draw_picture(axes, image, objects[index], None if told_apart else data.class_names)
+            _draw_picture(axes, image, objects[index], None if told_apart else shown)
             axes.set_title(short_name(data.annotations[index].image_name), fontsize=11)
-        _draw_legend(above, present if told_apart else (), data.class_names, bool(every[:, 1].any()))
+        _draw_legend(above, present if told_apart else (), shown, bool(every[:, 1].any()))
         counts, numbers, sizes = below.subplots(1, 3)
-        _plot_classes(counts, every, data.class_names)
+        _plot_classes(counts, every, shown)
         _plot_numbers(numbers, [len(rows) for rows in objects])
         _plot_sizes(sizes, every)
 
@@ -98,12 +99,12 @@ def _draw_picture(axes: Axes, image: NDArray[np.uint8], objects: Objects, names:
 
 def _draw_legend(figure: SubFigure, class_ids: Sequence[int], class_names: Sequence[str], ignored: bool) -> None:
     handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=4) for class_id in class_ids]
-    names = [class_names[class_id] for class_id in class_ids]
+    names = [in_legend(class_names[class_id]) for class_id in class_ids]
     if ignored:
         handles.append((Line2D([], [], color="black", linewidth=5), Line2D([], [], color="white", linewidth=1.5)))
         names.append("white line: difficult or crowd")
     if names:
-        figure.legend(handles, names, loc="outside lower center", ncols=4)
+        figure.legend(handles, names, loc="outside lower center", ncols=min(4, legend_columns(names, WIDTH, 12)))
 
 
 def _plot_classes(axes: Axes, objects: Objects, class_names: Sequence[str]) -> None:

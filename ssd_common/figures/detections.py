@@ -25,6 +25,7 @@ from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import differing
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
+from ssd_common.figures.names import in_legend, legend_columns, shown_names
 
 DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
 # The band around it, from below: colour, width in points, dashes.
@@ -108,7 +109,7 @@ def save_detection_grid(
             raise InputError(f"image {number}: {len(rows)} detections but {len(mask)} marks: give one for each")
         both.append(visible(rows[~mask], class_names, threshold))
         alone.append(visible(rows[mask], class_names, threshold))
-    columns = min(columns, len(images))
+    columns, shown = min(columns, len(images)), shown_names(class_names)
     heights = row_heights([checked_image(image) for image in images], columns, HIGHEST)
     above = 0.3 * max(title.count("\n") + 1 for title in titles) if titles else 0
     size = (max(6, TILE * columns), sum(TILE * height + above for height in heights) + 0.5)
@@ -117,10 +118,10 @@ def save_detection_grid(
             show_image(axes, images[index])
             rows, scale = both[index], images[index].shape[1::-1] * 2  # width, height, width, height
             crowded = len(rows) + len(alone[index]) > CROWDED
-            labels = None if crowded else [label_text(row, class_names) for row in rows]
+            labels = None if crowded else [label_text(row, shown) for row in rows]
             show_bboxes(axes, rows[:, 2:] * scale, labels, [class_color(row[0]) for row in rows])
             if len(alone[index]):
-                _mark(axes, alone[index], class_names)
+                _mark(axes, alone[index], shown)
             if truths is not None:
                 truth = np.asarray(truths[index], dtype=np.float64).reshape(-1, 5)
                 corners = truth[truth[:, 0] >= 0, 1:] * scale
@@ -133,14 +134,15 @@ def save_detection_grid(
         present = sorted({int(row[0]) for rows in (*both, *alone) for row in rows})
         handles: list[Any] = [Line2D([], [], color=class_color(class_id), linewidth=3) for class_id in present]
         drawn = f" (score ≥ {threshold:g})" if threshold > 0 else ""
-        names = [f"{class_names[class_id]}{drawn}" for class_id in present]
+        names = [f"{in_legend(shown[class_id])}{drawn}" for class_id in present]
         if truths is not None:
             handles.append((Line2D([], [], color="black"), Line2D([], [], color="white", dashes=(2, 2))))
             names.append("ground truth")
         if differs is not None:
             handles.append(tuple(Line2D([], [], color=c, linewidth=width, linestyle=d) for c, width, d in STRIPES))
             names.append("≠ no counterpart in the other backend" + ("" if any(map(len, alone)) else ": none"))
-        figure.legend(handles, names, loc="outside lower center", ncols=max(2, columns), facecolor="#d0d0d0")
+        most = min(max(2, columns), legend_columns(names, size[0], 12))
+        figure.legend(handles, names, loc="outside lower center", ncols=most, facecolor="#d0d0d0")
 
 
 def save_anchor_plot(

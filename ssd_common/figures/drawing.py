@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import checked_rows
+from ssd_common.figures.names import FONT, shown_names
 
 BOX_COLORS = ("#E69F00", "#56B4E9", "#D55E00", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 SMALLEST_FONT = 8  # pixels
@@ -39,14 +38,14 @@ def draw_detections(
     canvas = ImageDraw.Draw(picture)
     width, height = picture.size
     line = max(2, round(max(width, height) / 200))
-    rows = visible(detections, class_names, threshold)
+    rows, names = visible(detections, class_names, threshold), shown_names(class_names)
     boxes = [_pixels(row[2:], width, height) for row in rows]
     for row, box in zip(rows[::-1], boxes[::-1], strict=True):  # the best last, on top
         canvas.rectangle(box, outline=class_color(row[0]), width=line)
     labels: list[tuple[int, int, int, int]] = []
     drawn = []
     for row, box in zip(rows, boxes, strict=True):  # the best first: it has the choice of places
-        text = label_text(row, class_names)
+        text = label_text(row, names)
         font = _fitting_font(text, round(max(width, height) / 32), width)
         across, down = _label_size(text, font)
         if across <= width and down <= height:
@@ -100,13 +99,13 @@ def text_color(background: str) -> str:
 
 
 def label_text(row: NDArray[np.float64], class_names: Sequence[str]) -> str:
-    """Return what stands on a box: class name and score."""
-    return f"{' '.join(class_names[int(row[0])].split())} {row[1]:.2f}"
+    """Return what stands on a box: class name, as `shown_names` has it, and score."""
+    return f"{class_names[int(row[0])]} {row[1]:.2f}"
 
 
 @lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+    return ImageFont.truetype(str(FONT), size)
 
 
 def _fitting_font(text: str, size: int, width: int) -> ImageFont.FreeTypeFont:

@@ -17,6 +17,7 @@ from ssd_common.evaluation.mistakes import SCORE_THRESHOLD, Mistake, count_mista
 from ssd_common.figures.canvas import DASHES, LARGE_TEXT, new_figure
 from ssd_common.figures.detections import save_detection_grid
 from ssd_common.figures.drawing import BOX_COLORS, class_color
+from ssd_common.figures.names import in_legend, legend_columns, shown_names
 
 NAMED = len(BOX_COLORS) * 3  # classes that have a line of their own look: each time the colours repeat, other dashes
 
@@ -41,19 +42,21 @@ def save_precision_recall(
         title: above the figure.
     """
     frequent = sorted(range(len(curves)), key=lambda class_id: -curves[class_id].num_objects)[:NAMED]
-    few = len(curves) <= len(BOX_COLORS)
+    few, shown = len(curves) <= len(BOX_COLORS), shown_names(class_names)
     with new_figure(path, (11, 9) if few else (15, 8), LARGE_TEXT) as figure:
         axes = figure.subplots()
         axes.set(title=title, xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         for look, class_id in enumerate(sorted(frequent)):
-            _draw_curve(axes, curves[class_id], class_names[class_id], look)
+            _draw_curve(axes, curves[class_id], shown[class_id], look)
         others = [curve for class_id, curve in enumerate(curves) if class_id not in frequent and curve.num_objects]
         for number, curve in enumerate(others):
             label = None if number else f"{len(others)} other classes"
             axes.plot(curve.recall, best_precision(curve), color="0.75", linewidth=1, zorder=1, label=label)
         axes.plot([], [], "o", color="white", markeredgecolor="black", label=f"at score {SCORE_THRESHOLD:g}")
-        place: dict[str, Any] = {"loc": "outside lower center", "ncols": 2} if few else {"loc": "outside right upper"}
+        lines = [str(label) for label in axes.get_legend_handles_labels()[1]]
+        below = {"loc": "outside lower center", "ncols": min(2, legend_columns(lines, 11, 15))}
+        place: dict[str, Any] = below if few else {"loc": "outside right upper"}
         figure.legend(handlelength=2.5, **place)
 
 
@@ -77,11 +80,11 @@ def save_worst_mistakes(
             figure.text(0.5, 0.5, text, ha="center", va="center")
         return
     counts = count_mistakes(mistakes)
-    rank = dict.fromkeys(counts, 0)
+    rank, shown = dict.fromkeys(counts, 0), shown_names(data.class_names)
     images, detections, truths, captions = [], [], [], []
     for mistake in worst_mistakes(mistakes, PER_KIND):
         rank[mistake.kind] += 1
-        captions.append(_caption(mistake, rank[mistake.kind], counts[mistake.kind], data.class_names))
+        captions.append(_caption(mistake, rank[mistake.kind], counts[mistake.kind], shown))
         image, labels, _ = data[mistake.picture]
         detected = np.zeros((0, 6)) if mistake.detection is None else mistake.detection[None]
         true = labels if mistake.truth is None else mistake.truth[None]
@@ -97,7 +100,7 @@ def save_worst_mistakes(
 
 def _draw_curve(axes: Axes, curve: PrecisionRecall, name: str, look: int) -> None:
     """One class, and its line of the legend; without objects that line alone."""
-    name, color, dashes = " ".join(name.split()), class_color(look), DASHES[look // len(BOX_COLORS)]
+    name, color, dashes = in_legend(name), class_color(look), DASHES[look // len(BOX_COLORS)]
     # A dark edge: the yellow that the colour-blind can tell from the rest is too pale for a white page.
     line = {"color": color, "linewidth": 3.5, "path_effects": [withStroke(linewidth=5, foreground="0.25")]}
     if not curve.num_objects:

@@ -20,12 +20,13 @@ from ssd_common.data.dataset import Dataset
 from ssd_common.data.sampling import epoch_order, in_order
 from ssd_common.figures import curves
 from ssd_common.figures.detections import save_pictures
-from ssd_common.machine import machine, versions
+from ssd_common.machine import machine, threads, versions
 from ssd_common.output import write_json
 from ssd_common.output.console import progress_bar
 from ssd_common.parity import report
 from ssd_common.parity.report_html import write_html
 from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines
+from ssd_common.runs.stop import stoppable
 from ssd_common.runs.train import Trained, train_run
 from ssd_common.weights import Weights
 
@@ -133,11 +134,11 @@ def _train(
     """Train one backend in a run folder of its own."""
     train_config = start.config.train
     steps = math.ceil(len(data) / train_config.batch_size)
-    start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=name))
+    start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=name, threads=threads()))
     with RunFolder(run.path / name, run.console) as own:
         own.log(f"{name}: {train_config.epochs} epochs of {steps} steps on {data.name}, {len(data)} images")
-        own.write_config(start.run)
-        result = train_run(backend, own, data, val, start, device)
+        with stoppable(own) as stop:
+            result = train_run(backend, own, data, val, start, device, stop=stop)
         own.log(format_baselines(result.rows[-1]))
     return result
 

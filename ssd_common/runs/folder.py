@@ -15,8 +15,9 @@ from rich.console import Console
 from ssd_common.checkpoints.checkpoint import Checkpoint, encode_checkpoint
 from ssd_common.config import RunConfig
 from ssd_common.config.run import to_table
+from ssd_common.data.dataset import counted
 from ssd_common.errors import InputError
-from ssd_common.output.atomic import write_atomically
+from ssd_common.output.atomic import naming, write_atomically
 from ssd_common.output.console import print_lines
 from ssd_common.output.folders import check_output_folder
 from ssd_common.output.lock import locked
@@ -40,6 +41,11 @@ COLUMNS = (
 """Columns of `results.csv`."""
 
 
+CONFIG, LAST = "config.toml", "weights/last.safetensors"
+IMAGES = ("results.png", "val_detections.png")
+"""What is drawn when all epochs are trained."""
+
+
 class RunFolder:
     """A folder `runs/<name>` with a log, a table of epochs and weights; every file is there whole or not at all.
 
@@ -53,6 +59,7 @@ class RunFolder:
             InputError: another process is writing to it.
         """
         self.path, self.console, self.rows = path, console, list(rows)
+        self.saved = ""  # how much training `last.safetensors` has, "" for none
         path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(locked(path))
@@ -74,12 +81,13 @@ class RunFolder:
     def log(self, line: str) -> None:
         """Print a line and keep it in `log.txt`."""
         print_lines([line], self.console)
-        self._log.write(line + "\n")
-        self._log.flush()
+        with naming(self.path / "log.txt"):
+            self._log.write(line + "\n")
+            self._log.flush()
 
     def write_config(self, run_config: RunConfig) -> None:
         """Write `config.toml`."""
-        write_atomically(self.path / "config.toml", tomli_w.dumps(to_table(run_config)).encode())
+        write_atomically(self.path / CONFIG, tomli_w.dumps(to_table(run_config)).encode())
 
     def record(self, row: Row) -> None:
         """Add the row of an epoch to `results.csv`."""
@@ -92,12 +100,13 @@ class RunFolder:
 
     def save(self, checkpoint: Checkpoint, best: bool) -> None:
         """Write `weights/last.safetensors`, and `weights/best.safetensors` if these are the best so far."""
-        last = self.path / "weights" / "last.safetensors"
+        last = self.path / LAST
         encoded = encode_checkpoint(checkpoint, str(last))
         # The best first: a run stopped in between goes on before this epoch, and finds it the best once more.
         if best:
             write_atomically(last.with_name("best.safetensors"), encoded)
         write_atomically(last, encoded)
+        self.saved = counted(checkpoint.step, "step")
 
 
 def new_folder(out: Path | None, name: str) -> Path:
@@ -115,7 +124,7 @@ def new_folder(out: Path | None, name: str) -> Path:
         except FileExistsError:  # made by another process, maybe just now
             number += 1
     check_output_folder(out)
-    if (out / "config.toml").exists():
+    if (out / CONFIG).exists():
         raise InputError(f"--out {out}: there is a run in this folder; name another, or continue it with --resume")
     if (out / "report.json").exists():
         raise InputError(f"--out {out}: there is a comparison in this folder; name another")

@@ -18,6 +18,7 @@ from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.config.tables import to_dict
+from ssd_common.data.formats.files import listed
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
@@ -33,7 +34,7 @@ _EXTENSIONS = {ending for ending, format_ in Image.registered_extensions().items
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files among `paths`, each once, folders replaced by the images in them.
+    """Return the image files among `paths`, each once, folders replaced by the images in them that are not hidden.
 
     Raises:
         InputError: a path does not exist, or a folder holds no image.
@@ -41,9 +42,9 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _EXTENSIONS and p.is_file())
+            inside = [p for p in listed(path) if p.suffix.lower() in _EXTENSIONS and not p.is_dir()]
             if not inside:
-                raise InputError(f"{path}: no images in this folder")
+                raise InputError(f"{path}: no images in this folder; the folders in it are not searched")
             found += inside
         elif path.exists():
             found.append(path)
@@ -152,8 +153,9 @@ def predict_files(
         if len(unreadable) < len(paths):
             file.write_json(out / "detections.json", paths)
     if unreadable:
-        others = f"; {len(unreadable)} of {len(paths)} images could not be read, the others are in {out}"
-        raise InputError(f"{unreadable[0]}{others if len(paths) > 1 else ''}")
+        count = f"; {len(unreadable)} of {len(paths)} images could not be read" if len(paths) > 1 else ""
+        others = f", the others are in {out}" if len(unreadable) < len(paths) else ""
+        raise InputError(f"{unreadable[0]}{count}{others}")
 
 
 def _digest(checkpoint: Checkpoint) -> str:

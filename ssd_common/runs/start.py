@@ -13,7 +13,7 @@ from ssd_common.config import Config, ModelConfig, RunConfig, read_run_config
 from ssd_common.config.tables import differences
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
-from ssd_common.runs.folder import Row, read_rows
+from ssd_common.runs.folder import CONFIG, IMAGES, LAST, Row, read_rows
 from ssd_common.weights import initial_weights
 
 
@@ -82,32 +82,56 @@ def check_classes(path: Path, model_config: ModelConfig, data: Dataset, hint: st
         )
 
 
+def check_run(folder: Path) -> None:
+    """Raise InputError unless a folder is a run that can go on."""
+    if not (folder / CONFIG).exists() and not (folder / LAST).exists():
+        raise InputError(f"{folder / CONFIG}: no such configuration file; is its folder a run?")
+
+
+def changed_by(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return in which values, `epochs` aside, a run would not be the same with changes, see `change_config`."""
+    config = read_run_config(folder / CONFIG).config
+    changed = differences(change_config(config, changes), config)
+    changed.pop("train.epochs", None)
+    return changed
+
+
 def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, list[Row]]:
-    """Return the last checkpoint and the rows of a run that goes on.
+    """Return the last checkpoint and the rows of a run that goes on; of the last epoch the row may be missing.
+
+    A run that was killed when it began may have its configuration and no weights yet, or the other way round.
 
     Args:
         folder: the run folder.
         epochs: epochs in all; None for the number that the run was started with.
 
     Raises:
-        InputError: the folder is not a run, or it has all its epochs; or its `config.toml` is not what the weights were
-            trained with.
+        InputError: the folder is not a run, or it has all its epochs and images; or its `config.toml` is not what the
+            weights were trained with.
     """
-    file = folder / "config.toml"
-    run_config = read_run_config(file)
-    start = load_checkpoint(folder / "weights" / "last.safetensors")
+    check_run(folder)
+    table, file = folder / "results.csv", folder / CONFIG
+    rows = read_rows(table) if table.exists() else []
+    if (folder / LAST).exists() or rows:
+        start = load_checkpoint(folder / LAST)
+        run_config = read_run_config(file) if file.exists() else start.run
+    else:
+        run_config = read_run_config(file)
+        start = Checkpoint(initial_weights(run_config.config.model, run_config.config.train), run_config)
     changed = differences(run_config.config, start.config)
     changed.pop("train.epochs", None)  # a run that was asked for more epochs, and stopped before it had one of them
     for name, value in changed.items():
         raise InputError(f"{file}: {name} is {value}, which is not what the weights were trained with; put it back")
     if epochs is not None:
         run_config = dataclasses.replace(run_config, config=change_config(run_config.config, {"epochs": epochs}))
-    if start.epoch >= run_config.config.train.epochs:
+    known = rows[: start.epoch]
+    is_measured = len(known) == start.epoch
+    if start.epoch >= run_config.config.train.epochs and is_measured and all((folder / n).exists() for n in IMAGES):
         raise InputError(f"{folder}: all {start.epoch} epochs are trained; ask for more with --epochs")
-    rows = read_rows(folder / "results.csv")[: start.epoch]
-    if [row["epoch"] for row in rows] != list(range(1, start.epoch + 1)):
+    found = [row["epoch"] for row in known] + ([start.epoch] if start.sums and not is_measured else [])
+    if found != list(range(1, start.epoch + 1)):
         raise InputError(
-            f"{folder / 'results.csv'}: not the rows of the epochs 1 to {start.epoch}, which the weights have seen; "
+            f"{table}: not the rows of the epochs 1 to {start.epoch}, which the weights have seen; "
             "put the file back, or start a new run with --weights"
         )
-    return dataclasses.replace(start, run=run_config), rows
+    return dataclasses.replace(start, run=run_config), known

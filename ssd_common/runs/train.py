@@ -1,4 +1,11 @@
-"""A training from its first line to its run folder, for either backend."""
+"""A training run from its first line to its run folder, for either backend.
+
+At the end of an epoch the weights are saved first. Then the validation images are measured, `best.safetensors` is
+written if this epoch is the best, and the epoch's row is added to `results.csv`. A run that is stopped in between has
+the weights but not the row. When it goes on, it measures first, and adds the row that it would have had; only its
+`examples_per_second` (nan) and `data_seconds` (0) are not known any more. After a stop inside an epoch these two count
+from there.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +13,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ssd_common.backends import Backend
+from ssd_common.backends import Backend, Net
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.data import Dataset
-from ssd_common.data.annotated import describe_skipped
+from ssd_common.data.annotated import AnnotatedDataset, describe_skipped
+from ssd_common.data.dataset import counted
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import mean_average_precision
+from ssd_common.metrics import EpochMeter
 from ssd_common.output.console import progress_bar
 from ssd_common.runs.folder import Row, RunFolder, format_row
+from ssd_common.runs.stop import Stop
+from ssd_common.runs.watch import SAVE_EVERY, Watch, steps_per_epoch
 from ssd_common.schedule import learning_rate
 
 EVALUATED = ("class_error", "bbox_mae", "baseline_class_error", "baseline_bbox_mae", "ap50", "ap")
@@ -24,7 +33,7 @@ EVALUATED = ("class_error", "bbox_mae", "baseline_class_error", "baseline_bbox_m
 
 @dataclass
 class Trained:
-    """What a training left in memory."""
+    """What a training run left in memory."""
 
     checkpoint: Checkpoint
     rows: list[Row]
@@ -40,57 +49,87 @@ def train_run(
     start: Checkpoint,
     device: Any,
     compile: bool | None = None,
+    save_every: float = SAVE_EVERY,
+    stop: Stop | None = None,
 ) -> Trained:
-    """Train a network from a checkpoint on, filling the run folder epoch by epoch.
+    """Train a network from a checkpoint on, filling the run folder.
 
     Args:
         backend: which framework.
         run: the folder; its rows are those of the epochs before.
         data: training images.
-        val: validation images.
-        start: weights, velocity and epoch to start from, and the configuration.
+        val: validation images. Those that are files are all read before the first step, which takes as long as to read
+            them for one evaluation; as far as memory is meant for them, they are kept.
+        start: weights, velocity and step to start from, and the configuration.
         device: as returned by the backend's `get_device`.
         compile: see the backend's `make_net`.
+        save_every: minutes between two saves inside an epoch; 0 for none.
+        stop: where a signal tells the run to stop, see `stoppable`.
 
     Raises:
-        InputError: the loss or a weight is no longer a finite number, or no image has a good box.
+        InputError: the run diverges, an image cannot be read, or no image has a good box.
+        Stopped: it was told to stop.
     """
-    model, config = start.config.model, start.config.train
-    net = backend.weights.make_net(model, start.weights, device, compile=compile)
+    config = start.config.train
+    steps = steps_per_epoch(data, start)
+    if not run.rows and not start.step:  # a run that is stopped in its first epoch can go on, too
+        run.save(start, best=True)
+        run.write_rows()
+    run.write_config(start.run)  # last: where it is, there are weights
+    run.saved = counted(start.step, "step")
+    if start.epoch < config.epochs and isinstance(val, AnnotatedDataset):
+        for index in progress_bar(run.console, "validation images")(range(len(val))):
+            val[index]
+    net = backend.weights.make_net(start.config.model, start.weights, device, compile=compile)
     trainer = backend.train.make_trainer(net, config)
-    steps_per_epoch = math.ceil(len(data) / config.batch_size)
     if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
-        last = learning_rate(config, start.step - 1, config.epochs * steps_per_epoch)
+        last = learning_rate(config, start.step - 1, config.epochs * steps)
         backend.train.set_learning_rate(trainer, last)
     backend.weights.set_velocity(net, trainer, start.velocity)
     trained = Trained(start, run.rows, [])
-    if not run.rows:  # a run that is stopped in its first epoch can go on, too
-        run.write_rows()
-        run.save(start, best=True)
-    bar = progress_bar(run.console, f"{backend.name} epoch")
-    for row in backend.train.train(net, trainer, data, model, config, start.epoch, device, bar):
-        if not math.isfinite(row["loss"]):
-            raise InputError(f"{backend.name}: the loss is {row['loss']} in epoch {row['epoch']}; lower --lr")
-        if row.get("baseline_class_error") == 0:  # every anchor of every image is background
-            raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
-        weights = backend.weights.get_weights(net)
-        if not all(np.isfinite(value).all() for value in weights.values()):
-            raise InputError(f"{backend.name}: weights are no longer finite in epoch {row['epoch']}; lower --lr")
-        metrics, trained.detections, truths = backend.evaluate.evaluate(
-            net, val, model, start.config.predict, config.loss, config.batch_size, device
-        )
-        metrics |= mean_average_precision(trained.detections, truths, model.num_classes)
-        row |= {f"val_{name}": metrics[name] for name in EVALUATED}
-        velocity = backend.weights.get_velocity(net, trainer)
-        trained.checkpoint = Checkpoint(weights, start.run, velocity, row["epoch"], row["epoch"] * steps_per_epoch)
-        best = all(_score(row) >= _score(earlier) for earlier in run.rows)
-        run.record(row)
-        run.save(trained.checkpoint, best)
-        run.log(format_row(row, config.epochs))
-        if row["epoch"] == start.epoch + 1:  # all the images have been read
-            for line in filter(None, (describe_skipped(data), describe_skipped(val))):
-                run.log(line)
+    if len(run.rows) < start.epoch:  # the weights were saved, and no more
+        _finish_epoch(backend, net, run, data, val, device, trained, _summary(start))
+    elif run.rows and start.epoch >= config.epochs:  # only the images are missing
+        known = _summary(start) if start.sums else {}
+        run.rows[-1] = known | run.rows[-1] | _evaluate(backend, net, val, device, trained)
+    watch = Watch(backend, net, trainer, run, data, start, save_every, stop or Stop())
+    for row in backend.train.train(
+        net, trainer, data, start.config.model, config, start.epoch, device, watch.batches, new_meter=watch.new_meter
+    ):
+        trained.checkpoint = watch.checkpoint
+        _finish_epoch(backend, net, run, data, val, device, trained, row)
     return trained
+
+
+def _summary(start: Checkpoint) -> Row:
+    """Return the row of the last epoch of a checkpoint, as far as it is known from training."""
+    return {"epoch": start.epoch, **EpochMeter(start.sums).summary()}
+
+
+def _finish_epoch(
+    backend: Backend, net: Net, run: RunFolder, data: Dataset, val: Dataset, device: Any, trained: Trained, row: Row
+) -> None:
+    """Measure an epoch whose weights are saved, and complete what the folder has of it; the row last."""
+    if row.get("baseline_class_error") == 0:  # every anchor of every image is background
+        raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
+    row |= _evaluate(backend, net, val, device, trained)
+    if all(_score(row) >= _score(earlier) for earlier in run.rows):
+        run.save(trained.checkpoint, best=True)
+    run.log(format_row(row, trained.checkpoint.config.train.epochs))
+    run.record(row)
+    if row["epoch"] == 1:  # all the images have been read
+        for line in filter(None, (describe_skipped(data), describe_skipped(val))):
+            run.log(line)
+
+
+def _evaluate(backend: Backend, net: Net, val: Dataset, device: Any, trained: Trained) -> Row:
+    """Return what the validation images measure, by column, and keep the detections."""
+    config = trained.checkpoint.config
+    metrics, trained.detections, truths = backend.evaluate.evaluate(
+        net, val, config.model, config.predict, config.train.loss, config.train.batch_size, device
+    )
+    metrics |= mean_average_precision(trained.detections, truths, config.model.num_classes)
+    return {f"val_{name}": metrics[name] for name in EVALUATED}
 
 
 def _score(row: Row) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import Config, ModelConfig, RunConfig, TrainConfig
-from ssd_common.runs.folder import COLUMNS, RunFolder
+from ssd_common.runs.folder import COLUMNS, IMAGES, RunFolder
 from ssd_common.weights import initial_weights
 from tests.cli.program import tinyssd
 
@@ -23,6 +23,8 @@ def folder(tmp_path_factory):
     run.write_config(RunConfig(preset, data="synthetic", limit=4))
     run.record(dict.fromkeys(COLUMNS, 0.5) | {"epoch": 1})
     run.save(Checkpoint(weights, RunConfig(preset, data="synthetic"), epoch=1, step=1), best=True)
+    for name in IMAGES:
+        (run.path / name).write_text("drawn")
     run.close()
 
     payload = (path / "finished" / "weights" / "last.safetensors").read_bytes()
@@ -100,18 +102,19 @@ BAD_INPUT = [
     ("train --config empty", ["empty: not a readable TOML file"]),
     ("train --resume finished", ["finished: all 1 epochs are trained; ask for more with --epochs"]),
     ("train --resume finished --epochs 1", ["finished: all 1 epochs are trained; ask for more with --epochs"]),
-    ("train --resume finished --epochs 2 --lr 0.1", ["--lr cannot be changed with --resume"]),
-    ("train --resume finished --epochs 2 --augment none", ["--augment cannot be changed with --resume"]),
-    ("train --resume finished --epochs 2 --batch-size 3", ["--batch-size cannot be changed with --resume"]),
-    ("train --resume finished --schedule cosine", ["--schedule cannot be changed with --resume"]),
-    ("train --resume finished --cls-weight 2", ["--cls-weight cannot be changed with --resume"]),
+    ("train --resume finished --image-size 128", ["--image-size cannot be changed with --weights or --resume"]),
+    ("train --resume finished --lr 0.3 --init torch", ["--init draws the initial weights", "--resume"]),
+    ("train --resume finished --lr 0.3 --out finished", ["finished", "there is a run in this folder"]),
+    ("train --resume finished --epochs 2 --out other", ["--out cannot be changed with --resume"]),
+    ("train --save-every -1", ["--save-every must be a number of minutes, or 0 for never, got -1.0"]),
+    ("train --save-every nan", ["--save-every must be a number of minutes, or 0 for never, got nan"]),
     ("train --resume finished --data pikachu", ["--data cannot be changed with --resume"]),
     ("train --resume empty", ["empty", "no such configuration file"]),
     ("train --resume none", ["none", "no such configuration file"]),
     ("train --data pikachu", ["pikachu/train.rec", "--data-dir or TINYSSD_DATA"]),
     ("train --data pikachu --data-dir empty", ["pikachu/train.rec", "empty", "--data-dir or TINYSSD_DATA"]),
     ("eval --weights none.safetensors", ["none.safetensors: no such weights file"]),
-    ("eval --weights empty", ["empty: no such weights file"]),
+    ("eval --weights empty", ["empty: a folder; name a file", "weights/best.safetensors"]),
     ("predict good.png --weights good.safetensors --out .", ["--out .", "good.png", "name another folder"]),
     ("compare --steps 1", ["--steps 1", "rung 12"]),
     ("compare --json file/report.json", ["--json", "file is a file"]),

@@ -207,6 +207,43 @@ def test_an_augmented_run_goes_on_as_augmented_and_evaluates_pictures_as_they_ar
     np.testing.assert_allclose(measured["bbox_mae"], rows[1]["val_bbox_mae"], rtol=1e-5)
 
 
+@pytest.mark.backend("torch")
+def test_another_rate_starts_a_new_run_from_the_last_weights(train, tmp_path):
+    old = train("torch", 1)
+    before = {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()}
+    flags = ["--lr", 0.01, "--epochs", 0, "--device", "cpu", "--out", tmp_path / "new"]
+    printed = tinyssd("train", "--resume", old.path, *flags)
+    assert f"a new run from the weights of {old.path}, with train.lr = 0.01" in printed.splitlines()
+    assert {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()} == before
+    new, last = (load_checkpoint(path / "weights" / "last.safetensors") for path in (tmp_path / "new", old.path))
+    assert (new.config.train.lr, new.config.train.momentum, new.run.limit, new.epoch) == (0.01, 0.5, 6, 0)
+    for name, value in last.weights.items():
+        np.testing.assert_array_equal(new.weights[name], value, err_msg=name)
+
+
+@pytest.mark.backend("torch")
+def test_the_same_rate_changes_nothing_and_other_threads_are_told(train, tmp_path, monkeypatch):
+    run = shutil.copytree(train("torch", 1).path, tmp_path / "run")
+    threads = read_run_config(run / "config.toml").threads
+    assert threads >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads + 1))
+    printed = tinyssd("train", "--resume", run, "--epochs", 2, "--lr", 0.03125, "--device", "cpu")
+    assert f"trained with {threads} threads before, now with {threads + 1}: the numbers are rounded" in printed
+    assert load_checkpoint(run / "weights" / "last.safetensors").epoch == 2
+
+
+@pytest.mark.backend("torch")
+def test_a_finished_run_without_its_images_makes_them_again(train, tmp_path):
+    run, images = shutil.copytree(train("torch", 1).path, tmp_path / "run"), ("results.png", "val_detections.png")
+    drawn = [(run / name).read_bytes() for name in images]
+    table, weights = ((run / name).read_bytes() for name in ("results.csv", "weights/last.safetensors"))
+    (run / images[1]).unlink()
+    tinyssd("train", "--resume", run, "--device", "cpu")
+    assert [(run / name).read_bytes() for name in images] == drawn
+    assert (run / "results.csv").read_bytes() == table
+    assert (run / "weights" / "last.safetensors").read_bytes() == weights
+
+
 # eval
 
 

@@ -146,6 +146,25 @@ def test_processes_that_fetch_it_together_all_get_it(server: Server, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "tinyssd").iterdir()) == [NAME, f"{NAME}.zip"]
 
 
+def test_a_single_file_is_fetched_once_and_again_if_it_was_changed(server: Server, tmp_path: Path) -> None:
+    for _ in range(2):
+        path = download.fetch_file(server.url, bananas.SHA1, "set.zip")
+    assert (path, path.read_bytes()) == (tmp_path / "tinyssd" / "set.zip", server.content)
+    assert server.asked == 1
+    path.write_bytes(b"other")
+    assert download.fetch_file(server.url, bananas.SHA1, "set.zip").read_bytes() == server.content
+    assert server.asked == 2
+
+
+def test_a_single_file_that_is_another_or_cannot_be_had_is_told_in_one_line(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not the file whose sha1 is 00: try again, or fetch http"):
+        download.fetch_file(server.url, "00", "set.zip")
+    address, place = "http://127.0.0.1:1/val.rec", tmp_path / "tinyssd" / "val.rec"  # nobody listens there
+    with pytest.raises(InputError, match=rf"cannot download .* fetch {address} by other means and put it at {place}$"):
+        download.fetch_file(address, "00", "val.rec")
+    assert files_in(tmp_path) == []
+
+
 def test_without_a_network_it_says_what_to_fetch_and_where_to_put_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

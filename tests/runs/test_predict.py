@@ -308,3 +308,38 @@ def test_an_image_that_is_named_twice_is_found_once(images):
     shutil.copy(paths[0], paths[0].with_name("notes.txt"))
     assert find_pictures([paths[1], paths[0].parent]) == [paths[1], paths[0], paths[2]]
     assert find_pictures([Path(f"{paths[0].parent}/./{paths[0].name}"), paths[0]]) == [paths[0]]
+
+
+# What is in a folder
+
+
+def test_hidden_files_of_a_folder_are_no_images_and_links_that_lead_nowhere_are_told(images, tmp_path):
+    paths = images(1)
+    folder = paths[0].parent
+    for name in (".hidden.png", "._000.png"):
+        shutil.copy(paths[0], folder / name)
+    (folder / "__MACOSX").mkdir()
+    assert find_pictures([folder]) == paths
+    assert find_pictures([folder / ".hidden.png"]) == [folder / ".hidden.png"]  # it is what was asked for
+    (folder / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    assert find_pictures([folder]) == [*paths, folder / "gone.png", folder / "pipe.png"]
+    with pytest.raises(
+        InputError, match=r"gone\.png: .*No such file.*; 2 of 3 images could not be read, the others are"
+    ):
+        list(run(find_pictures([folder]), tmp_path / "out"))
+    assert (tmp_path / "out" / "000.png").exists()
+
+
+def test_where_no_image_can_be_read_no_others_are_spoken_of(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(InputError, match=r"a\.jpg: not an image .*; 2 of 2 images could not be read$"):
+        list(run(find_pictures([tmp_path]), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_folders_is_told(tmp_path):
+    (tmp_path / "in" / "a.png").mkdir(parents=True)
+    with pytest.raises(InputError, match="in: no images in this folder; the folders in it are not searched"):
+        find_pictures([tmp_path / "in"])

@@ -213,6 +213,8 @@ def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
             list(values), f"wrong number of values, {len(values)} where {' '.join(names)} are expected"
         )
     for name, value in zip(names, values, strict=True):
+        if value is None:
+            raise BadObjectError(name, "missing number")
         try:
             if isinstance(value, bool):
                 raise TypeError
@@ -222,6 +224,16 @@ def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
         if not finite:
             raise BadObjectError(f"{name} {value}", "not a finite number")
     return [float(value) for value in values]  # type: ignore[arg-type]
+
+
+def read_flag(value: object, name: str) -> bool:
+    """Return whether an object is marked, as "difficult" or "iscrowd"; raise BadObjectError for neither yes nor no."""
+    word = str(value).strip().lower()
+    if word in ("1", "1.0", "true", "yes"):
+        return True
+    if value is None or word in ("", "0", "0.0", "false", "no", "unspecified"):
+        return False
+    raise BadObjectError(f"{name} {word}", "neither 0 nor 1")
 
 
 def annotate(

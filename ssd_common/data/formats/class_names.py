@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd_common.data.formats.files import read_text
+from ssd_common.data.formats.files import normal, read_text
 from ssd_common.errors import InputError
 from ssd_common.output.console import visible
 
@@ -23,7 +23,9 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable text file ({error}); it must hold class names, one a line") from error
+        raise InputError(
+            f"{path}: not a readable text file ({error}): save class names in UTF-8, one a line"
+        ) from error
     return checked_class_names([clean_name(line) for line in lines if line.strip()], str(path))
 
 
@@ -41,8 +43,8 @@ def checked_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def clean_name(name: str) -> str:
-    """Return a class name on one line, with single spaces, and with an escape for what cannot be shown."""
-    return visible(" ".join(name.split()))
+    """Return a class name on one line, in one Unicode form, with an escape for what cannot be shown."""
+    return visible(normal(" ".join(name.split())))
 
 
 def numbered_classes(count: int) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from ssd_common.data.formats.annotations import (
     Problem,
     annotate,
     read_box,
+    read_flag,
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
@@ -56,7 +57,9 @@ def coco_paths(path: str) -> tuple[Path, Path]:
 
 
 def open_coco(images: Path, file: Path, allow_outside: bool) -> Opened:
-    """Return a COCO dataset; see `read_coco`."""
+    """Return a COCO dataset, see `read_coco`; raise InputError if there is no folder of images."""
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
     return Opened((), lambda split, name: read_coco(images, file, name, allow_outside))
 
 
@@ -70,16 +73,14 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         allow_outside: read an image that is named outside of the folder, too.
 
     Raises:
-        InputError: a path is missing, or the file does not hold a COCO dataset.
+        InputError: the file is missing, or does not hold a COCO dataset.
     """
     content = _load(file)
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
     class_names, class_ids = _read_categories(content["categories"], file)
     find = _Pictures(images, allow_outside)
     problems: list[Problem] = []
     pictures: dict[int | str, tuple[str, Path | None, dict[str, Any]]] = {}
-    first: dict[str, str] = {}
+    first: dict[Path, str] = {}
     for number, item in enumerate(content["images"], start=1):
         place = f"image {number}"
         picture_id, file_name = _id(item.get("id")), item.get("file_name")
@@ -88,12 +89,12 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         elif picture_id in pictures:
             reason = f"duplicate image id, the same as {pictures[picture_id][0]}"
             problems.append(Problem(file.name, place, f"id {picture_id}", reason))
-        elif file_name in first:
-            problems.append(Problem(file.name, place, file_name, f"duplicate image, the same as {first[file_name]}"))
         else:
             image, reason = find(file_name)
+            other = first.setdefault(image or Path(file_name), place)
+            if other != place:
+                image, reason = None, f"duplicate image, the same as {other}"
             pictures[picture_id] = (place, image, item)
-            first[file_name] = place
             if image is None:
                 problems.append(Problem(file.name, place, file_name, reason))
     objects, strays = _by_picture(content["annotations"], pictures, file.name)
@@ -146,9 +147,10 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; write coco:IMAGES,FILE.json") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a readable JSON file ({error})") from error
+        raise InputError(f"{file}: not a readable JSON file ({error}): export it again") from error
     if not isinstance(content, dict):
-        raise InputError(f"{file}: a {type(content).__name__}, not a COCO dataset with images, annotations, categories")
+        kind = type(content).__name__
+        raise InputError(f"{file}: a {kind}, not a COCO dataset: name the file with images, annotations and categories")
     for key in ("images", "annotations", "categories"):
         items = content.get(key)
         if not isinstance(items, list):
@@ -202,7 +204,7 @@ def _read_object(class_ids: Mapping[int | str, int], item: Mapping[str, Any]) ->
         raise BadObjectError(f"bbox {_short(bbox)}", "no box, not a list of four numbers")
     x, y, width, height = read_box(bbox, BBOX)
     box = (x, y, round(x + width, DECIMALS), round(y + height, DECIMALS))
-    return class_ids[category_id], box, item.get("iscrowd") is True or _id(item.get("iscrowd")) == 1
+    return class_ids[category_id], box, read_flag(item.get("iscrowd"), "iscrowd")
 
 
 def _id(value: object) -> int | str | None:
@@ -215,7 +217,7 @@ def _id(value: object) -> int | str | None:
 
 
 def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = item.get("width"), item.get("height")
+    width, height = _id(item.get("width")), _id(item.get("height"))
     return (width, height) if isinstance(width, int) and isinstance(height, int) and width and height else None
 
 

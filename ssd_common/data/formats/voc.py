@@ -25,6 +25,7 @@ from ssd_common.data.formats.annotations import (
     Problem,
     annotate,
     read_box,
+    read_flag,
     read_rows,
 )
 from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
@@ -48,7 +49,9 @@ class Object(NamedTuple):
     name: str
     corners: tuple[str | None, ...]
     """The texts of xmin, ymin, xmax, ymax; empty if there is no box."""
-    difficult: bool
+    difficult: str | None
+    repeated: str
+    """What it has more than one of, a name or a box."""
 
 
 class Document(NamedTuple):
@@ -110,7 +113,9 @@ class VocFolder:
         read = partial(_read_object, {class_name: i for i, class_name in enumerate(self.class_names)})
         images, doubles = _images(self.folder / PICTURES)
         annotations = []
-        doubts = []
+        unused = () if self._lists else (path for path in listed(self.folder / "ImageSets") if path.suffix == ".txt")
+        reason = f"unused list, lists are read from {LISTS}"
+        doubts = [Problem(f"ImageSets/{path.name}", "", "", reason) for path in unused]
         for key in ids:
             file, document = f"Annotations/{key}.xml", self._documents.get(key)
             if document is None:
@@ -152,8 +157,14 @@ class VocFolder:
         return list(first), problems
 
 
-class _NoDocumentType(ET.TreeBuilder):
-    """Refuses the declaration in which entities are defined, and with them every bomb made of entities."""
+class _Builder(ET.TreeBuilder):
+    """Names elements in lower case and without namespace, and reads no entities, of which bombs are made."""
+
+    def start(self, tag: str, attributes: dict[str, str], /) -> ET.Element:
+        return super().start(tag.rpartition("}")[2].lower(), attributes)
+
+    def end(self, tag: str, /) -> ET.Element:
+        return super().end(tag.rpartition("}")[2].lower())
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError(f"document type {name}: entities are not read")
@@ -161,7 +172,7 @@ class _NoDocumentType(ET.TreeBuilder):
 
 def _read_document(path: Path, file: str) -> Document | Problem:
     try:
-        parser = ET.XMLParser(target=_NoDocumentType())
+        parser = ET.XMLParser(target=_Builder())
         parser.feed(_decoded(read_bytes(path)))
         root = parser.close()
         if root.tag != "annotation":
@@ -173,8 +184,9 @@ def _read_document(path: Path, file: str) -> Document | Problem:
     for element in root.iterfind("object"):
         box = element.find("bndbox")
         corners = () if box is None else tuple(box.findtext(side) for side in SIDES)
-        difficult = (element.findtext("difficult") or "").strip() == "1"
-        objects.append(Object(clean_name(element.findtext("name") or ""), corners, difficult))
+        repeated = next((tag for tag in ("name", "bndbox") if len(element.findall(tag)) > 1), "")
+        name = clean_name(element.findtext("name") or "")
+        objects.append(Object(name, corners, element.findtext("difficult"), repeated))
         lost |= {field.tag for field in element if field.tag not in KNOWN_TAGS and _says(field)}
     try:
         size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
@@ -203,9 +215,11 @@ def _says(field: ET.Element) -> bool:
 def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, bool]:
     if item.name not in class_ids:
         raise BadObjectError(item.name, "unknown class" if item.name else "no class name")
+    if item.repeated:
+        raise BadObjectError(item.name, f"more than one {item.repeated}")
     if not item.corners:
         raise BadObjectError(item.name, "no bndbox")
-    return class_ids[item.name], read_box(item.corners), item.difficult
+    return class_ids[item.name], read_box(item.corners), read_flag(item.difficult, "difficult")
 
 
 def _images(folder: Path) -> tuple[dict[str, Path], dict[str, list[Problem]]]:

@@ -13,12 +13,11 @@ Source of the format: https://docs.ultralytics.com/datasets/detect/
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -35,14 +34,14 @@ from ssd_common.data.formats.annotations import (
     read_numbers,
     read_rows,
 )
-from ssd_common.data.formats.class_names import checked_class_names, clean_name, numbered_classes
+from ssd_common.data.formats.class_names import numbered_classes
+from ssd_common.data.formats.data_yaml import YAML, Top, class_names_of, num_keypoints_of, other_paths, read_yaml
 from ssd_common.data.formats.files import files_below, listed, read_bytes, read_text, stem
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
-YAML = "data.yaml"
-MAX_YAML, MAX_DEPTH = 1 << 20, 100  # characters, and lists in lists
+CLASS_ID = re.compile(r"(\d{1,9})(?:\.0*)?", re.ASCII)  # 1.0 is the number 1, as some tools write it
 
 
 class YoloFolder:
@@ -66,17 +65,13 @@ class YoloFolder:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """Those in `data.yaml`, or as many numbers as the labels need."""
-        return read_names(self.folder / YAML) or numbered_classes(1 + max(map(self._highest_class, self._folders)))
+        if self._yaml is not None:
+            return class_names_of(self._yaml, self.folder / YAML)
+        return numbered_classes(1 + max(map(self._highest_class, self._folders)))
 
     @cached_property
-    def _num_keypoints(self) -> int | None:
-        """How many numbers of keypoints are behind each box; None if the labels are no poses."""
-        shape = _read_yaml(self.folder / YAML).get("kpt_shape")
-        if shape is None:
-            return None
-        if len(shape.items) != 2 or not all(text and text.isdecimal() and len(text) < 5 for text in shape.items):
-            raise InputError(f"{self.folder / YAML}: kpt_shape is not two whole numbers, such as [17, 3]")
-        return math.prod(int(text) for text in shape.items if text)
+    def _yaml(self) -> Top | None:
+        return read_yaml(self.folder / YAML)
 
     def _labelled(self, split: str) -> tuple[dict[str, tuple[Path, Path | None]], dict[str, Path], list[Problem]]:
         """By name: each image with its labels if it has any, the labels without an image; and duplicate images."""
@@ -100,8 +95,8 @@ class YoloFolder:
         for _, file in self._labelled(split)[0].values():
             with suppress(OSError):
                 lines = read_bytes(file).decode("utf-8-sig", "replace").splitlines() if file else []
-                first = (next(iter(line.split()), "") for line in lines)
-                highest = max([highest, *(int(word) for word in first if word.isdecimal() and len(word) < 5)])
+                first = (CLASS_ID.fullmatch(next(iter(line.split()), "")) for line in lines)
+                highest = max([highest, *(int(word[1]) for word in first if word and len(word[1]) < 5)])
         return highest
 
     def read(self, split: str, name: str) -> AnnotatedSet:
@@ -116,9 +111,10 @@ class YoloFolder:
         """
         images, labels = self._folders[split]
         pictures, strays, problems = self._labelled(split)
-        read = partial(_read_object, len(self.class_names), self._num_keypoints)
+        num_keypoints = num_keypoints_of(self._yaml or {}, self.folder / YAML)
+        read = partial(_read_object, len(self.class_names), num_keypoints)
         annotations = []
-        doubts: list[Problem] = []
+        doubts = self._unused(split)
         for key, (path, file) in pictures.items():
             where = self._place(file) if file else f"{self._place(labels / key)}.txt"
             try:
@@ -131,8 +127,8 @@ class YoloFolder:
                 doubts.append(Problem(self._place(beside), "", "", f"unused annotation, it belongs to {where}"))
             numbered = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.strip()]
             rows, bad = read_rows(numbered, read, where, "line")
-            lost = {"keypoints" if self._num_keypoints else "polygons" for _, words in numbered if len(words) > 5}
-            if self._num_keypoints is None:
+            lost = {"keypoints" if num_keypoints else "polygons" for _, words in numbered if len(words) > 5}
+            if num_keypoints is None:
                 doubts += _six_numbers(dict(numbered), rows, where)
             place = path.relative_to(images).as_posix()
             annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
@@ -140,13 +136,24 @@ class YoloFolder:
             Problem(self._place(path), "", "", f"missing image, there is no {self._place(images / key)}")
             for key, path in strays.items()
         ]
-        used = {labels for _, labels in self._folders.values()}
-        doubts += [
-            Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
-            for path in listed(self.folder / "labels")
-            if path.is_dir() and path not in used
-        ]
         return AnnotatedSet(name, self.class_names, annotations, tuple(problems), tuple(missing), tuple(doubts))
+
+    def _unused(self, split: str) -> list[Problem]:
+        """What seems to be said about a split, and is not read."""
+        used = {labels for _, labels in self._folders.values()}
+        folders = (path for path in listed(self.folder / "labels") if path.is_dir() and path not in used)
+        doubts = [
+            Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
+            for path in folders
+        ]
+        if self._yaml is None:
+            others = (path for path in listed(self.folder) if path.suffix.lower() in (".yaml", ".yml"))
+            reason = f"unused file, the names of the classes are read from {YAML}"
+            return doubts + [Problem(path.name, "", "", reason) for path in others]
+        place = self._place(self._folders[split][0])
+        reason = f"unused path, the images are those in {place}"
+        paths = other_paths(self._yaml, split, PurePosixPath(place))
+        return doubts + [Problem(YAML, split, path, reason) for path in paths]
 
     def _place(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -169,90 +176,17 @@ def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
     return {name: folders[name] for name in sorted(folders)}
 
 
-class Entry(NamedTuple):
-    """What stands behind a name at the top of a YAML file."""
-
-    kind: str
-    """"text", "list" or "table"."""
-    items: list[str | None]
-    """Its words as they are written, of a table each key and value; None for what is not a word."""
-
-
-def _read_yaml(path: Path) -> dict[str, Entry]:
-    """The top of a YAML file, {} if there is none.
-
-    No word is made into anything: to YAML, 010 is 8, 1.10 is 1.1, 12:30 is 750, yes is true and 2024-02-30 an error.
-
-    Raises:
-        InputError: it is not YAML.
-    """
-    import yaml
-
-    top: dict[str, Entry] = {}
-    entry: Entry | None = None
-    key: str | None = None
-    depth = 0
-    try:
-        text = read_text(path)
-        if len(text) > MAX_YAML:
-            raise OSError(f"more than {MAX_YAML:,} characters")
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if isinstance(event, yaml.NodeEvent):
-                word = event.value if isinstance(event, yaml.ScalarEvent) else None
-                if depth == 1 and key is None:
-                    key = str(word)
-                elif depth == 1 and key is not None:
-                    kinds = {yaml.SequenceStartEvent: "list", yaml.MappingStartEvent: "table"}
-                    entry = top[key] = Entry(kinds.get(type(event), "text"), [word][: word is not None])
-                    key = None
-                elif depth == 2 and entry is not None:
-                    entry.items.append(word)
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:  # of which a parser takes a time that grows with its square
-                    raise OSError(f"nested more than {MAX_DEPTH} deep")
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            elif isinstance(event, yaml.DocumentEndEvent):
-                break
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
-    return top
-
-
-def read_names(path: Path) -> tuple[str, ...] | None:
-    """Return the class names in a `data.yaml`; None if there is no such file.
-
-    Raises:
-        InputError: it is not YAML, or has no `names` in it: a list, or a table from 0 on.
-    """
-    top = _read_yaml(path)
-    if not top and not path.exists():
-        return None
-    kind, items = top.get("names", Entry("", []))
-    names = items
-    if kind == "table":
-        named = dict(zip(items[::2], items[1::2], strict=True))
-        names = [named.get(str(i)) for i in range(len(named))]
-    if kind not in ("list", "table") or None in names:
-        found = {"": "no 'names' in it", "text": f"its 'names' are the text {' '.join(map(str, items))[:40]!r}"}
-        what = found.get(kind, f"its 'names' are a {kind} that is not of names from 0 on")
-        raise InputError(f"{path}: {what}; write names: [cat, dog], or a table from 0 on, a line '  0: cat' each")
-    return checked_class_names([clean_name(name) for name in names if name is not None], f"{path}: names")
-
-
 def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) -> tuple[int, Box, bool]:
     class_id, *numbers = words
-    if not class_id.isdecimal() or len(class_id) > 9 or int(class_id) >= num_classes:
+    number = CLASS_ID.fullmatch(class_id)
+    if number is None or int(number[1]) >= num_classes:
         raise BadObjectError(f"class {class_id}", f"unknown class, the classes are 0 to {num_classes - 1}")
     if num_keypoints is not None and len(numbers) == 4 + num_keypoints:
         numbers = numbers[:4]
     elif num_keypoints is None and len(numbers) >= 6 and len(numbers) % 2 == 0:
-        return int(class_id), _box_of_polygon(numbers), False
+        return int(number[1]), _box_of_polygon(numbers), False
     x, y, width, height = read_box(numbers, ("x", "y", "width", "height"))
-    return int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+    return int(number[1]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
 
 
 def _six_numbers(lines: Mapping[int, list[str]], rows: Iterable[Row], where: str) -> list[Problem]:

@@ -1,0 +1,76 @@
+"""A training run that is told to stop: by Ctrl-C, by the system, by a terminal that is closed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from ssd_common.runs.folder import RunFolder
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Stopped(KeyboardInterrupt):
+    """The training run has stopped, as it was told to; `code` is the exit code that is usual for the signal."""
+
+    def __init__(self, number: int, message: str = "") -> None:
+        super().__init__(message)
+        self.name, self.code = signal.Signals(number).name, 128 + number
+
+
+class Stop:
+    """Whether a signal has come, and whether there is a step at work whose end it waits for."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.waits = False
+
+    def check(self) -> None:
+        """Raise Stopped if a signal has come."""
+        if self.signal:
+            raise Stopped(self.signal)
+
+    def ask(self, number: int, _: object = None) -> None:
+        """Take a signal: stop at the end of the step at work, or else at once. A second signal ends the process."""
+        for name in SIGNALS:
+            signal.signal(name, signal.SIG_DFL)
+        self.signal = number
+        if not self.waits:
+            self.check()
+        with suppress(OSError):  # not print: the signal may have come in the middle of it
+            os.write(2, b"\ntinyssd: stopping after this step; a second signal ends the program at once\n")
+
+
+@contextmanager
+def stoppable(run: RunFolder, flags: Sequence[str] = ()) -> Iterator[Stop]:
+    """Give the `Stop` for `train_run`: SIGINT, SIGTERM and SIGHUP save the run and say how it goes on.
+
+    A signal that the process ignores (`nohup`) stays ignored. To be called in the main thread.
+
+    Args:
+        run: the folder that is written.
+        flags: of the command that resumes, besides the folder.
+
+    Raises:
+        Stopped: a signal came, and the weights are saved.
+    """
+    stop = Stop()
+    before = {name: signal.getsignal(name) for name in SIGNALS}
+    for name, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(name, stop.ask)
+    try:
+        yield stop
+    except Stopped as stopped:
+        with suppress(OSError):  # a terminal that is gone takes no line
+            run.log(f"stopped by {stopped.name}; saved: {run.saved or 'nothing'}")
+        command = shlex.join(["tinyssd", "train", "--resume", str(run.path), *flags])
+        told = f"stopped by {stopped.name}" + (f"; to go on: {command}" if run.saved else "")
+        raise Stopped(stop.signal, told) from None
+    finally:
+        if not stop.signal:  # otherwise the next signal still ends the process at once
+            for name, handler in before.items():
+                signal.signal(name, handler)
