@@ -113,9 +113,9 @@ bench: $(STAMP) ## time this code against the book's own, and write docs/benchma
 	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
 
-pretrained: $(STAMP) ## train the detector that comes with the package anew (half an hour; BACKEND=mxnet trains it in MXNet)
+pretrained: $(STAMP) ## train the detector that comes with the package anew (an hour; BACKEND=mxnet trains it in MXNet)
 	@rm -rf build/pretrained
-	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --out build/pretrained
+	$(BIN)/tinyssd train --backend $(or $(BACKEND),torch) --data synthetic --preset improved --epochs 36 --out build/pretrained
 	$(BIN)/python -m benchmarks.pretrained build/pretrained
 
 book: $(STAMP) ## train both editions on the book's own images (24 MB, downloaded once), and print their results beside ours (2 hours)

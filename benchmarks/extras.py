@@ -70,7 +70,11 @@ def measure_extras(
                     "peak_flop_per_s": peaks,
                     "share_of_peak": share_of_peak,
                 }
-                of_peak = "no peak measured" if share_of_peak is None else f"{share_of_peak:.0%} of the measured peak"
+                of_peak = (
+                    "no other measured"
+                    if share_of_peak is None
+                    else f"{share_of_peak:.0%} of the fastest large operation"
+                )
                 say(f"{name} {precision}: our training step does {achieved / 1e9:.3g} GFLOP/s, {of_peak}")
         memory = {side: run_peak_memory(name, side, sizes.image_size, sizes.batch) for side in SIDES}
         extras["peak_memory"][name] = memory

@@ -34,6 +34,9 @@ information and have no goal, because these functions take 1 to 3 % of a step an
 
 `python -m benchmarks.page` wrote this page from the reports of
 """
+LARGE_OPERATION = """\
+*The fastest large operation* is the fastest of three: a matrix product and a wide convolution in two memory orders. It
+estimates the speed that the machine allows; it is not a limit. Noise can bring a training step above 100 %."""
 
 
 def main() -> None:
@@ -62,7 +65,7 @@ def page(reports: Sequence[dict[str, Any]]) -> str:
         "",
         *(f"- {text}" for report in reports for kind in ("void", "skipped", "notes") for text in report[kind]),
         "",
-        *(["## Beside the cases", "", *(f"- {line}" for line in beside)] if beside else []),
+        *(["## Beside the cases", "", LARGE_OPERATION, "", *(f"- {line}" for line in beside)] if beside else []),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

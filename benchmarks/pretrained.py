@@ -1,6 +1,6 @@
 """Put the last weights of a training run into the package, as the detector that comes with it.
 
-    tinyssd train --data synthetic --preset improved --out build/pretrained
+    tinyssd train --data synthetic --preset improved --epochs 36 --out build/pretrained
     python -m benchmarks.pretrained build/pretrained
 
 `make pretrained` does both; `make pretrained BACKEND=mxnet` trains in MXNet.

@@ -16,6 +16,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import notebook_pages  # noqa: E402
+import pages  # noqa: E402
 import source_pages  # noqa: E402
 import text_pages  # noqa: E402
 
@@ -27,11 +28,11 @@ extensions = ["myst_nb", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napo
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # `make notebooks` runs them
 nb_render_markdown_format = "myst"  # tables, too
-nb_code_prompt_show = nb_code_prompt_hide = "Setting up"
+nb_code_prompt_show = nb_code_prompt_hide = "Checks for the tests"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # would be fetched from elsewhere
 
 autodoc_mock_imports = ["d2l", "mxnet", "torch", "torchvision"]
@@ -54,7 +55,9 @@ html_theme_options = {
     "logo": {"text": "tinyssd"},
     "navbar_persistent": [],
     "show_navbar_depth": 1,
-    "use_download_button": False,
+    "repository_url": pages.repository_url(),
+    "use_download_button": False,  # of a page's source; each notebook has links of its own
+    "use_repository_button": bool(pages.github_repository()),
 }
 html_math_renderer = "mathml"  # math is in the page: no script is loaded for it
 

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import KEYS, PageFolder, fenced, in_order, tabs, toctree
+from pages import KEYS, PageFolder, fenced, github_repository, in_order, tabs, toctree
 from sphinx.errors import SphinxError
 
 ROOT = Path(__file__).parent.parent
 EXECUTED = ROOT / "build" / "notebooks"
-READING_ORDER = ("ssd", "anchors_targets_nms", "exercises", "toyssd_pikachu", "side_by_side")
+READING_ORDER = ("chapter", "anchors_targets_nms", "exercises", "toyssd_pikachu", "side_by_side")
 """A notebook that is not named here comes last."""
+
+TABLE, TABLE_END = "% table of notebooks", "% end of the table"
+"""Comments around the table, which the start page includes."""
 
 Cell = dict[str, Any]
 Output = dict[str, Any]
@@ -27,26 +30,50 @@ def write(docs: Path) -> None:
     sources = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
     pages = PageFolder(docs / "notebooks")
     names = in_order({re.sub(f"_({'|'.join(KEYS.values())})$", "", name) for name in sources}, READING_ORDER)
-    rows = []
+    rows, solutions = list[str](), list[str]()
     for name in names:
         if name in sources:
             notebooks, page = [read(name)], f"{name}.ipynb"
-            pages.write(page, single_page(notebooks[0]))
+            pages.write(page, single_page(notebooks[0], files_of([name])))
         else:
             notebooks, page = [read(f"{name}_{key}") for key in KEYS.values()], f"{name}.md"
-            pages.write(page, pair_page([notebook["cells"] for notebook in notebooks], pages))
-        aim = text(notebooks[0]["cells"][0]["source"]).split("\n\n")[1]
-        rows.append(f"| [](./{page}) | {' '.join(aim.split())} |")
+            links = files_of([f"{name}_{key}" for key in KEYS.values()])
+            pages.write(page, pair_page([notebook["cells"] for notebook in notebooks], pages, links))
+        (solutions if name.startswith("solutions") else rows).append(table_row(page, notebooks[0]["cells"][0]))
     index = [
         "# Notebooks",
-        "Their sources are in `notebooks/`. These were run by `make notebooks`, on small images and for few steps, "
-        "unless it was told to run them in full. Two that are the same but for the framework are one page, with tabs "
-        "where they differ.",
-        "| notebook | what it is for |\n|---|---|\n" + "\n".join(rows),
+        "The notebooks contain the code that they explain. Run them in Jupyter, change a cell and run it again. Their "
+        "outputs on these pages come from `make notebooks`, with small images and few steps. Two notebooks that differ "
+        "only in the framework are one page, with tabs where they differ.",
+        f"{TABLE}\n\n| notebook | what it teaches | read | run |\n|---|---|---|---|\n" + "\n".join(rows),
+        f"{TABLE_END}\n\n## Solutions",
+        "| notebook | what it answers | run |\n|---|---|---|\n" + "\n".join(solutions),
         toctree(names),
     ]
     pages.write("index.md", "\n\n".join(index))
     pages.finish()
+
+
+def table_row(page: str, first: Cell) -> str:
+    """Return the row of a notebook in the table: its page, the first sentence of its first cell, and its times."""
+    paragraph = " ".join(text(first["source"]).split("\n\n")[1].split())
+    sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[0]
+    source = " ".join(text(first["source"]).split())
+    times = re.search(r"\*\*Time\*\*: (?:(\d+ minutes) to read, )?(?:about )?(\d+ minutes?) to run", source)
+    if times is None:
+        raise SphinxError(f"{page}: its first cell does not say how long it takes to run")
+    return f"| [](./{page}) | {sentence} | " + " | ".join(time for time in times.groups() if time) + " |"
+
+
+def files_of(names: Sequence[str]) -> str:
+    """Return links to the executed notebooks: to download them, and to open them where the repository is known."""
+    links = []
+    for name in names:
+        links.append(f"{{download}}`{name}.ipynb <../../build/notebooks/{name}.ipynb>`")
+        if repository := github_repository():
+            colab = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}.ipynb"
+            links.append(f"[open in Colab]({colab})")
+    return f"Download: {' · '.join(links)}"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -76,29 +103,39 @@ def merged(outputs: Sequence[Output]) -> list[Output]:
     return whole
 
 
-def single_page(notebook: dict[str, Any]) -> str:
-    """Return a notebook for `myst_nb`: links are the site's, its first code is folded, its outputs bring no style."""
+def single_page(notebook: dict[str, Any], links: str) -> str:
+    """Return a notebook for `myst_nb`: links are the site's, checks are folded, outputs bring no style."""
     for cell in notebook["cells"]:
         cell["source"] = linked(text(cell["source"])) if cell["cell_type"] == "markdown" else cell["source"]
     for output in (output for cell in code_cells(notebook) for output in cell["outputs"]):
         if "text/html" in output.get("data", {}):
             output["data"]["text/html"] = without_style(text(output["data"]["text/html"]))
-    code_cells(notebook)[0]["metadata"] = {"tags": ["hide-input"]}
-    return json.dumps(notebook)
+    for cell in code_cells(notebook):
+        cell["metadata"] = {"tags": ["hide-input"]} if is_check(cell) else {}
+    first, *others = notebook["cells"]
+    download = {"cell_type": "markdown", "id": "download", "metadata": {}, "source": links}
+    return json.dumps({**notebook, "cells": [first, download, *others]})
 
 
-def pair_page(cells: list[list[Cell]], pages: PageFolder) -> str:
-    """Return the page of a pair of notebooks, PyTorch's and MXNet's cells, the same but for the framework."""
-    lines, folded = [], False
-    for pair in zip(*cells, strict=True):
+def is_check(cell: Cell) -> bool:
+    """Whether a cell has assertions for tests, which Jupyter folds."""
+    return "check" in cell["metadata"].get("tags", ())
+
+
+def pair_page(cells: list[list[Cell]], pages: PageFolder, links: str) -> str:
+    """Return the page of a pair of notebooks, PyTorch's and MXNet's cells, which differ only in the framework."""
+    lines: list[str] = []
+    for number, pair in enumerate(zip(*cells, strict=True)):
+        if number == 1:
+            lines.append(links)
         sources = [text(cell["source"]) for cell in pair]
         if pair[0]["cell_type"] == "markdown":
             lines += prose(*map(linked, sources))
         else:
             codes = [fenced(source, "{code-block} python") for source in sources]
-            if not folded:
-                lines.append(f":::::::{{dropdown}} Setting up\n\n{once_or_tabs(*codes)}\n:::::::")
-                codes, folded = ["", ""], True
+            if is_check(pair[0]):
+                lines.append(f":::::::{{dropdown}} Checks for the tests\n\n{once_or_tabs(*codes)}\n:::::::")
+                codes = ["", ""]
             outputs = ["\n\n".join(output_text(output, pages) for output in cell["outputs"]) for cell in pair]
             outputs = [f"::::{{div}} cell-output\n\n{output}\n\n::::" if output else "" for output in outputs]
             if codes[0] != codes[1] and outputs[0] != outputs[1]:

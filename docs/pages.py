@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import tomllib
 
 KEYS = {"PyTorch": "torch", "MXNet": "mxnet"}
 """Titles of the frameworks, and what stands in the address of a page: `?framework=mxnet`."""
 WITHOUT_CONTENTS = "---\nhtml_theme.sidebar_secondary.remove: true\n---"
 """The first lines of a page that needs the width of the table of contents beside it."""
+
+
+def repository_url() -> str:
+    """Return the address of the repository, which `pyproject.toml` names."""
+    pyproject = Path(__file__).parent.parent / "pyproject.toml"
+    return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Source"])
+
+
+def github_repository() -> str:
+    """Return owner and name of the repository on GitHub; "" if it is elsewhere, as the placeholder is."""
+    match = re.match(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?$", repository_url())
+    return match[1] if match else ""
 
 
 class PageFolder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import tomllib
 from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, in_order, tabs, toctree
 
 from ssd_common.teaching.side_by_side import (
@@ -13,6 +14,7 @@ from ssd_common.teaching.side_by_side import (
     code_lines,
     docstring,
     equal_share,
+    find_row,
     framework_words,
     parts,
     to_html,
@@ -58,14 +60,14 @@ def write_side_by_side(pages: PageFolder) -> None:
         rows.append(f"| [](./{name}.md) | {words} | {lines} | {equal_share(*sources):.0%} |")
     index = [
         "# Side by side",
-        "`ssd_torch` and `ssd_mxnet` have the same files, with the same public names in the same order, the same "
-        "parameters and defaults; a test holds them to it. Each page shows a file of both: every function with its "
-        "lines aligned, then by itself in tabs, with the numpy reference where there is one.",
-        "A line on a tinted ground differs; the words that make it differ are marked, and <b>underlined</b> are names "
-        "that come from a framework. Choosing PyTorch or MXNet in any tab chooses it on every page.",
+        "`ssd_torch` and `ssd_mxnet` have the same files, the same public names in the same order, and the same "
+        "parameters and defaults. A test checks this. Each page shows one file of both packages: first every function "
+        "with its lines aligned, then each version in a tab, with the numpy reference if there is one.",
+        "A grey line differs, and the words that differ are marked. <b>Underlined</b> names come from a framework. The "
+        "third column says why a line differs. A tab that you choose is chosen on every page.",
         "| file | what | lines of code | equal |\n|---|---|---:|---:|\n" + "\n".join(rows),
-        "*Equal* counts code lines, without docstrings and comments; words with the same meaning, `torch` and `np` or "
-        "`dim` and `axis`, count as equal.",
+        "*Equal* counts lines of code, without docstrings and comments. Words with the same meaning, such as `torch` "
+        "and `np` or `dim` and `axis`, count as equal.",
         toctree(names),
     ]
     pages.write("index.md", "\n\n".join(index))
@@ -99,7 +101,9 @@ def module_page(name: str) -> str:
         left, right = (found[title].get(public, "") for title in KEYS)
         if docstring(left) == docstring(right):
             left, right = without_docstring(left), without_docstring(right)
-        return fenced(to_html(aligned_rows(left, right), words=words), "{raw} html")
+        rows = aligned_rows(left, right)
+        notes = {find_row(rows, line): why for function, line, why in reasons(f"{name}.py") if function == public}
+        return fenced(to_html(rows, words=words, notes=notes), "{raw} html")
 
     lines = [WITHOUT_CONTENTS, f"# {name}.py", words_of(files["PyTorch"])]
     lines += [" · ".join(f"[`{public}`](#{public.lower()})" for public in names), aligned("")]
@@ -112,6 +116,12 @@ def module_page(name: str) -> str:
             panels[title] = fenced(source, "{code-block} python", caption=caption)
         lines += [f"## {public}", documentation(name, public, own), aligned(public), tabs(panels)]
     return "\n\n".join(lines)
+
+
+def reasons(file: str) -> list[tuple[str, str, str]]:
+    """Return function, piece of a line, and the reason why this line differs, of the rows of a file in `why.toml`."""
+    rows = tomllib.loads((ROOT / "docs" / "why.toml").read_text(encoding="utf-8"))["why"]
+    return [(row["function"], row["line"], row["why"]) for row in rows if row["file"] == file]
 
 
 def documentation(name: str, public: str, sources: dict[str, str]) -> str:
@@ -132,8 +142,8 @@ def write_api(pages: PageFolder) -> None:
     names = sorted(modules)
     index = [
         "# API",
-        "`ssd_common` is the neutral half: numpy, data, reports; it imports no framework. What the backends have is "
-        "documented where it stands [side by side](../side_by_side/index.md).",
+        "`ssd_common` contains everything that needs no framework: the numpy reference, data, checkpoints, reports. "
+        "The pages [side by side](../side_by_side/index.md) document the functions of the two backends.",
         "| module | what |\n|---|---|\n" + "\n".join(f"| [{n}](./{n}.md) | {summary(modules[n])} |" for n in names),
         toctree([f"{name.removeprefix('ssd_common.')} <{name}>" for name in names]),
     ]

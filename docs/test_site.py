@@ -10,7 +10,7 @@ import pytest
 from conftest import SITE
 
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
-LOOKED_AT = ("index", "side_by_side/boxes", "notebooks/ssd", "reports/parity", "side_by_side/train")
+LOOKED_AT = ("index", "side_by_side/boxes", "notebooks/chapter", "reports/parity", "side_by_side/train")
 PICTURES = SITE.parent / "screenshots"
 BROKEN = "() => [...document.images].filter(i => !i.naturalWidth && i.offsetParent).map(i => i.src)"
 CHOSEN = "() => [...document.querySelectorAll('input:checked + [data-sync-id]')].map(label => label.dataset.syncId)"
@@ -88,7 +88,7 @@ def test_a_tab_is_chosen_everywhere_and_remembered(visit):
     page.locator("label[data-sync-id=mxnet]").first.click()
     chosen = page.evaluate(CHOSEN)
     assert (set(chosen), len(chosen) > 3) == ({"mxnet"}, True)
-    for name in ("notebooks/ssd.html", "side_by_side/model.html"):
+    for name in ("notebooks/chapter.html", "side_by_side/model.html"):
         chosen = visitor.open(name).evaluate(CHOSEN)
         assert (set(chosen), len(chosen) > 0) == ({"mxnet"}, True), name
 
@@ -115,6 +115,29 @@ def test_the_two_columns_have_the_code_of_both_and_mark_what_differs(visit):
     assert right.locator("mark").all_inner_texts() == ["np", "axis"]
     assert left.bounding_box()["y"] == right.bounding_box()["y"]
     assert left.locator("b").all_inner_texts() == ["torch"]
+
+
+def test_a_line_that_differs_says_why_beside_it(visit):
+    row = visit().open("side_by_side/train.html").locator("tr.differs", has_text="trainer.step(1)").first
+    assert "Gluon divides the gradient" in row.locator("td.why").inner_text()
+
+
+def test_a_page_of_notebooks_has_them_to_download_with_their_outputs(visit):
+    visitor = visit()
+    page = visitor.open("notebooks/chapter.html")
+    links = [link.get_attribute("href") for link in page.locator("article a.download").all()]
+    assert [link.rpartition("/")[2] for link in links] == ["chapter_torch.ipynb", "chapter_mxnet.ipynb"]
+    text = (SITE / "notebooks" / links[0]).read_text(encoding="utf-8")
+    assert '"image/png"' in text
+
+
+def test_the_start_page_has_three_doors_and_the_notebooks_with_their_times(visit):
+    page = visit().open("index.html")
+    doors = page.locator(".sd-card a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert doors == ["notebooks/index.html", "side_by_side/index.html", "reports/parity.html"]
+    row = page.locator("table tr", has_text="single shot multibox detector").first
+    assert "90 minutes" in row.inner_text()
+    assert row.locator("a").get_attribute("href") == "notebooks/chapter.html"
 
 
 def test_every_public_function_of_both_backends_is_on_a_page(visit):

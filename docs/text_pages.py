@@ -43,10 +43,11 @@ def parity_page() -> str:
     lines = [
         WITHOUT_CONTENTS,
         "# The parity ladder",
-        "Every rung compares one quantity of the two frameworks, from the anchors up to a run that one begins and "
-        "the other ends, and has a tolerance. An error is the distance from the rung's reference: the numpy code, or "
-        "float64. *torch – mxnet* is the distance of the two from each other. In float64 the two are one algorithm; "
-        "float32 is what a user sees, and there the last column says which framework is farther from float64.",
+        "Every rung compares one quantity of the two frameworks and has a tolerance. The first rung compares anchors. "
+        "The last ones compare training runs, and one of them changes the framework half way.",
+        "An *error* is the distance from the reference of the rung: the numpy code, or float64. *torch – mxnet* is the "
+        "difference between the two frameworks. In float64 it is rounding: the two are one algorithm. Users train in "
+        "float32. There, the last column says which framework is farther from float64.",
     ]
     for dtype in ("float64", "float32"):
         report = json.loads((BUILD / f"parity-{dtype}.json").read_text(encoding="utf-8"))

@@ -26,6 +26,10 @@ import os
 
 QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick"
 
+# %% [markdown]
+# Write `QUICK = False` for the full setting. If the next cell does not find `ssd_common`, run
+# `%pip install "tinyssd[notebooks] @ git+ADDRESS"` with the address of the repository, and restart the kernel.
+
 # %%
 from pathlib import Path
 
@@ -81,7 +85,7 @@ print("centers:", box_corner_to_center(dog))
 # %%
 check_same(box_corner_to_center, box_center_to_corner)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_allclose(box_center_to_corner(box_corner_to_center(BOXES)), BOXES)
 
 # %% [markdown]
@@ -122,7 +126,7 @@ print(f"{pixel_anchors.shape[1]:,} anchors; five of them:")
 five_at_pixel = pixel_anchors.reshape(height, width, 5, 4)[250, 250]
 print(five_at_pixel)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert pixel_anchors.shape == (1, height * width * 5, 4) == (1, 2042040, 4)
 sides = box_corner_to_center(five_at_pixel)[:, 2:] * (width / height, 1)  # in heights of the image
 np.testing.assert_allclose(sides.prod(axis=1), [0.75**2, 0.5**2, 0.25**2, 0.75**2, 0.75**2], rtol=1e-5)
@@ -177,7 +181,7 @@ for units, map_sizes, map_ratios in zip(
 grid = np.concatenate(grids, axis=1)
 print("in all", grid.shape)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 from ssd_common.anchors import anchor_grid
 
 assert grid.shape == (1, 5444, 4)
@@ -214,7 +218,7 @@ pairs = {
 }
 show_figure(save_overlaps, pairs, caption="Four pairs of boxes. Pairs that look half right have IoU 1/3, 1/7 and 1/4.")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 ious = [box_iou(np.array([first]), np.array([second])).item() for first, second in pairs.values()]
 np.testing.assert_allclose(ious, [1 / 3, 1 / 7, 1 / 4, 0], atol=1e-12)
 
@@ -243,9 +247,10 @@ def draw_anchor(size=0.5, ratio=1.0):
     return iou
 
 
+# %%
 show_with_sliders(draw_anchor, size=(0.1, 1.2, 0.05, 0.5), ratio=(0.25, 4, 0.05, 1.0))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     assert draw_anchor(0.7, 0.65) > 0.9 > draw_anchor(0.5, 1.0)
 
@@ -277,7 +282,7 @@ print(jaccard)
 # anchors are background.* Look at the dog's column: its best anchor has an IoU of 0.14. With this rule, the network
 # would learn that there is no dog in this image.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert jaccard[:, 0].max() < 0.15
 assert (jaccard.max(axis=1) >= 0.5).tolist() == [False, False, True, False, True]
 
@@ -295,6 +300,8 @@ for title in ("1. the largest of all", "2. the largest left"):
     left[anchor] = left[:, box] = -1
 by_threshold = [(i, jaccard[i].argmax()) for i in range(5) if i not in claimed and jaccard[i].max() >= 0.5]
 steps["3. of the others, ≥ 0.5"] = Matrix(jaccard, by_threshold)
+
+# %%
 show_figure(
     save_overlap_matrices,
     steps,
@@ -304,7 +311,7 @@ show_figure(
     "0.14. Of the other three, anchor 2 is close enough to the cat.",
 )
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert claimed == {4: 1, 1: 0}
 assert by_threshold == [(2, 1)]
 
@@ -328,7 +335,7 @@ def assign_anchor_to_bbox(ground_truth, anchors, iou_threshold=0.5):
 print(assign_anchor_to_bbox(BOXES, five_anchors))
 check_same(assign_anchor_to_bbox)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_array_equal(assign_anchor_to_bbox(BOXES, five_anchors), [-1, 0, 1, -1, 1])
 
 # %% [markdown]
@@ -424,7 +431,7 @@ print("class labels", class_labels)
 print("masks of the five anchors", masks.reshape(5, 4)[:, 0])
 print(offsets.reshape(5, 4))  # the numbers that the book prints
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_array_equal(class_labels, [[0, 1, 2, 0, 2]])
 np.testing.assert_array_equal(masks.reshape(5, 4)[:, 0], [0, 1, 1, 0, 1])
 
@@ -468,7 +475,7 @@ show_figure(save_box_panels, square_image, panels, columns=2, caption=caption)
 positive_offsets = grid_offsets.reshape(5444, 4)[grid_classes[0] > 0]
 print("standard deviation of the offsets:", positive_offsets.std(axis=0))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert num_positive == 48
 assert (np.abs(np.log2(positive_offsets.std(axis=0))) < 1).all()
 
@@ -486,7 +493,7 @@ assert (multibox_target(grid, small)[2] > 0).sum() == 1
 # **Change it.** Write `iou_threshold=0.4` into the definition of `assign_anchor_to_bbox`, run that cell, and then the
 # cells of this section again. The dog and the cat then have twice as many anchors. With 0.7 they keep fewer than ten.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     by_limit = {t: int((assign_anchor_to_bbox(BOXES, grid[0], t) >= 0).sum()) for t in (0.4, 0.5, 0.7)}
     print(by_limit)
@@ -550,7 +557,7 @@ print("IoU", box_iou(lap[:1], lap[1:]).item())
 print("across classes:", nms(lap, lap_scores, 0.5))
 print("within a class:", nms(lap, lap_scores, 0.5, class_ids=lap_classes))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_allclose(box_iou(lap[:1], lap[1:]), 0.875)
 assert nms(lap, lap_scores, 0.5).tolist() == [0]
 assert nms(lap, lap_scores, 0.5, class_ids=lap_classes).tolist() == [0, 1]
@@ -605,7 +612,7 @@ found = detected[(detected[:, 0] >= 0) & (detected[:, 1] >= 0.5)]
 print(f"{sure.sum()} anchors are at least half sure of an animal; {len(found)} detections remain:")
 print(found)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert detected.shape == (5444, 6)
 assert sure.sum() > 40
 assert found[:, 0].tolist() == [0, 1]
@@ -633,9 +640,10 @@ def draw_detections(score=0.5, nms_threshold=0.5):
     return len(rows)
 
 
+# %%
 show_with_sliders(draw_detections, score=(0.05, 0.95, 0.05, 0.5), nms_threshold=(0.05, 1.0, 0.05, 0.5))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     assert draw_detections(0.5, 0.5) == 2 < draw_detections(0.5, 0.7) < draw_detections(0.5, 0.9)
     assert draw_detections(0.1, 0.5) > 2
@@ -663,7 +671,7 @@ print(f"real offsets add up to {np.abs(offsets).sum():.0f}, the phantom's to {np
 # weighs more than the dog and the cat together. The functions above avoid it twice: `multibox_target` skips rows with
 # class id −1, and an overlap of 0 claims nothing.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert padding_overlaps.max() == 0
 assert np.abs(phantom).max() > 69
 assert np.abs(phantom).sum() > 5 * np.abs(offsets).sum()
@@ -684,7 +692,7 @@ with np.errstate(invalid="ignore"):
     print("an anchor would learn the offsets", offset_boxes(five_anchors[[0]], inverted[:, 1:])[0])
 print("its largest overlap with an anchor is", box_iou(inverted[:, 1:], five_anchors).max())
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert box_iou(inverted[:, 1:], five_anchors).max() == 0
 with_inverted = np.concatenate((labels, inverted[None]), axis=1)
 for answer, expected in zip(

@@ -27,6 +27,10 @@ import os
 
 QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick"
 
+# %% [markdown]
+# Write `QUICK = False` for the full setting. If the next cell does not find `ssd_common`, run
+# `%pip install "tinyssd[mxnet] @ git+ADDRESS"` with the address of the repository, and restart the kernel.
+
 # %%
 import numpy as np
 
@@ -131,7 +135,7 @@ show_results("the book", "another seed")
 # *baseline* of an error is the score of a trivial detector that answers background and zero offsets everywhere. It
 # depends on the images and on the anchors, not on training.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 for name in ("baseline_class_error", "baseline_bbox_mae"):
     np.testing.assert_allclose(results["another seed"][name], results["the book"][name], rtol=1e-5)
 
@@ -221,7 +225,7 @@ show_figure(save_loss_curves, errors, values_of, slopes_of, "error of an offset"
 train_and_score("smooth L1, σ = 1", change_config(book, {"bbox_loss": "smooth_l1", "sigma": 1.0}))
 show_results("the book", "smooth L1, σ = 1")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 for name, values in values_of.items():
     assert (values <= values_of["L1"]).all(), name
 
@@ -229,7 +233,7 @@ for name, values in values_of.items():
 # **Change it.** Set σ to 10 in the training run. The curve of σ = 10 is never more than 0.005 below L1, so you
 # should see a difference no larger than that between two seeds.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     assert np.abs(values_of["smooth L1, σ = 10"] - values_of["L1"]).max() <= 0.005 + 1e-12
 
@@ -311,7 +315,7 @@ for gamma in (0, 2, 5):
 train_and_score("focal loss, γ = 2", change_config(book, {"cls_loss": "focal"}))
 show_results("the book", "focal loss, γ = 2")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 uncertain = to_device(np.zeros((1, 1, 2))), to_device(np.ones((1, 1), np.int64))
 np.testing.assert_allclose(to_numpy(focal_loss(*uncertain, 0.25, 2) / cross_entropy(*uncertain)), 1 / 16)
 
@@ -331,7 +335,7 @@ print("anchors:", BOOK.model.num_anchors, "and", large.num_anchors)
 large_outputs = forward(book_net, to_device(np.zeros((1, 3, 512, 512), np.float32), device))
 print("the trained network on 512 × 512 pixels:", tuple(large_outputs[0].shape))
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert (BOOK.model.num_anchors, large.num_anchors) == (5444, 4 * (64**2 + 32**2 + 16**2 + 8**2 + 1))
 assert large_outputs[0].shape == (1, large.num_anchors, 4)
 
@@ -354,7 +358,7 @@ for image_size in (256, 512):
         print(f"{image_size} pixels, {name:18}: best IoU {overlaps.mean():.2f} on average, ", end="")
         print(f"{(overlaps >= 0.5).mean():4.0%} of the objects reach 0.5")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert best_overlaps(tiny_boxes, large).max() < 0.5
 assert mean_overlap[512, "fitted anchors"] > mean_overlap[256, "fitted anchors"]
 
@@ -370,7 +374,7 @@ assert mean_overlap[512, "fitted anchors"] > mean_overlap[256, "fitted anchors"]
 #
 # Our own bananas are not that small. We measure each answer by itself.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     middle = SyntheticDataset("val", image_size=128, size_range=(0.15, 0.2), num_images=32)
     assert (best_overlaps([middle[i].labels for i in range(32)], BOOK.model) >= 0.5).mean() > 0.5
@@ -409,7 +413,7 @@ kept = to_numpy(hard_negatives(cross_entropy(cls_preds, cls_labels), cls_labels,
 positives = (~background).sum(axis=1)
 print(f"of {kept.shape[1]} anchors, {positives.mean():.1f} have an object and {kept.sum(axis=1).mean():.1f} are kept")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_array_equal(kept.sum(axis=1), np.minimum(4 * positives, kept.shape[1]))
 assert kept[~background].all()
 
@@ -436,7 +440,7 @@ show_results("the book", "hard negatives 3:1")
 # A mean over the few hard anchors is a larger number than a mean over all anchors, and so are its gradients. This
 # switch also changes how far a step goes.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 from ssd_common.config import LossConfig
 
 mining = LossConfig(negatives_per_positive=3)
@@ -490,7 +494,7 @@ show_results("the book", "smooth L1, σ = 1", "squared offsets")
 # %% [markdown]
 # **Change it.** Write another function and train with it. Question 6 asks for the generalised IoU.
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 squared = [to_numpy(loss) for loss in squared_terms(cls_preds, *targets)]
 plain = [to_numpy(loss) for loss in loss_terms(cls_preds, *targets)]
 np.testing.assert_allclose(squared[0], plain[0], rtol=1e-4)
@@ -521,7 +525,7 @@ three_detections = [np.array(rows) for rows in found]
 curve = precision_recall(three_detections, by_hand, class_id=0)
 print("precision", curve.precision, " recall", curve.recall)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 np.testing.assert_allclose(curve.precision, [1, 1 / 2, 2 / 3])
 np.testing.assert_allclose(curve.recall, [1 / 2, 1 / 2, 1])
 
@@ -576,7 +580,7 @@ from ssd_common.schedule import learning_rate
 rates = [learning_rate(change_config(book, one_cycle).train, step, 100) for step in range(100)]
 print(f"step 0: {rates[0]:.4f}, step {np.argmax(rates)}: {max(rates):.4f}, step 99: {rates[99]:.1e}")
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert np.argmax(rates) == 29
 np.testing.assert_allclose([rates[0], rates[29], rates[99]], [0.02 / 25, 0.02, 0.02 / 250000])
 
@@ -593,7 +597,7 @@ compared = ("the book", "another seed", "fitted anchors", "improved")
 caption = "Precision and recall on the same validation images at IoU 0.5, after four training runs."
 show_figure(save_precision_recall, [curves[name] for name in compared], compared, caption=caption)
 
-# %% tags=["check"]
+# %% tags=["check"] jupyter={"source_hidden": true}
 assert all(0 <= row["ap"] <= row["ap50"] <= 1 for row in results.values())
 assert results["the book"]["baseline_class_error"] < 0.01
 

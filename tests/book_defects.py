@@ -46,21 +46,22 @@ DEFECTS = (
         mxnet="anchor 0: background, offsets up to 69.1; anchor 1: background, offsets up to 69.1; "
         "anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="The chapter says that the mask filters padding out, but this mask lets it in: each padding row takes the "
-        "first anchor left, and the network learns to stretch it towards a box of no size at (−1, −1). In a batch "
-        "whose fullest image has 30 objects, an image with one object trains 29 such anchors.",
+        why="The chapter says that the mask filters padding out. But each padding row claims the first free anchor, "
+        "and the mask of this anchor is 1. The network then learns to stretch the anchor towards a box of no "
+        "size at (−1, −1). In a batch whose fullest image has 30 objects, an image with one object trains 29 "
+        "such anchors.",
         answer=targets(OBJECT, PADDING, PADDING),
     ),
     Defect(
         key="no_objects",
         where="`multibox_target`",
-        what="An image without objects raises",
+        what="An image without objects raises an error",
         input="labels of shape (1, 0, 5)",
         torch="raises IndexError",
         mxnet="raises MXNetError",
         ours="every anchor is background",
-        why="Images of nothing but background teach a detector not to see things. In both editions a batch of them "
-        "ends the training.",
+        why="Images of background teach a detector what to ignore. In both editions, a batch of such images ends "
+        "the training run.",
         answer=targets(),
     ),
     Defect(
@@ -71,21 +72,21 @@ DEFECTS = (
         torch="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="Every box claims the anchor that it overlaps most, even when the overlap is 0: then that is anchor 0, "
-        "whatever it shows. The loss becomes large, and nothing says why. An overlap of 0 claims nothing, and "
-        "our readers of data refuse such a label.",
+        why="Every box claims the anchor that it overlaps most, even if the overlap is 0: in that case it claims "
+        "anchor 0, wherever anchor 0 is. The loss becomes large, and no message says why. In tinyssd an overlap "
+        "of 0 claims nothing, and the readers of datasets refuse such a label.",
         answer=targets(OBJECT, [4, 64, 64, 128, 192]),
     ),
     Defect(
         key="zero_area",
         where="`multibox_target`",
-        what="A box without area is forced onto the first anchor, too",
+        what="A box without area is forced onto the first anchor as well",
         input="one object, and a second one whose corners are both (0.5, 0.5)",
         torch="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="Real labels have such boxes: two of the 364 images of the blood cell set BCCD. Anchor 0 is nowhere "
-        "near, and learns to shrink to a millionth.",
+        why="Real labels have such boxes: two of the 364 images of the blood cell set BCCD. Anchor 0 is far away "
+        "from them, and learns to shrink to a millionth of its size.",
         answer=targets(OBJECT, [4, 0.5, 0.5, 0.5, 0.5]),
     ),
     Defect(
@@ -96,8 +97,9 @@ DEFECTS = (
         torch="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="The logarithm of a negative width is not a number, and neither is the loss, nor any weight after the next "
-        "step. Ours has no anchor for a box without area, and the readers of data name the row of an inverted one.",
+        why="The logarithm of a negative width is not a number. Then the loss is not a number, and after the next "
+        "step no weight is. In tinyssd a box without area gets no anchor, and the readers of datasets name the "
+        "row of an inverted box.",
         answer=targets(OBJECT, [0, 0.9, 0.2, 0.3, 0.6]),
     ),
     Defect(
@@ -108,8 +110,8 @@ DEFECTS = (
         torch="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
         mxnet="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
         ours="anchor 0: class 1, offsets up to 1.1; anchor 1: class 0, offsets up to 1.1",
-        why="Taken anchors are marked with −1. When all are, −1 is the largest overlap, that of anchor 0 with box 0 is "
-        "found first, and anchor 0 is given to box 0, which lies on the other side.",
+        why="Taken anchors are marked with −1. When all anchors are taken, −1 is the largest overlap, and the first "
+        "−1 belongs to anchor 0 and box 0. So anchor 0 is given to box 0, which lies on the other side.",
         answer=targets(
             [0, 0.6, 0.0, 1.0, 1.0],
             [1, 0.0, 0.0, 0.4, 1.0],
@@ -125,21 +127,21 @@ DEFECTS = (
         torch="anchor 0: box 0, anchor 8388610: box 1",
         mxnet="anchor 8388610: box 0",
         ours="anchor 0: box 0, anchor 8388609: box 1",
-        why="The index of the best pair is divided as a float32, which has no odd numbers above 2²⁴; MXNet's `argmax` "
-        "rounds it before, so that the box can be wrong as well. Nobody is told.",
+        why="The index of the best pair is divided as a float32, and float32 has no odd numbers above 2²⁴. MXNet's "
+        "`argmax` rounds the index before that, so that the box can be wrong, too. No message says so.",
         answer=large_index,
     ),
     Defect(
         key="float64",
         where="`multibox_target`",
-        what="Labels in float64 raise",
+        what="Labels in float64 raise an error",
         input="one object, anchors and labels in float64, as numpy and pandas make them",
         torch="raises RuntimeError",
         mxnet="raises MXNetError",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="The boxes are copied into a float32 array whatever their type is: PyTorch refuses the copy, and MXNet the "
-        "division of float32 by float64. Ours keeps the type, which is what lets a float64 run tell a mistake from "
-        "rounding.",
+        why="The boxes are copied into a float32 array, whatever their type is. PyTorch refuses the copy, and MXNet "
+        "refuses the division of float32 by float64. tinyssd keeps the type. A run in float64 can therefore "
+        "tell a mistake from rounding.",
         answer=targets(OBJECT, anchors=GRID.astype(np.float64)),
     ),
     Defect(
@@ -150,27 +152,27 @@ DEFECTS = (
         torch="nan and nan",
         mxnet="nan and nan",
         ours="0 and 0",
-        why="Both are 0 / 0. To `argmax` something that is not a number is the largest, so such a box claims an "
-        "anchor before every real one.",
+        why="Both are 0 / 0. For `argmax`, a value that is not a number is the largest. So such a box claims an "
+        "anchor before every real box does.",
         answer=empty_overlaps,
     ),
     Defect(
         key="ties",
         where="`nms`",
-        what="Of equal scores the two editions keep different boxes",
+        what="With equal scores the two editions keep different boxes",
         input="two boxes that overlap by 0.9, both with a score of 0.5",
         torch="keeps box 0",
         mxnet="keeps box 1",
         ours="keeps box 0",
-        why="An evenly coloured area gives all its anchors the same score, so the editions detect different boxes with "
-        "the same weights. One reverses the order of the other, and neither asks for a stable sort. With ours the "
-        "lower index comes first, everywhere.",
+        why="An area of one colour gives all its anchors the same score. So the two editions detect different boxes "
+        "with the same weights: one sorts in the reverse order of the other, and neither asks for a stable "
+        "sort. In tinyssd the lower index comes first, everywhere.",
         answer=ties,
     ),
     Defect(
         key="no_boxes",
         where="`nms`",
-        what="Of no boxes the indices are not integers",
+        what="Without boxes, the returned indices are not integers",
         input="no box and no score, as a filter by score may leave",
         torch="0 indices, float32",
         mxnet="0 indices, int32",
@@ -181,13 +183,14 @@ DEFECTS = (
     Defect(
         key="box_not_a_number",
         where="`nms`",
-        what="One box that is not a number suppresses every other",
+        what="One box that is not a number suppresses all others",
         input="three boxes apart from each other; box 1 has the best score and corners that are not numbers",
         torch="keeps box 1",
         mxnet="keeps box 1",
         ours="keeps box 1, box 0, box 2",
-        why="A box stays if its overlap is at most the threshold, and a comparison with what is not a number is false: "
-        "one broken anchor empties the image. Ours drops what overlaps by more.",
+        why="The book keeps a box if its overlap is at most the threshold. A comparison with a value that is not a "
+        "number is false, so one broken anchor removes all other boxes. tinyssd drops a box if its overlap is "
+        "larger than the threshold.",
         answer=box_not_a_number,
     ),
     Defect(
@@ -198,20 +201,20 @@ DEFECTS = (
         torch="class 0 at nan in (0.10, 0.10, 0.30, 0.30); class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
         mxnet="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70); class 0 at nan in (0.10, 0.10, 0.30, 0.30)",
         ours="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
-        why="It is not below the threshold, so it counts as an object, and `display` draws it for the same reason. In "
-        "ours it is background and sorted last.",
+        why="This score is not below the threshold, so it counts as an object, and `display` draws it for the same "
+        "reason. In tinyssd it is background and comes last.",
         answer=score_not_a_number,
     ),
     Defect(
         key="nothing_detected",
         where="The chapter's `predict`",
-        what="An image in which nothing is detected raises",
+        what="An image without any detection raises an error",
         input="three anchors, background with a probability of 1",
         torch="0 detections",
         mxnet="raises MXNetError",
         ours="0 detections",
-        why="The rows to keep are chosen with an empty list, of which MXNet makes an array of one row without content: "
-        "it raises as soon as it is read.",
+        why="The rows to keep are chosen with an empty list. MXNet turns this list into an array with one row "
+        "without content, and raises an error when the array is read.",
         answer=nothing_detected,
     ),
     Defect(
@@ -222,8 +225,8 @@ DEFECTS = (
         torch="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
         mxnet="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
         ours="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50); class 1 at 0.70 in (0.10, 0.10, 0.50, 0.45)",
-        why="A rider is lost to the horse. `multibox_detection` does the same by default, so that it can be compared; "
-        "prediction suppresses within a class (`class_aware`).",
+        why="A rider disappears behind the horse. `multibox_detection` of tinyssd does the same by default, so that "
+        "it can be compared with the book's function. `predict` suppresses within a class (`class_aware`).",
         answer=two_classes,
     ),
     Defect(
@@ -234,8 +237,9 @@ DEFECTS = (
         torch="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
         mxnet="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
         ours="class 0 at 0.80 in (0.00, 0.20, 0.30, 1.00)",
-        why="No label does: what is outside only lowers the overlap with the object, and pixels with a negative index "
-        "are those of the other side. `multibox_detection` does the same by default; prediction clips (`clip`).",
+        why="No label does this. The part outside the image only lowers the overlap with the object, and pixels "
+        "with a negative index are pixels of the other side. `multibox_detection` of tinyssd does the same by "
+        "default; `predict` clips the boxes (`clip`).",
         answer=beyond_the_edge,
     ),
     Defect(
@@ -246,8 +250,8 @@ DEFECTS = (
         torch="the whole graph",
         mxnet="numbers",
         ours="numbers",
-        why="PyTorch records what gradients need unless it is told not to. With the book's network 37 MB stay behind "
-        "every 256 × 256 image whose detections are kept: 100 images fill 3.7 GB.",
+        why="PyTorch records what gradients need, unless the code switches this off. With the book's network, 37 MB "
+        "stay in memory for every 256 × 256 image whose detections are kept: 100 images fill 3.7 GB.",
         answer=graph,
         has_reference=False,
     ),
@@ -259,7 +263,8 @@ DEFECTS = (
         torch="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         mxnet="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         ours="[3, 0.25, 0.25, 0.5, 0.75], trained as class 3",
-        why="0 / 256 is 0, so bananas are right. With more classes all become class 0, without a word.",
+        why="0 / 256 is 0, so bananas are right. With more classes, all classes become class 0, and no message says "
+        "so.",
         answer=class_id,
     ),
     Defect(
@@ -270,7 +275,7 @@ DEFECTS = (
         torch="objects in each image: 1, 1",
         mxnet="objects in each image: 1, 1",
         ours="objects in each image: 2",
-        why="In each copy the other object is background: the network is taught to see it and not to see it.",
+        why="In each copy, the other object is background. The network learns to see this object and to ignore it.",
         answer=two_objects,
     ),
     Defect(
@@ -281,8 +286,9 @@ DEFECTS = (
         torch="anchor 0: no class, offsets not finite",
         mxnet="anchor 0: no class, offsets not finite",
         ours="every anchor is background",
-        why="pandas fills empty cells with nan, and such a row claims anchor 0, with a class below 0 and offsets that "
-        "are not numbers. Our targets ignore rows that are not finite, and our readers return no rows here.",
+        why="pandas fills empty cells with nan. Such a row claims anchor 0, with a class below 0 and offsets that "
+        "are not numbers. In tinyssd the targets ignore rows that are not finite, and the readers return no "
+        "rows here.",
         answer=empty_cells,
     ),
     Defect(
@@ -293,20 +299,20 @@ DEFECTS = (
         torch="1, 4, 3 channels",
         mxnet="3, 3, 3 channels",
         ours="3, 3, 3 channels",
-        why="torchvision's `read_image` leaves the channels as they are in the file, and such images make no batch. "
-        "Ours are decoded by Pillow for both frameworks, as RGB.",
+        why="torchvision's `read_image` keeps the channels of the file, and such images cannot be stacked to a "
+        "batch. tinyssd decodes images with Pillow for both frameworks, as RGB.",
         answer=channels,
     ),
     Defect(
         key="orientation",
         where="`read_data_bananas`",
-        what="A photograph taken upright lies on its side",
+        what="An upright photo lies on its side",
         input='a JPEG stored 40 wide and 20 high with the EXIF orientation "rotate by 90°"',
         torch="40 wide, 20 high",
         mxnet="40 wide, 20 high",
         ours="20 wide, 40 high",
-        why="Telephones store images so, viewers and labelling tools turn them: the boxes are those of the image "
-        "that stands upright. So does ours.",
+        why="Phones store photos in this way, and viewers and labelling tools rotate them. So the boxes refer to "
+        "the upright image. tinyssd rotates the image as well.",
         answer=orientation,
     ),
     Defect(
@@ -317,8 +323,8 @@ DEFECTS = (
         torch="1.00 of the step of a full batch",
         mxnet="0.25 of the step of a full batch",
         ours="1.00 of the step of a full batch",
-        why="`trainer.step(batch_size)` divides the loss of 1 image by 4, so the two editions train differently. "
-        "Ours is the mean over the images that are there.",
+        why="`trainer.step(batch_size)` divides the loss of 1 image by 4, so the two editions train differently. In "
+        "tinyssd the loss is the mean over the images of the batch.",
         answer=short_batch,
         has_reference=False,
     ),
@@ -330,9 +336,9 @@ DEFECTS = (
         torch="class error 4.4e-03, bbox mae 4.7e-03",
         mxnet="class error 4.4e-03, bbox mae 4.7e-03",
         ours="class error 4.4e-03 (baseline 4.4e-03), bbox mae 4.7e-03 (baseline 4.7e-03)",
-        why="Both are means over all 5444 anchors, and an object concerns about 25 of them. After 20 epochs the book "
-        "prints a class error of 3.3e-03 and a bbox mae of 3.1e-03. Ours has the same two beside what detecting "
-        "nothing scores on the same images, and average precision.",
+        why="Both metrics are means over all 5444 anchors, and an object concerns about 25 of them. After 20 epochs "
+        "the book prints a class error of 3.3e-03 and a bbox mae of 3.1e-03. tinyssd prints the same two "
+        "metrics, the score of a detector that finds nothing on the same images, and average precision.",
         answer=trivial_metrics,
         has_reference=False,
     ),
@@ -344,8 +350,8 @@ DEFECTS = (
         torch="4000 examples/s",
         mxnet="4000 examples/s",
         ours="32 examples/s",
-        why="The timer starts again with every batch, and the size of the dataset is divided by what it shows in the "
-        "end. Ours divides by the sum of the steps.",
+        why="The timer starts again with every batch. The book divides the size of the dataset by the time of the "
+        "last batch. tinyssd divides by the sum of all steps.",
         answer=throughput,
     ),
 )
@@ -354,18 +360,28 @@ DEFECTS = (
 PAGE = """\
 # The defects of the book's code
 
-On valid input our functions return what those of *Dive into Deep Learning* return. These are the inputs on which the
-book's code (its package `d2l` 1.0.3, in PyTorch and in MXNet) fails or is wrong, with every answer as a test computes
-it; *ours* is the answer of the numpy reference, of `ssd_torch` and of `ssd_mxnet` alike. The package does not contain
-the chapter's loops: where it says "the chapter", the test does what they do. Where the book reads `label.csv`, ours
-reads the same objects from a RecordIO file.
+On valid input, the functions of tinyssd return the same values as those of *Dive into Deep Learning*. This page lists
+inputs on which the book's code fails or is wrong. The book's code is its package `d2l` 1.0.3, in PyTorch and in
+MXNet. The package does not contain the chapter's loops. A heading with "the chapter" means that the test repeats what
+the loop does.
+
+Each entry gives the input, the book's answer, and the answer of tinyssd. This answer is the same for the numpy
+reference, `ssd_torch` and `ssd_mxnet`. Where the book reads `label.csv`, tinyssd reads the same objects from a
+RecordIO file.
 
 {sections}
 
+## In the text of *The Straight Dope*
+
+The chapter *Object Detection Using Convolutional Neural Networks* defines the offsets of width and height as $t_w =
+(Y_w - b_w)/b_w$ and $t_h = (Y_h - b_h)/b_h$. Its code calls MXNet's operator `MultiBoxTarget`, which computes
+$\\log(Y_w/b_w)/0.2$ and $\\log(Y_h/b_h)/0.2$. For an object that is twice as wide as its anchor, the text gives 1 and
+the operator gives 3.47. For half the width, the text gives −0.5 and the operator −3.47. tinyssd computes the
+operator's numbers (`tests/test_chapters.py`).
+
 ---
-Made by `python -m tests.book_defects > docs/book_defects.md`. `tests/test_book_defects.py` computes every answer and
-compares it with the one above, so a defect that the book fixes fails a test, and so does this page when it is out of
-date.
+`python -m tests.book_defects > docs/book_defects.md` writes this page. `tests/test_book_defects.py` computes every
+answer and compares it with the answer above. A test fails if the book fixes a defect, or if this page is out of date.
 """
 
 
@@ -383,7 +399,7 @@ def section(defect: Defect) -> str:
     book = [f"the book in PyTorch: `{defect.torch}`", f"the book in MXNet: `{defect.mxnet}`"]
     if defect.torch == defect.mxnet:
         book = [f"the book, both editions: `{defect.torch}`"]
-    lines = [f"input: {defect.input}", *book, f"**ours: `{defect.ours}`**"]
+    lines = [f"input: {defect.input}", *book, f"**tinyssd: `{defect.ours}`**"]
     return "\n".join((f"### {defect.what}\n", *(f"- {line}" for line in lines), "\n" + textwrap.fill(defect.why, 120)))
 
 

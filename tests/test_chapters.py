@@ -100,6 +100,21 @@ def test_the_first_and_the_last_anchors_are_those_printed():
     np.testing.assert_allclose(grid[[0, 1, 2, -3, -2, -1]], printed, rtol=1e-7, atol=6e-8)
 
 
+@pytest.mark.backend("mxnet")
+@pytest.mark.parametrize(("ratio", "in_the_text", "computed"), [(2, 1, 3.47), (0.5, -0.5, -3.47)])
+def test_the_offset_of_the_width_is_not_the_one_that_the_text_defines(ratio, in_the_text, computed):
+    from mxnet import np as mxnp
+    from mxnet import npx
+
+    anchors = np.array([[[0.4, 0.4, 0.6, 0.6]]], np.float32)
+    labels = np.array([[[0, 0.5 - 0.1 * ratio, 0.4, 0.5 + 0.1 * ratio, 0.6]]], np.float32)
+    operator = npx.multibox_target(mxnp.array(anchors), mxnp.array(labels), mxnp.zeros((1, 2, 1)))[0].asnumpy()
+    assert ratio - 1 == in_the_text  # (Y_w - b_w) / b_w
+    for offsets in (operator, multibox_target(anchors, labels)[0]):
+        np.testing.assert_allclose(offsets[0, 2], np.log(ratio) / 0.2, rtol=1e-5)
+        np.testing.assert_allclose(offsets[0, 2], computed, atol=0.005)
+
+
 # --- d2l, "Anchor Boxes"
 
 

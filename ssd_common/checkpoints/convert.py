@@ -209,9 +209,9 @@ def _to_checkpoint(
     own = set(names.values())
     for name, array in arrays.items():
         if name not in own:
-            raise InputError(f"{path}: tensor {name} does not belong to the model")
+            raise InputError(f"{path}: tensor {name} does not belong to the model: save the network without it")
         if array.dtype.kind != "f":
-            raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point")
+            raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point: save it as float32")
     weights = {name: arrays[names[name]] for name in _CANONICAL if names[name] in arrays}
     num_classes = _count_classes(weights, names, preset, path)
     if class_names is None:

@@ -90,6 +90,8 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
         if not isinstance(source, bytes) and not stat.S_ISREG(os.stat(source).st_mode):
             raise OSError("a folder, a pipe or a device, not a file")
         size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+        if not size:
+            raise OSError("the file is empty")
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             width, height = image.size
             allowed = min(MAX_PIXELS, max(MANY_PIXELS, MOST_PIXELS_A_BYTE * size))
@@ -97,7 +99,8 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
                 yield image
                 return
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not an image in one of the formats {', '.join(FORMATS)}") from error
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{name}: not an image in one of the formats {kinds}: replace it or leave it out") from error
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: cannot read the image ({reason}): replace it or leave it out") from error

@@ -9,7 +9,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from html import escape
 from itertools import zip_longest
@@ -19,6 +19,8 @@ from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import STANDARD_TYPES
 
+from ssd_common.errors import InputError
+
 FRAMEWORKS = ("torch", "torchvision", "mxnet")
 STYLE = """
 .side-by-side { overflow-x: auto; }
@@ -27,6 +29,7 @@ STYLE = """
 .side-by-side td { font: .8em/1.5 monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 .side-by-side td { padding-left: calc(.5em + 1ch * var(--hang)); text-indent: calc(-1ch * var(--hang)); }
 .side-by-side td + td { border-left: 1px solid #8886; }
+.side-by-side .why { font: .8em/1.4 sans-serif; padding-left: .5em; text-indent: 0; white-space: normal; width: 22%; }
 .side-by-side .differs { background: #8882; }
 .side-by-side mark { background: #f5a62355; border-radius: 2px; color: inherit; }
 .side-by-side b { text-decoration: underline; }
@@ -204,10 +207,27 @@ def _documented(part: str) -> ast.Module | ast.FunctionDef | ast.ClassDef:
     return first if isinstance(first, ast.FunctionDef | ast.ClassDef) else module
 
 
+def find_row(rows: Sequence[Row], piece: str) -> int:
+    """Return the place of the row that differs and has this piece of code on either side.
+
+    Args:
+        rows: as `aligned_rows` returns them.
+        piece: of one line.
+
+    Raises:
+        InputError: no row that differs has it, or several have.
+    """
+    found = [i for i, row in enumerate(rows) if not row.same and any(piece in (line or "") for line in row[:2])]
+    if len(found) != 1:
+        raise InputError(f"{piece!r:.80} is in {len(found)} rows that differ: name a piece of a single one")
+    return found[0]
+
+
 def to_html(
     rows: Sequence[Row],
     titles: tuple[str, str] = ("PyTorch", "MXNet"),
     words: tuple[Collection[str], Collection[str]] = ((), ()),
+    notes: Mapping[int, str] | None = None,
 ) -> str:
     """Return aligned rows as an HTML table of two columns, to be shown with `STYLE`; syntax has Pygments' classes.
 
@@ -215,16 +235,25 @@ def to_html(
         rows: as `aligned_rows` returns them.
         titles: of the two columns.
         words: of the two columns, the words that are set in bold; see `framework_words`.
+        notes: why a row differs, by its place: a third column, if there are any. `code` may be in backticks.
     """
     left = _cells([(row.left, row.left_spans) for row in rows], words[0])
     right = _cells([(row.right, row.right_spans) for row in rows], words[1])
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    third = [""] * len(rows)
+    if notes:
+        head += '<th scope="col" class="why">Why this line differs</th>'
+        third = [f'<td class="why">{_note(notes.get(i, ""))}</td>' for i in range(len(rows))]
     body = "".join(
-        f'<tr class="{"same" if row.same else "differs"}">{x}{y}</tr>\n'
-        for row, x, y in zip(rows, left, right, strict=True)
+        f'<tr class="{"same" if row.same else "differs"}">{x}{y}{z}</tr>\n'
+        for row, x, y, z in zip(rows, left, right, third, strict=True)
     )
     table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
     return f'<div class="side-by-side highlight" tabindex="0">{table}</div>'
+
+
+def _note(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 
 def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:

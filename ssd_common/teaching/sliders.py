@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 from ssd_common.teaching.notebook import is_watched
 
@@ -17,7 +19,7 @@ def show_with_sliders(draw: Callable[..., object], **sliders: tuple[float, float
         **sliders: lowest value, highest value, step and first value of each parameter.
     """
     try:
-        import ipywidgets
+        ipywidgets: Any = import_module("ipywidgets")
     except ImportError:
         ipywidgets = None
     if ipywidgets is None or not is_watched():

@@ -114,7 +114,7 @@ BAD_INPUT = [
     ("train --data pikachu", ["pikachu/train.rec", "--data-dir or TINYSSD_DATA"]),
     ("train --data pikachu --data-dir empty", ["pikachu/train.rec", "empty", "--data-dir or TINYSSD_DATA"]),
     ("eval --weights none.safetensors", ["none.safetensors: no such weights file"]),
-    ("eval --weights empty", ["empty: no such weights file"]),
+    ("eval --weights empty", ["empty: a folder; name a file", "weights/best.safetensors"]),
     ("predict good.png --weights good.safetensors --out .", ["--out .", "good.png", "name another folder"]),
     ("compare --steps 1", ["--steps 1", "rung 12"]),
     ("compare --json file/report.json", ["--json", "file is a file"]),

@@ -109,7 +109,7 @@ def test_everything_wrong_in_a_coco_file_is_found(tmp_path: Path) -> None:
         ("boxes.json", "annotation 4", "(1, 2, 101, 17)", "outside the image"),
         ("boxes.json", "annotation 5", "width inf", "not a finite number"),
         ("boxes.json", "annotation 6", "[1, 2, 3]", "wrong number of values"),
-        ("boxes.json", "annotation 7", "width 'None'", "not a number"),
+        ("boxes.json", "annotation 7", "width", "missing number"),
         ("boxes.json", "annotation 8", 'bbox {"x": 1}', "no box"),
         ("boxes.json", "annotation 9", "category_id 99", "unknown class"),
         ("boxes.json", "annotation 10", "category_id [3]", "unknown class"),

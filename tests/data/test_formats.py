@@ -419,5 +419,5 @@ def test_paths_may_have_spaces_colons_and_commas(tmp_path: Path, monkeypatch: py
     assert len(load_dataset(f"coco:{folder}/pictures,{folder}/boxes.json")) == 2
     assert len(load_dataset(f"voc:{folder}/voc: old:train")) == 1
     monkeypatch.chdir(folder)
-    assert len(load_dataset("coco:images,boxes.json:val")) == 2
+    assert len(load_dataset("coco:pictures,boxes.json:val")) == 2
     assert load_dataset("voc:voc: old").name == "voc:voc: old:train"

@@ -304,7 +304,7 @@ def test_a_small_file_of_many_pixels_is_refused_and_a_photograph_is_not(tmp_path
 
 
 def test_the_paths_of_windows_are_found_or_told(tmp_path: Path) -> None:
-    images = [{"id": 7, "file_name": "images\\one.jpg"}, {"id": 9, "file_name": "..\\..\\media\\two.jpg"}]
+    images = [{"id": 7, "file_name": "pictures\\one.jpg"}, {"id": 9, "file_name": "..\\..\\media\\two.jpg"}]
     write_coco(tmp_path, images=images, annotations=[])
     missing, _ = check_data(f"coco:{tmp_path},{tmp_path / 'boxes.json'}").problems
     assert (missing.value, missing.kind) == ("..\\..\\media\\two.jpg", "missing image")

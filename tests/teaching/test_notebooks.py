@@ -1,4 +1,4 @@
-"""The notebooks are what their sources say, the two of a pair are the same notebook, and none repeats the packages.
+"""The notebooks are what their sources say, the two of a pair are the same notebook, and what they define is compared.
 
 That they run, and that what their cells assert holds, is nbmake's to find out: `make test` has it run every one.
 """
@@ -6,41 +6,35 @@ That they run, and that what their cells assert holds, is nbmake's to find out: 
 import ast
 import copy
 import re
+import symtable
 from pathlib import Path
 
 import pytest
 
-jupytext = pytest.importorskip("jupytext", reason="needs the extra: notebooks")
+pytest.importorskip("jupytext", reason="needs the extra: notebooks")
+
+import jupytext
+
+from ssd_common.teaching.check_cases import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
 PAIRS = [
     (file, file.with_stem(f"{file.stem.removesuffix('_torch')}_mxnet")) for file in SOURCES if "_torch" in file.stem
 ]
-PACKAGES = ("ssd_common", "ssd_torch", "ssd_mxnet")
-MAX_LINES = 15
+SOLUTIONS = "solutions_"
+LESSONS = [file for file in SOURCES if not file.name.startswith(SOLUTIONS)]
+MAX_LINES, MAX_LINES_OF_A_CLASS, MAX_LINES_ABOUT_A_FRAMEWORK = 15, 25, 4
 NEUTRAL = (
     ("ssd_torch", "ssd_framework"),
     ("ssd_mxnet", "ssd_framework"),
     ("PyTorch", "Framework"),
     ("MXNet", "Framework"),
 )
-HEAD = """import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
+HEAD = """import os
 
-SETTING = os.environ.get("TINYSSD_NOTEBOOK", "quick")  # a teacher writes "full" here
-SOURCE = os.environ.get("TINYSSD_SOURCE")  # of the package, for a notebook outside its clone: "git+https://…"
-QUICK = {"quick": True, "full": False}[SETTING]
-clones = [folder for folder in Path.cwd().parents if (folder / "ssd_common").is_dir()]
-if not importlib.util.find_spec("ssd_common"):
-    assert clones or SOURCE, "tinyssd is not installed: give SOURCE the address of its repository"
-    source = clones[0].as_uri() if clones else SOURCE
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"tinyssd[EXTRA] @ {source}"], check=True)
-sys.path[:0] = map(str, clones)  # ahead of this folder, where ssd_torch.py is a notebook"""
-"""The second cell of every notebook; which extra it installs is the notebook's."""
+QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick\""""
+"""The second cell of every lesson."""
 
 
 def code_cells(notebook):
@@ -59,9 +53,13 @@ def neutral(text):
     return re.sub(r"\b(torch|mxnet)\b|(?<=_)(torch|mxnet)\b", "framework", text)
 
 
-def is_framework_code(cell):
-    """Tell whether a cell is one that may differ between the notebooks of a pair."""
-    return cell.cell_type == "code" and "framework" in cell.metadata.get("tags", ())
+def has_tag(cell, tag):
+    return tag in cell.metadata.get("tags", ())
+
+
+def metadata(cell):
+    """Return a cell's metadata without the blank lines that follow it in the source."""
+    return {name: value for name, value in cell.metadata.items() if name != "lines_to_next_cell"}
 
 
 def pair_differences(one, other):
@@ -70,9 +68,9 @@ def pair_differences(one, other):
         return [f"{len(one.cells)} and {len(other.cells)} cells"]
     found = []
     for number, (cell, twin) in enumerate(zip(one.cells, other.cells, strict=True)):
-        if (cell.cell_type, cell.metadata) != (twin.cell_type, twin.metadata):
+        if (cell.cell_type, metadata(cell)) != (twin.cell_type, metadata(twin)):
             found.append(f"cell {number}: type or tags")
-        elif not is_framework_code(cell):
+        elif not has_tag(cell, "framework"):
             if neutral(cell.source) != neutral(twin.source):
                 found.append(f"cell {number}: {cell.source!r} and {twin.source!r}")
         elif cell.source == twin.source:
@@ -80,35 +78,109 @@ def pair_differences(one, other):
     return found
 
 
-def faults(notebook):
+def faults(notebook, is_lesson=True):
     """Return what every notebook must have and this one has not, in words."""
     found, first, last = [], notebook.cells[:2], notebook.cells[-1]
-    if first[0].cell_type != "markdown" or not re.match(r"# .+\n\n(.+\n?)+\Z", first[0].source):
+    if first[0].cell_type != "markdown" or not re.match(r"# .+\n\n.+", first[0].source):
         found.append("the first cell is a title and a paragraph")
-    if re.sub(r"tinyssd\[[a-z,]+\]", "tinyssd[EXTRA]", first[1].source) != HEAD:
-        found.append("the second cell is that of the other notebooks")
     headings = re.findall(r"^## (.+)", "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown"), re.M)
-    if headings[-2:] != ["Questions", "Where to look"] or last.cell_type != "markdown":
-        found.append("it ends with Questions and Where to look")
+    if is_lesson:
+        if first[1].source != HEAD:
+            found.append("the second cell is that of the other notebooks")
+        if headings[-2:] != ["Questions", "Where to look"] or last.cell_type != "markdown":
+            found.append("it ends with Questions and Where to look")
     for number, cell in enumerate(notebook.cells):
         lines = cell.source.count("\n") + 1
-        if cell.cell_type == "code" and lines > MAX_LINES:
-            found.append(f"cell {number} has {lines} lines, more than {MAX_LINES}")
-    repeated = definitions("\n".join(cell.source for cell in code_cells(notebook))) & names_of_the_packages()
-    if repeated:
-        found.append(f"it defines what the packages have: {', '.join(sorted(repeated))}")
+        if cell.cell_type == "code":
+            most = MAX_LINES_OF_A_CLASS if "\nclass " in f"\n{cell.source}" else MAX_LINES
+        else:
+            most = MAX_LINES_ABOUT_A_FRAMEWORK if has_tag(cell, "framework") else lines
+        if lines > most:
+            found.append(f"cell {number} has {lines} lines, more than {most}")
+        if has_tag(cell, "check") and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            found.append(f"cell {number} is a check, which Jupyter should fold")
+    return [*found, *not_compared(notebook), *reused_names(notebook)]
+
+
+def not_compared(notebook):
+    """Return which functions and classes a notebook defines that the package has, and never compares with it."""
+    defined, compared = set(), set()
+    for cell in code_cells(notebook):
+        for node in ast.walk(tree := ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "check_same":
+                compared |= {ast.unparse(argument) for argument in node.args}
+        defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return [f"it defines {name} and does not compare it" for name in sorted(defined & set(CASES) - compared)]
+
+
+def reused_names(notebook):
+    """Return the names that two cells assign things of different kinds, and that other cells read.
+
+    Such a notebook runs from its first cell to its last, but not any more when somebody runs a cell again.
+    """
+    kinds, found = {}, []
+    trees = [ast.parse(cell.source) for cell in code_cells(notebook)]
+    read = set().union(
+        *(read_from_elsewhere(symtable.symtable(c.source, "cell", "exec")) for c in code_cells(notebook))
+    )
+    for number, tree in enumerate(trees):
+        for name, kind in assigned(tree.body):
+            before, where = kinds.setdefault(name, (kind, number))
+            if name in read and before != kind and "" not in (before, kind) and where != number:
+                found.append(f"{name} is {before} in code cell {where} and {kind} in code cell {number}")
     return found
 
 
-def definitions(source):
-    """Return the names of all functions and classes that a source defines."""
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    return {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)}
+def read_from_elsewhere(table, own=frozenset()):
+    """Return the names that a cell reads, in its functions too, and does not assign itself."""
+    symbols = table.get_symbols()
+    if table.get_type() == "module":
+        own = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+        found = {symbol.get_name() for symbol in symbols if symbol.is_referenced()} - own
+    else:
+        found = {symbol.get_name() for symbol in symbols if symbol.is_referenced() and symbol.is_global()} - own
+    return found.union(*(read_from_elsewhere(child, own) for child in table.get_children()))
 
 
-def names_of_the_packages():
-    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
-    return set().union(*(definitions(file.read_text(encoding="utf-8")) for file in files))
+def assigned(body):
+    """Yield the names that statements assign, and the kind of thing: a call, a literal, or empty if unknown."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, "a definition"
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from bound(target, node.value)
+        elif isinstance(node, ast.For):
+            yield from bound(node.target, node.iter, "an element of ")
+            yield from assigned(node.body)
+        elif isinstance(node, ast.If | ast.With):
+            yield from assigned(node.body)
+            yield from assigned(getattr(node, "orelse", []))
+
+
+def bound(target, value, prefix=""):
+    """Yield the names of one target of an assignment, and the kind of what they get."""
+    if isinstance(target, ast.Name):
+        kind = kind_of(value)
+        yield target.id, prefix + kind if kind else ""
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and not prefix:
+        for part, item in zip(target.elts, value.elts, strict=False):
+            yield from bound(part, item)
+    elif isinstance(target, ast.Tuple):
+        for place, part in enumerate(target.elts):
+            kind = kind_of(value)
+            for name, _ in bound(part, value):
+                yield name, f"{prefix}item {place} of {kind}" if kind else ""
+
+
+def kind_of(value):
+    """Return the kind of an expression's value: the function that is called, or the type of the literal."""
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func)
+    if isinstance(value, ast.Constant):
+        return type(value.value).__name__
+    names = {ast.List: "list", ast.ListComp: "list", ast.Dict: "dict", ast.DictComp: "dict", ast.Lambda: "lambda"}
+    return names.get(type(value), "")
 
 
 @pytest.fixture(params=SOURCES, ids=lambda file: file.stem)
@@ -135,7 +207,18 @@ def test_a_notebook_has_no_outputs(source):
 
 
 def test_a_notebook_is_built_as_all_are(source):
-    assert faults(jupytext.read(source)) == []
+    assert faults(jupytext.read(source), is_lesson=not source.name.startswith(SOLUTIONS)) == []
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda file: file.stem)
+def test_every_question_has_a_solution(source):
+    name = re.sub("_(torch|mxnet)$", "", source.stem)
+    questions = source.read_text(encoding="utf-8").partition("# ## Questions\n")[2].partition("# ## Where to look")[0]
+    assert f"({SOLUTIONS}{name}.ipynb)" in questions
+    asked = [int(number) for number in re.findall(r"^# (\d+)\. ", questions, re.M)]
+    solutions = source.with_name(f"{SOLUTIONS}{name}.py").read_text(encoding="utf-8")
+    assert asked == list(range(1, 7))
+    assert [int(number) for number in re.findall(r"^# ## (\d+)\. ", solutions, re.M)] == asked
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].stem.removesuffix("_torch"))
@@ -151,7 +234,7 @@ TOY = f"""# %% [markdown]
 # What it is for.
 
 # %%
-{HEAD.replace("EXTRA", "torch")}
+{HEAD}
 
 # %%
 from ssd_torch.model import TinySSD
@@ -159,12 +242,19 @@ from ssd_torch.model import TinySSD
 # %% tags=["framework"]
 torch.ones(2)
 
+# %% tags=["check"] jupyter={{"source_hidden": true}}
+assert True
+
+# %% [markdown] tags=["framework"]
+# In this framework: of torch.
+
 # %% [markdown]
 # ## Questions
 
 # %% [markdown]
 # ## Where to look
 """
+REUSED = "x = [1]\n\n# %%\n"
 TWIN = TOY.replace("torch.ones", "np.ones").replace("torch", "mxnet").replace("PyTorch", "MXNet")
 
 
@@ -182,11 +272,17 @@ def test_a_sound_notebook_has_no_faults_and_its_twin_no_differences():
     [
         ("# # A toy", "# A toy", "title"),
         ("# What it is for.", "#", "title"),
-        ("SETTING = os", "MODE = os", "second cell"),
+        ("QUICK = os", "MODE = os", "second cell"),
         ("# ## Questions", "# ## Tasks", "Questions"),
         ("# ## Where to look", "# ## Where to look\n\n# %%\nx = 1", "Questions"),
-        ("from ssd_torch", "x = 1\n" * 15 + "from ssd_torch", "lines"),
+        ("from ssd_torch", "x = 1\n" * 15 + "from ssd_torch", "lines, more than 15"),
+        ("from ssd_torch", "class A:\n" + "    x = 1\n" * 25 + "from ssd_torch", "lines, more than 25"),
+        ("# In this framework: of torch.", "# a\n# b\n# c\n# d\n# e", "5 lines, more than 4"),
+        ('jupyter={"source_hidden": true}', "", "should fold"),
         ("torch.ones(2)", "class TinySSD:\n    pass", "TinySSD"),
+        ("torch.ones(2)", "def flatten_pred(pred):\n    pass\ncheck_same(TinySSD)", "flatten_pred"),
+        ("torch.ones(2)", f"{REUSED}x, y = draw(2)\n\n# %%\nx", "x is list in code cell 2 and item 0 of draw in code"),
+        ("torch.ones(2)", f"{REUSED}for x in [1]:\n    pass\n\n# %%\nx", "2 and an element of list in code cell 3"),
     ],
 )
 def test_each_kind_of_fault_is_found(old, new, fault):
@@ -202,7 +298,8 @@ def test_each_kind_of_fault_is_found(old, new, fault):
         ("import TinySSD", "import base_net", "cell 2"),
         ("# %%\nfrom", '# %% tags=["framework"]\nfrom', "cell 2: type or tags"),
         ("np.ones(2)", "torch.ones(2)", "cell 3: tagged framework, but the same"),
-        ("# %% [markdown]\n# ## Questions", "# %%\nx = 1\n\n# %% [markdown]\n# ## Questions", "6 and 7 cells"),
+        ("of mxnet.", "of torch.", "cell 5: tagged framework, but the same"),
+        ("# %% [markdown]\n# ## Questions", "# %%\nx = 1\n\n# %% [markdown]\n# ## Questions", "8 and 9 cells"),
     ],
 )
 def test_each_kind_of_difference_is_found(old, new, difference):

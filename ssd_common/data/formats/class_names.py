@@ -23,7 +23,9 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable text file ({error}); it must hold class names, one a line") from error
+        raise InputError(
+            f"{path}: not a readable text file ({error}): save class names in UTF-8, one a line"
+        ) from error
     return checked_class_names([clean_name(line) for line in lines if line.strip()], str(path))
 
 

@@ -57,7 +57,9 @@ def coco_paths(path: str) -> tuple[Path, Path]:
 
 
 def open_coco(images: Path, file: Path, allow_outside: bool) -> Opened:
-    """Return a COCO dataset; see `read_coco`."""
+    """Return a COCO dataset, see `read_coco`; raise InputError if there is no folder of images."""
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
     return Opened((), lambda split, name: read_coco(images, file, name, allow_outside))
 
 
@@ -71,11 +73,9 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         allow_outside: read an image that is named outside of the folder, too.
 
     Raises:
-        InputError: a path is missing, or the file does not hold a COCO dataset.
+        InputError: the file is missing, or does not hold a COCO dataset.
     """
     content = _load(file)
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
     class_names, class_ids = _read_categories(content["categories"], file)
     find = _Pictures(images, allow_outside)
     problems: list[Problem] = []
@@ -147,9 +147,10 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; write coco:IMAGES,FILE.json") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a readable JSON file ({error})") from error
+        raise InputError(f"{file}: not a readable JSON file ({error}): export it again") from error
     if not isinstance(content, dict):
-        raise InputError(f"{file}: a {type(content).__name__}, not a COCO dataset with images, annotations, categories")
+        kind = type(content).__name__
+        raise InputError(f"{file}: a {kind}, not a COCO dataset: name the file with images, annotations and categories")
     for key in ("images", "annotations", "categories"):
         items = content.get(key)
         if not isinstance(items, list):

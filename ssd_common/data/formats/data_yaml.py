@@ -70,7 +70,7 @@ def read_yaml(path: Path) -> Top | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())}): correct it") from error
     return top
 
 
@@ -100,7 +100,7 @@ def class_names_of(top: Top, path: Path) -> tuple[str, ...]:
     class_names = checked_class_names([clean_name(name) for name in names if name is not None], f"{path}: names")
     count = " ".join(map(str, top.get("nc", Entry("", [])).items))
     if count.isdecimal() and count.lstrip("0") != str(len(class_names)):
-        raise InputError(f"{path}: nc is {count[:40]}, but there are {len(class_names)} names: correct either")
+        raise InputError(f"{path}: nc is {count[:40]}, but 'names' has {len(class_names)}: correct one of them")
     return class_names
 
 
@@ -114,7 +114,7 @@ def num_keypoints_of(top: Top, path: Path) -> int | None:
     if shape is None:
         return None
     if len(shape.items) != 2 or not all(text and text.isdecimal() and len(text) < 5 for text in shape.items):
-        raise InputError(f"{path}: kpt_shape is not two whole numbers, such as [17, 3]")
+        raise InputError(f"{path}: kpt_shape is not two whole numbers: write it as [17, 3]")
     return math.prod(int(text) for text in shape.items if text)
 
 

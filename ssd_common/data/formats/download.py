@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -14,12 +17,15 @@ from ssd_common.errors import InputError
 from ssd_common.output.console import progress_bar
 
 CHUNK = 1 << 16
-MAX_BYTES = 1 << 28  # ten times what is fetched: a server that never ends is not believed
+MAX_BYTES = 1 << 28  # three times what is fetched: a server that never ends is not believed
 SECONDS = 30  # without a byte from the server
+UNFINISHED = ".unfinished-"
 
 
 def fetch_file(url: str, sha1: str, name: str) -> Path:
     """Return a file, fetched into the user's cache folder unless the right one is there.
+
+    The file gets its name only when it is whole and has the hash; nothing else is kept.
 
     Args:
         url: of the file.
@@ -33,13 +39,18 @@ def fetch_file(url: str, sha1: str, name: str) -> Path:
 
     path = _cache() / name
     with _explained(url, sha1, path):
-        return Path(pooch.retrieve(url, f"sha1:{sha1}", name, path.parent, downloader=_download))
+        if not _is_right(path, sha1):
+            with _working_folder(path.parent) as temporary:
+                if not _is_right(path, sha1):  # else another process has fetched it while this one waited
+                    pooch.retrieve(url, f"sha1:{sha1}", name, temporary, downloader=_download)
+                    os.replace(temporary / name, path)
+    return path
 
 
 def fetch_folder(url: str, sha1: str, top: str) -> Path:
     """Return the folder `top` of a zip archive, fetched into the user's cache folder unless it is there.
 
-    The archive and the folder get their names only when they are whole; what was fetched with a wrong hash is deleted.
+    The folder gets its name only when it is whole.
 
     Args:
         url: of the archive.
@@ -49,22 +60,19 @@ def fetch_folder(url: str, sha1: str, top: str) -> Path:
     Raises:
         InputError: it cannot be downloaded or unpacked, or is another file.
     """
-    import pooch
-
-    cache = _cache()
-    archive, folder = cache / f"{top}.zip", cache / top
+    folder = _cache() / top
     if folder.is_dir():
         return folder
-    with _explained(url, sha1, archive), tempfile.TemporaryDirectory(dir=cache, prefix=f".{top}.") as temporary:
-        unzip = pooch.Unzip(extract_dir=Path(temporary).name)
+    archive = fetch_file(url, sha1, f"{top}.zip")
+    with _explained(url, sha1, archive), _working_folder(archive.parent) as temporary:
+        if folder.is_dir():
+            return folder
         try:
-            pooch.retrieve(url, f"sha1:{sha1}", archive.name, cache, processor=unzip, downloader=_download)
-            (Path(temporary) / top).rename(folder)
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(temporary)
+            (temporary / top).rename(folder)
         except (zipfile.BadZipFile, FileNotFoundError) as error:
             raise InputError(f"{archive}: no zip archive with a folder {top} ({error}): delete it") from error
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
     return folder
 
 
@@ -74,24 +82,48 @@ def _cache() -> Path:
     return Path(pooch.os_cache("tinyssd"))
 
 
+def _is_right(path: Path, sha1: str) -> bool:
+    import pooch
+
+    return path.is_file() and pooch.file_hash(str(path), "sha1") == sha1
+
+
+@contextmanager
+def _working_folder(cache: Path) -> Iterator[Path]:
+    """Make a folder for what is not whole yet, and keep other processes from fetching; both end with this process."""
+    cache.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(cache, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Console(stderr=True).print(f"waiting for another process that downloads to {cache}", soft_wrap=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in cache.glob(f"{UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=UNFINISHED) as temporary:
+            yield Path(temporary)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _explained(url: str, sha1: str, path: Path) -> Iterator[None]:
-    """Make the folder of a file that is fetched, and say in one line why it cannot be had."""
+    """Say in one line why a file cannot be had."""
     import pooch
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
     by_hand = f"fetch {url} by other means and put it at {path}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield
+    except InputError:
+        raise
     except RequestException as error:
         raise InputError(f"cannot download ({_reason(error)}): try again, or {by_hand}") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"{path.parent}: cannot be written ({reason}): {by_hand}") from error
-    except InputError:
-        raise
     except ValueError as error:  # pooch's word for a wrong hash
         raise InputError(f"{url}: not the file whose sha1 is {sha1}: try again, or {by_hand}") from error
 
@@ -104,8 +136,9 @@ def _download(url: str, output_file: str, _pooch: object) -> None:
     with requests.get(url, stream=True, timeout=SECONDS) as response, open(output_file, "wb") as file:
         response.raise_for_status()
         if not console.is_terminal:
-            size = int(response.headers.get("Content-Length", 0))
-            console.print(f"downloading {name}, {size / 1e6:.0f} MB", highlight=False, markup=False)
+            length = response.headers.get("Content-Length", "")
+            size = f", {int(length) / 1e6:.0f} MB" if length.isdecimal() and len(length) < 13 else ""
+            console.print(f"downloading {name}{size}", highlight=False, markup=False, soft_wrap=True)
         for chunk in progress_bar(console, f"downloading {name}")(response.iter_content(CHUNK)):
             file.write(chunk)
             if file.tell() > MAX_BYTES:

@@ -148,7 +148,8 @@ class RecordAnnotations:
         label = read_detection_label(record.label, where)
         stored = (item for item in enumerate(label.tolist(), start=1) if item[1][:5] != [-1] * 5)
         rows, bad = read_rows(stored, self._read_object, where, "object")
-        lost = ("further columns",) if label.shape[1] > 6 else ()
+        kept = label.shape[1] < 6 or (label.shape[1] == 6 and np.isin(label[:, 5], (-1, 0, 1)).all())
+        lost = () if kept else ("further columns",)
         return annotate(record.image, f"{key:06}", where, rows, bad, fractions=True, dtype=np.float32, lost=lost)
 
 
