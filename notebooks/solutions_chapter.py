@@ -120,20 +120,21 @@ show_figure(save_architecture, model, caption="The network with a sixth feature 
 from ssd_common.boxes import offset_boxes
 
 
+# %%
 def center_targets(anchors, labels):
     """Return offsets, mask and class labels; an anchor takes the object whose center lies in it, if it is small."""
     boxes, objects = to_numpy(anchors)[0], to_numpy(labels)
     offsets, classes = np.zeros((len(objects), *boxes.shape)), np.zeros((len(objects), len(boxes)), np.int64)
-    for image, row in [(image, row) for image, rows in enumerate(objects) for row in rows if row[0] >= 0]:
-        center = (row[1:3] + row[3:5]) / 2
-        inside = (boxes[:, :2] <= center).all(axis=1) & (center <= boxes[:, 2:]).all(axis=1)
-        similar = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) <= 2 * np.prod(row[3:5] - row[1:3])
-        taken = inside & similar
-        offsets[image, taken] = offset_boxes(boxes[taken], np.repeat(row[None, 1:], taken.sum(), axis=0))
-        classes[image, taken] = int(row[0]) + 1
-    mask = np.repeat(classes > 0, 4, axis=1).astype(np.float32)
-    offsets = offsets.reshape(len(objects), -1).astype(np.float32)
-    return to_device(offsets), to_device(mask), to_device(classes)
+    for image, number in np.argwhere(objects[..., 0] >= 0):
+        class_id, box = objects[image, number, 0], objects[image, number, 1:]
+        center = (box[:2] + box[2:]) / 2
+        taken = (boxes[:, :2] <= center).all(axis=1) & (center <= boxes[:, 2:]).all(axis=1)
+        taken &= np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) <= 2 * np.prod(box[2:] - box[:2])
+        offsets[image, taken] = offset_boxes(boxes[taken], np.repeat(box[None], taken.sum(), axis=0))
+        classes[image, taken] = int(class_id) + 1
+    mask = np.repeat(classes > 0, 4, axis=1)
+    offsets = offsets.reshape(mask.shape)
+    return to_device(offsets.astype("float32")), to_device(mask.astype("float32")), to_device(classes)
 
 
 # %% [markdown]

@@ -526,11 +526,9 @@ from ssd_mxnet.predict import forward
 from ssd_mxnet.weights import make_net
 
 some = to_device(batch_images[:2], device)
-twin = make_net(
-    model_config, initial_weights(model_config, train_config) if FROM_SCRATCH else checkpoint.weights, device
-)
-for ours, theirs in zip(forward(net, some), forward(twin, some), strict=True):
-    np.testing.assert_allclose(to_numpy(ours), to_numpy(theirs), atol=1e-3)
+twin = make_net(model_config, checkpoint.weights, device)
+for one, other in zip(forward(make_toy_net(checkpoint.weights), some), forward(twin, some), strict=True):
+    np.testing.assert_allclose(to_numpy(one), to_numpy(other), atol=1e-3)
 
 # %% [markdown]
 # ## Training targets and losses
@@ -563,7 +561,7 @@ def focal_loss(logits, classes, alpha=0.25, gamma=2):
     return -alpha * (1 - p) ** gamma * mxnp.log(p)
 
 
-def smooth_l1(errors):
+def smooth_l1_loss(errors):
     size = mxnp.abs(errors)
     return mxnp.where(size < 1, size**2 / 2, size - 0.5)
 
@@ -575,7 +573,9 @@ check_same(focal_loss)
 from ssd_mxnet import losses
 
 offset_errors = (bbox_preds - bbox_labels) * bbox_masks
-np.testing.assert_allclose(to_numpy(smooth_l1(offset_errors)), to_numpy(losses.smooth_l1(offset_errors, 1)), atol=1e-6)
+np.testing.assert_allclose(
+    to_numpy(smooth_l1_loss(offset_errors)), to_numpy(losses.smooth_l1(offset_errors, 1)), atol=1e-6
+)
 
 # %% [markdown]
 # Where does the loss come from? With cross entropy, most of it comes from background anchors, because there are so
@@ -583,12 +583,12 @@ np.testing.assert_allclose(to_numpy(smooth_l1(offset_errors)), to_numpy(losses.s
 
 # %%
 share = {}
-for name, values in {
+for name, loss_of_anchors in {
     "cross entropy": focal_loss(cls_preds, cls_labels, alpha=1, gamma=0),
     "focal loss": focal_loss(cls_preds, cls_labels),
 }.items():
-    values = to_numpy(values)
-    share[name] = values[background].sum() / values.sum()
+    costs = to_numpy(loss_of_anchors)
+    share[name] = costs[background].sum() / costs.sum()
     print(f"{name}: {share[name]:.1%} comes from background")
 assert share["focal loss"] < share["cross entropy"]
 
@@ -606,7 +606,7 @@ def train_batch(net, trainer, X, Y):
     with autograd.record():
         anchors, cls_preds, bbox_preds = net(X)
         bbox_labels, bbox_masks, cls_labels = multibox_target(anchors, Y)
-        loss = focal_loss(cls_preds, cls_labels).mean() + smooth_l1((bbox_preds - bbox_labels) * bbox_masks).mean()
+        loss = focal_loss(cls_preds, cls_labels).mean() + smooth_l1_loss((bbox_preds - bbox_labels) * bbox_masks).mean()
     loss.backward()
     trainer.step(1)
     accuracy = (cls_preds.argmax(axis=-1) == cls_labels).astype("float64").mean()
@@ -683,10 +683,10 @@ from ssd_common.data.transforms import read_image, resize_image
 
 photo = folder / "img" / "pikachu.jpg"  # or your own file
 demo_image = read_image(photo) if PUBLISHED and photo.is_file() else val[3].image
-X = resize_image(demo_image, 256).astype(np.float32) - np.array(model_config.mean, np.float32)
-X = np.ascontiguousarray(X.transpose(2, 0, 1)[None])  # (1, 3, 256, 256)
-print("from", demo_image.shape, "to", X.shape)
-assert X.shape == (1, 3, 256, 256)
+pixels = resize_image(demo_image, 256).astype(np.float32) - np.array(model_config.mean, np.float32)
+prepared = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])  # (1, 3, 256, 256)
+print("from", demo_image.shape, "to", prepared.shape)
+assert prepared.shape == (1, 3, 256, 256)
 
 # %% [markdown]
 # ### Network inference
@@ -695,8 +695,8 @@ assert X.shape == (1, 3, 256, 256)
 
 # %%
 published_net = make_toy_net(checkpoint.weights)
-outputs = forward(published_net, to_device(X, device))
-anchors, cls_preds, bbox_preds = map(to_numpy, outputs)
+outputs = forward(published_net, to_device(prepared, device))
+demo_anchors, demo_classes, demo_offsets = map(to_numpy, outputs)
 printed_anchors = [
     [-0.084375, -0.084375, 0.115625, 0.115625],
     [-0.12037501, -0.12037501, 0.15162501, 0.15162501],
@@ -705,15 +705,15 @@ printed_anchors = [
     [-0.12225395, 0.18887302, 1.12225389, 0.81112695],
     [0.18887302, -0.12225395, 0.81112695, 1.12225389],
 ]
-check_printed("anchors", printed_anchors, anchors[0, [0, 1, 2, -3, -2, -1]], within=2e-7)
+check_printed("anchors", printed_anchors, demo_anchors[0, [0, 1, 2, -3, -2, -1]], within=2e-7)
 
 # %%
 PIKACHU = PUBLISHED and photo.name == "pikachu.jpg" and photo.is_file()
 printed_classes = [[0.3375, -1.6466], [1.1530, -1.7726], [1.1536, -0.9835], [-0.2756, -1.2940], [0.4552, -0.8878]]
 printed_offsets = [-0.1674, -0.1308, -0.6886, -0.1897, 0.1182, -0.2707]
 if PIKACHU:
-    check_printed("class predictions", printed_classes, cls_preds[0, [0, 1, 2, -3, -2]], within=0.2)
-    check_printed("box predictions", printed_offsets, bbox_preds[0, [0, 1, 2, -3, -2, -1]], within=0.1)
+    check_printed("class predictions", printed_classes, demo_classes[0, [0, 1, 2, -3, -2]], within=0.2)
+    check_printed("box predictions", printed_offsets, demo_offsets[0, [0, 1, 2, -3, -2, -1]], within=0.1)
 
 # %% [markdown]
 # With the chapter's image the numbers are close, but not equal, for two reasons. The chapter predicts *after* its
@@ -774,7 +774,7 @@ show_figure(save_box_panels, demo_image, panels, caption=caption)
 # %% tags=["check"] jupyter={"source_hidden": true}
 if not QUICK:
     assert not PIKACHU or (detections[:, 1] >= 0.6).sum() == 1 < (detections[:, 1] >= 0.3).sum()
-    doubled = np.repeat(np.repeat(X, 2, axis=2), 2, axis=3)
+    doubled = np.repeat(np.repeat(prepared, 2, axis=2), 2, axis=3)
     assert forward(published_net, to_device(doubled, device))[0].shape == (1, 21764, 4)
     fewer = to_numpy(multibox_detection(cls_probs, outputs[2], outputs[0], nms_threshold=0.1))[0]
     assert (fewer[:, 0] >= 0).sum() < len(detections)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any, TypeVar
 
+import PIL.Image
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, Code, Image, Markdown, display
 
@@ -18,6 +20,9 @@ from ssd_common.teaching import side_by_side
 
 T = TypeVar("T")
 
+MAX_PNG_BYTES = 150_000
+"""Of a figure: the notebooks are kept with their outputs."""
+COLORS = 128  # of a figure that would be larger
 SECONDS_BETWEEN_UPDATES = 0.5  # of a progress bar: each is a message to the browser
 SHOWN = (
     ("loss", "loss", ".4f"),
@@ -38,13 +43,13 @@ div.side-by-side.highlight table tr.differs { background: #8882; }
 
 
 def show_source(*objects: Any) -> None:
-    """Show the source of functions and classes as it stands in their files, highlighted, its place above it."""
+    """Show the source of functions and classes without docstrings, highlighted, its place above it."""
     for thing in objects:
         lines, first = inspect.getsourcelines(thing)
         module = inspect.getmodule(thing)
         name = module.__name__.replace(".", "/") if module else "?"
         display(Markdown(f"`{name}.py`, lines {first}–{first + len(lines) - 1}"))
-        display(Code("".join(lines), language="python"))
+        display(Code(side_by_side.without_docstring("".join(lines)), language="python"))
 
 
 def show_side_by_side(left: Any, right: Any) -> None:
@@ -160,8 +165,23 @@ def is_watched() -> bool:
 
 
 def _png(save: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:
-    """Return the bytes of the PNG that a function writes."""
+    """Return the bytes of the PNG that a function writes, no more than `MAX_PNG_BYTES` of them."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
         save(path, *args, **kwargs)
-        return path.read_bytes()
+        content = path.read_bytes()
+    return content if len(content) <= MAX_PNG_BYTES else _smaller(content)
+
+
+def _smaller(content: bytes) -> bytes:
+    """Return a PNG with fewer colours, and of lower resolution if that is not enough."""
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        image = picture.convert("RGB")
+    for share in (1.0, 0.85, 0.7, 0.6, 0.5, 0.4):
+        size = (round(image.width * share), round(image.height * share))
+        resized = image.resize(size, PIL.Image.Resampling.LANCZOS) if share < 1 else image
+        buffer = io.BytesIO()
+        resized.quantize(COLORS, dither=PIL.Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MAX_PNG_BYTES:
+            break
+    return buffer.getvalue()

@@ -1,14 +1,24 @@
 """What the notebooks show of sources and of trainings, seen by a display that keeps it."""
 
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("IPython", reason="needs the extra: notebooks")
 
 from ssd_common.errors import InputError
 from ssd_common.teaching import notebook
-from ssd_common.teaching.notebook import LiveTraining, show_figure, show_side_by_side, show_source, show_table
+from ssd_common.teaching.notebook import (
+    MAX_PNG_BYTES,
+    LiveTraining,
+    show_figure,
+    show_side_by_side,
+    show_source,
+    show_table,
+)
 
 ROW = {"epoch": 1, "loss": 0.5, "class_error": 0.25, "bbox_mae": 0.125, "baseline_class_error": 0.5}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -112,17 +122,29 @@ def test_a_training_of_no_epochs_shows_nothing(screen, monkeypatch):
     assert screen.shown == []
 
 
-def test_the_source_that_is_shown_is_that_of_the_file(screen):
+def test_the_source_that_is_shown_is_that_of_the_file_without_docstring(screen):
     show_source(InputError)
     where, code = screen.shown
     assert where.data.startswith("`ssd_common/errors.py`, lines ")
-    assert code.data.startswith("class InputError(ValueError):")
+    assert code.data.startswith("class InputError(ValueError):\n")
+    assert "told in one line" not in code.data
 
 
 def test_a_figure_has_its_caption_under_it_and_as_alternative_text(screen):
     show_figure(lambda path, data: path.write_bytes(data), PNG, caption="a stripe")
     image, caption = screen.shown
     assert (image.data, image.alt, caption.data) == (PNG, "a stripe", "*a stripe*")
+
+
+def test_a_figure_is_made_small_enough_to_be_kept_in_a_notebook(screen):
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1400, 3), np.uint8)
+    small = np.full((900, 1400, 3), 200, np.uint8)
+    for pixels in (noise, small):
+        show_figure(lambda path, image: Image.fromarray(image).save(path), pixels, caption="pixels")
+    assert Image.open(io.BytesIO(screen.shown[0].data)).width == 560  # noise has as many colours as can be
+    assert 100_000 < len(screen.shown[0].data) <= MAX_PNG_BYTES + 100_000
+    with Image.open(io.BytesIO(screen.shown[2].data)) as untouched:
+        np.testing.assert_array_equal(np.asarray(untouched), small)
 
 
 def test_a_table_has_its_rows_and_its_caption_under_it(screen):

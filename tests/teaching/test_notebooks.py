@@ -254,6 +254,7 @@ assert True
 # %% [markdown]
 # ## Where to look
 """
+REUSED = "x = [1]\n\n# %%\n"
 TWIN = TOY.replace("torch.ones", "np.ones").replace("torch", "mxnet").replace("PyTorch", "MXNet")
 
 
@@ -280,16 +281,8 @@ def test_a_sound_notebook_has_no_faults_and_its_twin_no_differences():
         ('jupyter={"source_hidden": true}', "", "should fold"),
         ("torch.ones(2)", "class TinySSD:\n    pass", "TinySSD"),
         ("torch.ones(2)", "def flatten_pred(pred):\n    pass\ncheck_same(TinySSD)", "flatten_pred"),
-        (
-            "torch.ones(2)",
-            "x = [1]\n\n# %%\nx, y = draw(2)",
-            "x is list in code cell 2 and item 0 of draw in code cell 3",
-        ),
-        (
-            "torch.ones(2)",
-            "x = [1]\n\n# %%\nfor x in [1]:\n    pass",
-            "x is list in code cell 2 and an element of list",
-        ),
+        ("torch.ones(2)", f"{REUSED}x, y = draw(2)\n\n# %%\nx", "x is list in code cell 2 and item 0 of draw in code"),
+        ("torch.ones(2)", f"{REUSED}for x in [1]:\n    pass\n\n# %%\nx", "2 and an element of list in code cell 3"),
     ],
 )
 def test_each_kind_of_fault_is_found(old, new, fault):
