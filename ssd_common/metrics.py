@@ -8,6 +8,9 @@ from typing import SupportsFloat, TypeVar
 
 T = TypeVar("T")
 
+DIVISORS = ("examples", "anchors", "offsets")
+SUMS = (*DIVISORS, "cls_loss", "bbox_loss", "correct", "positives", "abs_error", "abs_offsets")
+"""What `batch_metrics` of a backend measures, and `EpochMeter` adds up."""
 READ_EVERY = 8
 """Steps whose sums stay on the device before they are read: to read is to wait until the device is done."""
 

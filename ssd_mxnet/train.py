@@ -105,7 +105,7 @@ def train(
         device: where the network is.
         progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
         terms: see `train_step`.
-        new_meter: called when an epoch begins, returns what adds up its batches; those that it has are not trained.
+        new_meter: called when an epoch begins, returns its `EpochMeter`; the batches that it counts are not trained.
 
     Yields:
         `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.

@@ -1,7 +1,10 @@
 """What every test file uses: the backends, the real data, and what happens when one of them is not there."""
 
+import atexit
 import importlib
 import os
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -11,6 +14,10 @@ from ssd_common.backends import BACKENDS, load_backend
 from ssd_common.errors import InputError
 
 ROOT = Path(__file__).parents[1]
+if "MPLCONFIGDIR" not in os.environ:  # what libraries keep for the next time, in a folder that goes with the tests
+    _kept = tempfile.mkdtemp(prefix="tinyssd-tests-")
+    atexit.register(shutil.rmtree, _kept, ignore_errors=True)
+    os.environ |= {"MPLCONFIGDIR": _kept, "TORCHINDUCTOR_CACHE_DIR": _kept}
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # also `benchmarks`
 REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
 _reasons: dict[str, str | None] = {}  # why a framework cannot be used, None where it can

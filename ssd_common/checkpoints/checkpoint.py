@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import save as to_safetensors
 from ssd_common.config import Config, RunConfig
 from ssd_common.config.run import PARTS, from_table, to_table
 from ssd_common.errors import InputError
+from ssd_common.metrics import DIVISORS, SUMS
 from ssd_common.output.atomic import write_atomically
 from ssd_common.weights import Weights, check_velocity, check_weights
 
@@ -147,9 +147,11 @@ def _count(metadata: dict[str, str], name: str, path: Path) -> int:
 
 def _sums(metadata: dict[str, str], path: Path) -> dict[str, float]:
     sums = _table(metadata, "sums", path) if "sums" in metadata else {}
-    for name, value in sums.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise InputError(f"{path}: 'sums' in the metadata: {name[:80]} must be a finite number, got {value!r:.80}")
+    good = all(type(value) in (int, float) and 0 <= value < 1e300 for value in sums.values())
+    if sums and not (good and set(sums) == set(SUMS) and min(sums[name] for name in DIVISORS) > 0):
+        raise InputError(
+            f"{path}: 'sums' in the metadata must be numbers, one each of {', '.join(SUMS)}; got {sums!r:.80}"
+        )
     return sums
 
 

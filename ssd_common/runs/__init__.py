@@ -5,10 +5,11 @@ from ssd_common.runs.evaluate import evaluation_tables, summarise, write_evaluat
 from ssd_common.runs.folder import RunFolder, new_folder, read_rows, trivial_baselines
 from ssd_common.runs.predict import find_pictures, predict_files
 from ssd_common.runs.start import change_config, first_checkpoint, resumed_checkpoint
+from ssd_common.runs.stop import stoppable
 from ssd_common.runs.train import Trained, train_run
 
 __all__ = [
     "RunFolder", "Trained", "change_config", "compare_backends", "evaluation_tables", "find_pictures",
-    "first_checkpoint", "new_folder", "predict_files", "read_rows", "resumed_checkpoint", "summarise", "train_run",
-    "trivial_baselines", "write_evaluation",
+    "first_checkpoint", "new_folder", "predict_files", "read_rows", "resumed_checkpoint", "stoppable", "summarise",
+    "train_run", "trivial_baselines", "write_evaluation",
 ]  # fmt: skip

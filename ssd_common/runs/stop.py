@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ class Stop:
         self.signal = number
         if not self.waits:
             self.check()
+        with suppress(OSError):  # not print: the signal may have come in the middle of it
+            os.write(2, b"\ntinyssd: stopping after this step; a second signal ends the program at once\n")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_
 from ssd_common.config import STRAIGHT_DOPE, Config, ModelConfig, PredictConfig, RunConfig, TrainConfig
 from ssd_common.config.tables import to_dict
 from ssd_common.errors import InputError
+from ssd_common.metrics import SUMS
 from ssd_common.weights import initial_weights, parameter_shapes
 
 TINY = ModelConfig(image_size=64)
@@ -79,6 +80,20 @@ def test_how_predictions_become_detections_comes_back(top_k, tmp_path):
     weights = initial_weights(TINY, TrainConfig())
     save_checkpoint(tmp_path / "w.safetensors", Checkpoint(weights, RunConfig(Config(TINY, predict=predict))))
     assert load_checkpoint(tmp_path / "w.safetensors").config.predict == predict
+
+
+def test_the_sums_of_an_epoch_come_back_and_only_numbers_are_taken(tmp_path):
+    path, start = tmp_path / "w.safetensors", Checkpoint(initial_weights(TINY, TRAIN), RunConfig(Config(TINY, TRAIN)))
+    sums = dict.fromkeys(SUMS, 0.1 + 0.2)
+    save_checkpoint(path, dataclasses.replace(start, sums=sums))
+    assert load_checkpoint(path).sums == sums
+    for wrong in (float("nan"), "3", None, True, 10**400, 0):
+        save_checkpoint(path, dataclasses.replace(start, sums=sums | {"examples": wrong}))
+        with pytest.raises(InputError, match="'sums' in the metadata must be numbers"):
+            load_checkpoint(path)
+    save_checkpoint(path, dataclasses.replace(start, sums={"examples": 3.0}))
+    with pytest.raises(InputError, match="'sums' in the metadata must be numbers"):
+        load_checkpoint(path)
 
 
 def test_an_older_file_that_does_not_say_how_gets_the_defaults(tmp_path):

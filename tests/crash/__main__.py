@@ -191,13 +191,14 @@ class Lab:
 
         kinds = [kind]
         faults, saved = self.killed(path, fresh, kind, 0, interval)
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.5 and not all((path / name).exists() for name in run_folder.IMAGES):
             kinds.append(str(self.rng.choice(KINDS)))
             more, _ = self.killed(path, command(), kinds[-1], saved, interval)
             faults += more
+        is_finished = all((path / name).exists() for name in run_folder.IMAGES)
         code = self.run(command())
-        if code not in (0, 2) or (code == 2 and not all((path / n).exists() for n in run_folder.IMAGES)):
-            faults.append(f"exit code: {code} of the run that went on")  # 2: it had ended before
+        if code != (2 if is_finished else 0):
+            faults.append(f"exit code: {code} of the run that went on")
         try:
             arrays, files = self.state(path)
         except InputError as error:

@@ -130,23 +130,23 @@ def no_http(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n")
 
 
-@pytest.mark.parametrize(
-    ("send", "words"),
-    [
-        (endless, "not the file whose sha1 is"),
-        (endless_when_unpacked, "not the file whose sha1 is"),
-        (too_short, "cannot download ("),
-        (too_long, "not the file whose sha1 is"),
-        (short_length, "not the file whose sha1 is"),
-        (odd_length, "not the file whose sha1 is"),
-        (changed, "not the file whose sha1 is"),
-        (page, "not the file whose sha1 is"),
-        (loop, "cannot download (302 Found"),
-        (elsewhere, "cannot download ("),
-        (missing, "cannot download (404 Not Found"),
-        (no_http, "cannot download ("),
-    ],
-)
+WRONG_ANSWERS: list[tuple[Send, str]] = [
+    (endless, "not the file whose sha1 is"),
+    (endless_when_unpacked, "not the file whose sha1 is"),
+    (too_short, "cannot download ("),
+    (too_long, "not the file whose sha1 is"),
+    (short_length, "not the file whose sha1 is"),
+    (odd_length, "not the file whose sha1 is"),
+    (changed, "not the file whose sha1 is"),
+    (page, "not the file whose sha1 is"),
+    (loop, "cannot download (302 Found"),
+    (elsewhere, "cannot download ("),
+    (missing, "cannot download (404 Not Found"),
+    (no_http, "cannot download ("),
+]
+
+
+@pytest.mark.parametrize(("send", "words"), WRONG_ANSWERS)
 def test_what_a_server_sends_instead_is_told_in_one_line_and_not_kept(
     server: ThreadingHTTPServer, send: Send, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

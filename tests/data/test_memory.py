@@ -129,6 +129,6 @@ def test_twenty_thousand_pictures_take_a_gibibyte_and_not_four(tmp_path: Path) -
         [sys.executable, "-c", MEASURE, spec], capture_output=True, text=True, env=environment, check=True
     )
     measured = json.loads(done.stdout)
-    assert measured["pictures"] == 20_000
+    assert measured["images"] == 20_000
     assert 3.6 * CACHE_BYTES < 20_000 * 256 * 256 * 3
     assert 0.9 * CACHE_BYTES < measured["bytes"] < 1.15 * CACHE_BYTES

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssd_common.cli import main
+from ssd_common.config import read_run_config
 from ssd_common.data import load_dataset
 from ssd_common.data.dataset import Example
-from ssd_common.data.synthetic import BookDataset, book
+from ssd_common.data.synthetic import BookDataset, book, scenes
 from ssd_common.data.synthetic.scenes import OPAQUE
 from ssd_common.errors import InputError
 
@@ -106,3 +110,30 @@ def test_its_errors_have_its_own_name() -> None:
         BookDataset("test")
     with pytest.raises(InputError, match="synthetic-book: image_size must be at least 32 pixels, got 8"):
         BookDataset(image_size=8)
+
+
+@pytest.mark.backend("torch", "mxnet")
+def test_every_command_takes_it_and_trains_each_edition_from_its_own_initial_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scenes, "SPLITS", {"train": 2, "val": 2})
+
+    def said(command: str) -> str:
+        with pytest.raises(SystemExit) as done:
+            main(command.split())
+        printed = capsys.readouterr()
+        assert done.value.code == 0, printed.err
+        return printed.out
+
+    assert said("data check synthetic-book").startswith("synthetic-book: 4 images, 4 good objects (banana 4)\n")
+    said(f"data show synthetic-book --out {tmp_path / 'sheet.png'}")
+    small = "--data synthetic-book --image-size 64 --epochs 1"
+    for backend, init in (("torch", "torch"), ("mxnet", "xavier")):
+        folder = tmp_path / backend
+        printed = said(f"train --backend {backend} {small} --out {folder}")
+        assert "\nconfiguration: book, with model.image_size = 64, train.epochs = 1\n" in printed
+        assert read_run_config(folder / "config.toml").config.train.init == init
+        printed = said(f"eval --backend {backend} --weights {folder / 'weights' / 'last.safetensors'}")
+        assert printed.startswith(f"synthetic-book:val, 2 images, 2 objects, {backend}\n")
+    printed = said(f"train --backend torch --init xavier {small} --out {tmp_path / 'xavier'}")
+    assert "train.init = xavier" in printed

@@ -109,7 +109,7 @@ def test_a_class_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
         ("names: {0: cat, 0: dog}\n", "not of names from 0 on, each once"),
         ("names: [cat]\nnames: [dog]\n", "'names' is given twice"),
         ("names: [cat, cat]\n", "class name 'cat' is given twice"),
-        ("names: [cat, dog]\nnc: 3\n", "nc is 3, but there are 2 names"),
+        ("names: [cat, dog]\nnc: 3\n", "nc is 3, but 'names' has 2: correct one of them"),
         ("names: {1: cat, 2: dog}\n", "a table from 0 on"),
         ("names:\n", "its 'names' are empty"),
         ("names: cat\n", "its 'names' are the text 'cat'"),
@@ -117,7 +117,7 @@ def test_a_class_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
         ("nc: 2\n", "no 'names' in it"),
         ("", "no 'names' in it"),
         ("names:\n\t- cat\n", "not a readable YAML file"),
-        ("names: [cat]\nkpt_shape: 17\n", r"kpt_shape is not two whole numbers, such as \[17, 3\]"),
+        ("names: [cat]\nkpt_shape: 17\n", r"kpt_shape is not two whole numbers: write it as \[17, 3\]"),
     ],
 )
 def test_a_yaml_without_clear_names_is_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:

@@ -182,6 +182,27 @@ def read_rows(folder):
     return read_rows(folder / "results.csv")
 
 
+SETTINGS = {"backend": "torch", "score_threshold": 0.5, "detector_sha256": "0"}
+
+
+def make_detections(folder):
+    from ssd_common.runs.detections_file import DetectionsFile
+
+    box = {"image": "a", "label": "cat", "class_id": 0, "score": 0.9, "box": {"xmin": 1.5}}
+    with DetectionsFile(folder, SETTINGS) as file:
+        file.begin()
+        for i, name in enumerate("abc"):
+            file.add(Path(name), (i, i), f"{name}.png", [box] * i)
+
+
+def read_detections(folder):
+    from ssd_common.runs.detections_file import DetectionsFile
+
+    with DetectionsFile(folder, SETTINGS) as file:
+        file.write_json(folder / "x.json", map(Path, "abc"))
+        return file.drawn_names()
+
+
 # Datasets, each read as `tinyssd data check` does.
 
 
@@ -296,6 +317,7 @@ PARSERS = {
     "state_dict": Parser(make_state_dict, ("w.pt",), "bytes", read_state_dict, 1, checksum=True),
     "config.toml": Parser(make_config, ("config.toml",), "text", read_config, 2),
     "results.csv": Parser(make_rows, ("results.csv",), "text", read_rows, 1),
+    "detections.jsonl": Parser(make_detections, ("detections.jsonl",), "text", read_detections, 1),
     "VOC": Parser(make_voc, ("Annotations/*", "ImageSets/Main/*", "classes.txt"), "text", check("voc:{}"), 2),
     "COCO": Parser(make_coco, ("x.json",), "text", check("coco:{0},{0}/x.json"), 2),
     "YOLO": Parser(make_yolo, ("data.yaml", "data.yaml", "labels/*/*"), "text", check("yolo:{}"), 2),

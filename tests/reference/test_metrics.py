@@ -36,6 +36,26 @@ def test_an_epoch_s_metrics_are_sums_over_its_batches_whatever_their_size():
     np.testing.assert_allclose(list(summary.values()), list(expected.values()), rtol=1e-12)
 
 
+def test_an_epoch_that_goes_on_has_the_sums_of_one_that_was_not_stopped():
+    rng = np.random.default_rng(0)
+    steps = [{name: np.float32(rng.uniform(1, 2)) for name in FIRST} for _ in range(20)]
+    whole = EpochMeter()
+    for number, step in enumerate(steps):
+        whole.add(step)
+        if number == 4:
+            first = EpochMeter()
+            for earlier in steps[:5]:
+                first.add(earlier)
+            first.summary()  # reads them, in the middle of those that are read together
+            rest = EpochMeter(first.sums, first.steps)
+        if number > 4:
+            rest.add(step)
+    assert rest.steps == whole.steps == 20
+    ours, theirs = rest.summary(), whole.summary()
+    assert rest.sums == whole.sums
+    assert all(ours[name] == theirs[name] for name in ours if name != "examples_per_second")
+
+
 def test_throughput_is_examples_over_the_sum_of_the_step_times(monkeypatch):
     """Waiting for the data takes 1 and 2 seconds, the steps take 3 and 7; what is read at the end takes 5 more."""
     ticks = iter([0, 1, 4, 4, 6, 13, 13, 20, 25])

@@ -14,10 +14,12 @@ import pytest
 from rich.console import Console
 
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ssd_common.cli import main
 from ssd_common.config import AUGMENTATIONS, Config, RunConfig, TrainConfig
 from ssd_common.data import load_dataset
 from ssd_common.data.annotated import image_names
 from ssd_common.errors import InputError
+from ssd_common.machine import threads
 from ssd_common.output.atomic import write_atomically
 from ssd_common.runs import watch
 from ssd_common.runs.folder import COLUMNS, RunFolder, read_rows
@@ -164,7 +166,7 @@ def test_a_run_is_saved_every_few_minutes(run, weights, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, code, run, weights):
+def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, code, run, weights, capfd):
     steps = []
 
     def step():
@@ -181,6 +183,8 @@ def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, 
         for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
             signal.signal(number, handler)
     assert (len(steps), saved_step(run), stopped.value.code) == (2, 2, code)
+    told = "tinyssd: stopping after this step; a second signal ends the program at once"
+    assert capfd.readouterr().err.splitlines() == ["", told]
     assert str(stopped.value) == f"stopped by {name}; to go on: tinyssd train --resume {run.path} --device cpu"
     assert printed(run).splitlines()[-1] == f"stopped by {name}; saved: 2 steps"
 
@@ -322,3 +326,21 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as told:
         write_atomically(tmp_path / "file", b"new")
     assert told.value.filename == str(tmp_path / "file")
+
+
+@pytest.mark.backend("torch")
+def test_training_on_a_full_disk_says_which_file_and_what_to_do(tmp_path, monkeypatch, capsys):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--limit", "1", "--epochs", "0", "--device", "cpu", "--out", str(tmp_path / "run")])
+    file = tmp_path / "run" / "weights" / "best.safetensors"
+    assert (done.value.code, capsys.readouterr().err) == (2, f"tinyssd: {file}: No space left on device; make room\n")
+
+
+@pytest.mark.parametrize(("told", "expected"), [("3", 3), ("4,2", 4), ("", None), ("many", None), ("0", None)])
+def test_the_threads_are_those_of_the_environment_or_one_a_core(told, expected, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert threads() == (expected or len(os.sched_getaffinity(0)))
