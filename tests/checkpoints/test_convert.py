@@ -94,7 +94,7 @@ def test_a_wrong_tensor_is_called_by_the_files_own_name(name, spoil, message, ki
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_tensor_too_many_is_refused(kind, tmp_path):
     path = write_arrays(tmp_path / "w", kind, random_weights() | {"more.weight": np.ones(2, np.float32)})
-    assert refusal(path) == "tensor more.weight does not belong to the model"
+    assert refusal(path) == "tensor more.weight does not belong to the model: save the network without it"
 
 
 @pytest.mark.parametrize("kind", FOREIGN)

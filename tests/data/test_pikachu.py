@@ -206,7 +206,9 @@ def test_a_file_without_records_is_refused(tmp_path: Path) -> None:
         pytest.param(
             pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, png()[:-40])), "truncated", id="cut image"
         ),
-        pytest.param(pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, b"")), "not an image", id="no image"),
+        pytest.param(
+            pack_image_record(ImageRecord(label(*HEADER, *OBJECT), 0, 0, b"")), "the file is empty", id="no image"
+        ),
     ],
 )
 def test_a_bad_item_is_named_and_the_others_are_read(tmp_path: Path, payload: bytes, reason: str) -> None:

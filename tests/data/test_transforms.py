@@ -147,7 +147,7 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param(b"", "not an image", id="empty"),
+        pytest.param(b"", "the file is empty", id="empty"),
         pytest.param(b"<html>404 Not Found</html>", "not an image", id="a web page"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not an image", id="EPS"),
         pytest.param(photograph()[:400], "Truncated", id="JPEG cut in its header"),
