@@ -9,7 +9,7 @@ import pytest
 from ssd_common.backends import load_backend
 from ssd_common.onnx_files import encode_onnx, make_graph
 from ssd_common.onnx_files.metadata import weights_digest
-from ssd_common.parity.onnx import Witness, row_difference, share_kept_otherwise
+from ssd_common.parity.onnx import Witness, count_otherwise, row_difference
 from tests.onnx_files.onnx_cases import CHECKPOINT, MODEL, WEIGHTS, content, graph, images, native, net
 
 onnx = pytest.importorskip("onnx")
@@ -35,7 +35,7 @@ def test_the_detections_are_those_that_predict_keeps(backend, with_detection):
     _, expected = native(backend.name, X)
     assert all(map(len, expected))
     found, expected = Witness([], net(backend.name, with_detection).detect(X)), Witness([], expected)
-    np.testing.assert_equal(share_kept_otherwise(found, expected), 0)
+    np.testing.assert_equal(count_otherwise(found, expected), 0)
     assert row_difference(found, expected) < 1e-5
     for rows in found.detections:
         assert (np.diff(rows[:, 1]) <= 0).all()  # best score first

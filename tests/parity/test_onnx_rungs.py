@@ -17,6 +17,7 @@ from ssd_common.parity import onnx as onnx_rungs
 from ssd_common.parity.onnx import (
     ONNX_RUNGS,
     Witness,
+    count_otherwise,
     measure_file,
     output_difference,
     row_difference,
@@ -228,5 +229,5 @@ def test_on_100_real_images_the_same_boxes_of_the_same_classes_are_kept(data_dir
     # Measured: outputs 2.2e-6 and 2.8e-6, all of 61,356 boxes the same, their rows 1.5e-6 and 2.2e-6 apart.
     assert output_difference(onnx, native) < 1e-5
     assert shown_otherwise(onnx, native) == 0
-    assert share_kept_otherwise(onnx, native) < 1e-4
+    assert count_otherwise(onnx, native) <= 6
     assert row_difference(onnx, native) < 1e-5
