@@ -18,7 +18,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
-EXTRAS := torch,book,notebooks,dev
+EXTRAS := torch,book,onnx,notebooks,dev
 # Their metadata forbids numpy 2, with which both run: they are installed by themselves.
 ALONE := mxnet d2l
 PYTHON ?=
@@ -27,8 +27,8 @@ TORCH ?= cuda
 DEMO_FLAGS ?= --preset improved --weights pretrained --epochs 4 --batch-size 16 --limit 128 --lr 0.02
 PYTEST_FLAGS ?=
 JOBS ?= 2
-TESTS ?= tests/parity tests/reference tests/cli tests/test_compat.py tests/test_imports.py tests/test_known_differences.py \
-    tests/test_mirror.py
+TESTS ?= tests/parity tests/reference tests/onnx_files tests/cli tests/test_compat.py tests/test_imports.py \
+    tests/test_known_differences.py tests/test_mirror.py
 NOX_FLAGS ?=
 NOTEBOOKS ?= $(wildcard notebooks/*.py)
 BENCH_FLAGS ?=
@@ -62,9 +62,9 @@ demo: $(STAMP) ## the trained detector in both frameworks, the ladder on its wei
 test: $(STAMP) ## run every test that is not marked slow, and every notebook
 	@$(PYTEST) -m "not slow" --nbmake --nbmake-timeout=600 -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
-backends: $(STAMP) ## climb the ladder in float64, and run the tests of TESTS (default: what depends on the frameworks)
+backends: $(STAMP) ## climb the ladder in float64 and with ONNX Runtime, and run the tests of TESTS (default: what depends on the frameworks)
 	@rm -rf build/backends
-	$(BIN)/tinyssd compare --check --dtype float64 --epochs 1 --limit 64 --pictures 32 --out build/backends
+	$(BIN)/tinyssd compare --check --with-onnx --dtype float64 --epochs 1 --limit 64 --pictures 32 --out build/backends
 	$(PYTEST) -m "not slow" -n $(JOBS) --dist loadfile $(PYTEST_FLAGS) $(TESTS)
 
 test-slow: $(STAMP) ## run the tests marked slow
@@ -104,7 +104,7 @@ build/notebooks/%.ipynb: notebooks/%.py
 
 build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*
-	$(BIN)/tinyssd compare --check --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
+	$(BIN)/tinyssd compare --check --with-onnx --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
 
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (hours)
 	@mkdir -p build

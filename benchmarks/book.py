@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from ssd_common.anchors import anchor_grid
+from ssd_common.backends import load_backend
+from ssd_common.checkpoints import load_checkpoint
 from ssd_common.cli.training import TrainingFlags, train
 from ssd_common.config import get_preset, read_run_config
 from ssd_common.data import load_dataset
 from ssd_common.errors import InputError
+from ssd_common.figures.detections import save_detection_grid
 from ssd_common.output.atomic import write_atomically
 from ssd_common.runs.folder import read_rows
 from ssd_common.runs.start import change_config
@@ -29,6 +32,8 @@ EDITIONS = {"torch": "PyTorch", "mxnet": "MXNet"}
 PRINTED = {"torch": (3.27e-3, 3.08e-3), "mxnet": (3.48e-3, 3.78e-3)}
 PRINTED_BASELINES = (4.8e-3, 5.2e-3)  # of background and zero offsets on the labels of the book's training images
 OURS = Path(__file__).with_name("book_results.json")
+BEGIN, END = "<!-- The table of benchmarks.book begins. -->", "<!-- The table of benchmarks.book ends. -->"
+FIGURE = "_static/book_detections.png"
 HEADINGS = ("images", "edition", "seeds", "class error", "of trivial", "bbox MAE", "of trivial", "val AP50")
 
 
@@ -43,6 +48,7 @@ def main(arguments=None):
     parser.add_argument("--image-size", type=int, help="instead of the book's 256")
     parser.add_argument("--out", type=Path, default=Path("runs/book"), help="folder of the runs (default: runs/book)")
     parser.add_argument("--results", type=Path, help="JSON file to write the results to")
+    parser.add_argument("--page", type=Path, help="Markdown file to write the table into, and beside it the detections")
     chosen = parser.parse_args(arguments)
     try:
         results = [result(chosen, backend, seed) for backend in chosen.backends for seed in chosen.seeds]
@@ -53,6 +59,28 @@ def main(arguments=None):
     if chosen.data != "synthetic-book":
         results += json.loads(OURS.read_text(encoding="utf-8"))
     print(table(results))
+    if chosen.page:
+        before, _, rest = chosen.page.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        write_atomically(chosen.page, f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}".encode())
+        draw_detections(chosen, chosen.page.parent / FIGURE)
+
+
+def folder_of(chosen, backend, seed):
+    """Return the folder of a run."""
+    return chosen.out / f"{backend}-{chosen.data}-{seed}"
+
+
+def draw_detections(chosen, path):
+    """Draw eight validation images with the true box and the best detection of the first run."""
+    backend, seed = load_backend(chosen.backends[0]), chosen.seeds[0]
+    checkpoint = load_checkpoint(folder_of(chosen, backend.name, seed) / "weights" / "last.safetensors")
+    config, val = checkpoint.config, load_dataset(chosen.data, "val", data_dir=chosen.data_dir, limit=8)
+    net = backend.weights.make_net(config.model, checkpoint.weights)
+    _, detections, _ = backend.evaluate.evaluate(net, val, config.model, config.predict)
+    truths, images = zip(*((example.labels, example.image) for example in val), strict=True)
+    best = [rows[:1] for rows in detections]
+    save_detection_grid(path, images, best, val.class_names, truths=truths, columns=4, threshold=0.0)
 
 
 def result(chosen, backend, seed):
@@ -65,7 +93,7 @@ def result(chosen, backend, seed):
     """
     changes = {"seed": seed, "epochs": chosen.epochs, "image_size": chosen.image_size}
     config = change_config(get_preset("book", backend), changes)
-    folder = chosen.out / f"{backend}-{chosen.data}-{seed}"
+    folder = folder_of(chosen, backend, seed)
     found = read_run_config(folder / "config.toml") if (folder / "config.toml").exists() else None
     if found and (found.config, found.data) != (config, chosen.data):
         raise InputError(f"{folder}: a run of another configuration; name another folder with --out")

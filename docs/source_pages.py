@@ -36,6 +36,7 @@ READING_ORDER = (
     "predict",
     "weights",
     "options",
+    "export",
 )
 """The chapter's; a file that is not named here comes last."""
 

@@ -15,10 +15,10 @@ from pages import WITHOUT_CONTENTS, PageFolder, fenced
 from ssd_common.cli import main
 from ssd_common.parity import Row
 from ssd_common.parity.report import (
-    COLUMNS,
     WORDS,
     farther_off,
     ladder_cells,
+    ladder_columns,
     ladder_rows,
     made_of,
     shared_notes,
@@ -26,7 +26,7 @@ from ssd_common.parity.report import (
 )
 
 BUILD = Path(__file__).parent.parent / "build"
-VERBS = ("train", "eval", "predict", "compare", "convert", "info", "data")
+VERBS = ("train", "eval", "predict", "compare", "convert", "export", "info", "data")
 DATA_VERBS = ("list", "check", "show", "convert", "anchors")
 
 
@@ -62,9 +62,10 @@ def parity_page() -> str:
 
 def ladder(rungs: list[Row]) -> str:
     """Return the rungs as a table of Markdown."""
-    header = (*COLUMNS, "farther off")
+    columns = ladder_columns(rungs)
+    header = (*columns, "farther off")
     rows = [header, ["---" if name in (*WORDS, "pass") else "---:" for name in header]]
-    rows += [(*ladder_cells(rung), farther_off(rung)) for rung in rungs]
+    rows += [(*ladder_cells(rung, columns), farther_off(rung)) for rung in rungs]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -106,6 +106,12 @@ class Evaluate(Protocol):
     ) -> tuple[dict[str, float], list[NDArray[Any]], list[GroundTruth]]: ...
 
 
+class Export(Protocol):
+    """`export.py` of a backend."""
+
+    def export_net(self, net: Net, model_config: ModelConfig, dynamic_size: bool = False) -> Any: ...
+
+
 class Losses(Protocol):
     """`losses.py` of a backend."""
 
@@ -219,6 +225,7 @@ class Backend(Protocol):
     data: Data
     detection: Detection
     evaluate: Evaluate
+    export: Export
     losses: Losses
     options: Options
     predict: Predict

@@ -49,7 +49,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
 def versions() -> dict[str, str]:
     """Return the version of Python and of each package that matters; "missing" where one is not installed."""
     found = {"python": platform.python_version()}
-    for package in ("tinyssd", "torch", "torchvision", "mxnet", "numpy", "matplotlib", "d2l"):
+    for package in ("tinyssd", "torch", "torchvision", "mxnet", "numpy", "matplotlib", "d2l", "onnx", "onnxruntime"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -23,7 +23,7 @@ from . import compat  # noqa: E402, F401 - imports MXNet, with what numpy and Py
 name = "mxnet"
 
 __all__ = [
-    "anchors", "boxes", "data", "detection", "evaluate", "greedy", "losses", "model", "options", "predict",
+    "anchors", "boxes", "data", "detection", "evaluate", "export", "greedy", "losses", "model", "options", "predict",
     "targets", "train", "weights",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ import importlib
 name = "torch"
 
 __all__ = [
-    "anchors", "boxes", "data", "detection", "evaluate", "greedy", "losses", "model", "options", "predict",
+    "anchors", "boxes", "data", "detection", "evaluate", "export", "greedy", "losses", "model", "options", "predict",
     "state_dict", "targets", "train", "weights",
 ]  # fmt: skip
 

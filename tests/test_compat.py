@@ -21,7 +21,8 @@ pytestmark = pytest.mark.backend("mxnet")
 SNAPSHOTS = """
 import builtins, json, sys
 import multiprocessing.pool, numpy, numpy.random, numpy.testing, requests  # what MXNet imports of others
-sys.modules["scipy"] = None  # MXNet imports it where it is there, and scipy far more of numpy
+# MXNet imports these where they are there, and they far more of numpy and of others.
+sys.modules["scipy"] = sys.modules["onnx"] = None
 
 def snapshot():
     return [{name: id(value) for name, value in vars(module).items()} for module in (numpy, builtins)], {*sys.modules}

@@ -96,9 +96,9 @@ def test_a_backend_imports_its_framework_only(name, other):
 
 
 def test_help_waits_for_no_framework_and_no_library_of_numbers():
-    verbs = ("train", "eval", "predict", "compare", "data", "info")
+    verbs = ("train", "eval", "predict", "compare", "export", "data", "info")
     result = run_python(RUN.format(arguments=[["--help"], *([verb, "--help"] for verb in verbs)]))
-    assert result["codes"] == [0] * 7
+    assert result["codes"] == [0] * 8
     assert not set(result["loaded"]) & {"torch", "torchvision", "mxnet", "numpy", "matplotlib", "PIL", "safetensors"}
 
 

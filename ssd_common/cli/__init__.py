@@ -1,4 +1,4 @@
-"""The command line: `tinyssd train | eval | predict | compare | convert | data | info`."""
+"""The command line: `tinyssd train | eval | predict | compare | convert | export | data | info`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 from ssd_common.cli import data
 from ssd_common.cli.anchors import anchors
 from ssd_common.cli.comparison import compare
+from ssd_common.cli.export import export
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
 from ssd_common.cli.tools import convert, info
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("predict", predict),
         ("compare", compare),
         ("convert", convert),
+        ("export", export),
         ("info", info),
     ):
         command.command(name=name)(verb)

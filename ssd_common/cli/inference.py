@@ -7,7 +7,15 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import BackendName, Device, OptionalInt, OptionalPath, OptionalPreset, OptionalSpec
+from ssd_common.cli.flags import (
+    BackendName,
+    Device,
+    OptionalBackend,
+    OptionalInt,
+    OptionalPath,
+    OptionalPreset,
+    OptionalSpec,
+)
 from ssd_common.errors import InputError
 from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
@@ -100,7 +108,7 @@ def evaluate(
 def predict(
     pictures: Annotated[Positional[list[Path]], arg(metavar="IMAGE_OR_FOLDER...", help_behavior_hint="")],
     weights: Weights = Path("pretrained"),
-    backend: BackendName = "torch",
+    backend: OptionalBackend = None,
     preset: OptionalPreset = None,
     score_threshold: float = 0.5,
     device: Device = "auto",
@@ -114,17 +122,20 @@ def predict(
 
     Args:
         pictures: Image files, or folders of image files.
-        weights: Weights file in any format that convert reads (default: the detector that comes with tinyssd).
-        backend: Framework to use.
+        weights: Weights file in any format that convert reads, or an ONNX file that export wrote (default: the detector
+            that comes with tinyssd).
+        backend: Framework to use (default: torch); an ONNX file needs neither, it runs in ONNX Runtime.
         preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
         score_threshold: Objects with a lower score are not drawn and not written.
         device: Where to run: auto, cpu, gpu, or gpu:1.
         out: Folder to write to.
     """
     from ssd_common.backends import load_backend
+    from ssd_common.checkpoints.checkpoint import Checkpoint
     from ssd_common.checkpoints.convert import load_weights
     from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
+    from ssd_common.onnx_files import load_onnx, onnx_backend
     from ssd_common.output.folders import check_output_folder
     from ssd_common.runs.predict import find_pictures, predict_files
 
@@ -134,10 +145,18 @@ def predict(
         raise InputError("predict needs images: name files or folders")
     check_output_folder(out)
     said, weights = which_weights(weights)
-    paths, checkpoint = find_pictures(pictures), load_weights(weights, get_preset(preset) if preset else None)
-    framework, console = load_backend(backend), new_console()
+    paths, console = find_pictures(pictures), new_console()
+    sha256 = ""
+    if weights.suffix.lower() == ".onnx":
+        if backend or preset:
+            raise InputError(f"{weights}: an ONNX file runs in ONNX Runtime; leave --backend and --preset out")
+        net = load_onnx(weights)
+        framework, checkpoint, sha256 = onnx_backend(net), Checkpoint({}, net.run), net.sha256
+    else:
+        checkpoint = load_weights(weights, get_preset(preset) if preset else None)
+        framework = load_backend(backend or "torch")
     print_lines(said, console)
-    found = predict_files(framework, checkpoint, paths, out, score_threshold, device)
+    found = predict_files(framework, checkpoint, paths, out, score_threshold, device, sha256)
     new = 0
     for path, objects in found:
         new += 1

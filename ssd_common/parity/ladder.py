@@ -11,12 +11,14 @@ a row names its cause.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ssd_common.backends import Backend
 from ssd_common.errors import InputError
 from ssd_common.machine import NATIVE
 from ssd_common.parity import boxes, networks, trained
+from ssd_common.parity.onnx import ONNX_RUNGS
 from ssd_common.parity.rungs import Results, Row, Rung, Subject, count_mismatches
 
 _SUMS = (
@@ -190,6 +192,8 @@ the two. A tolerance is four to nine times the largest number of its rung. Those
 three seeds, two presets, three image sizes and two datasets on two processors.
 """
 NUM_RUNGS = LADDER[-1].number
+LAST_ONNX_RUNG = ONNX_RUNGS[-1].number
+"""With ONNX Runtime, the ladder goes on to this rung."""
 
 
 def climb(
@@ -202,13 +206,15 @@ def climb(
 
     Args:
         subject: what to compare with.
-        backends: "torch", "mxnet" or both. Rungs 7 to 13 need torch.
-        rungs: the numbers of the rungs to climb, ascending; the last one needs trained weights.
+        backends: "torch", "mxnet" or both. Rungs 7 to 14 need torch.
+        rungs: the numbers of the rungs to climb, ascending; 13 needs trained weights, 14 and 15 need ONNX Runtime.
         progress: called with the rungs, returns an iterable of them; it may show a bar.
     """
     causes: dict[int, set[int]] = {}  # of each rung that failed
     for number in progress(rungs):
-        of_number = [rung for rung in LADDER if rung.number == number]
+        of_number = [rung for rung in LADDER + ONNX_RUNGS if rung.number == number]
+        if number > NUM_RUNGS:
+            subject = dataclasses.replace(subject, dtype="float32")
         results = of_number[0].measure(subject, backends)
         for rung in of_number:
             caused_by = set().union(*(causes.get(lower, ()) for lower in foundations(rung)))
@@ -254,8 +260,8 @@ def _judge(rung: Rung, results: Results, subject: Subject, caused_by: tuple[int,
     )
 
 
-def parse_rungs(text: str) -> range:
-    """Return the rungs that "7-11" or "3" means.
+def parse_rungs(text: str, last_rung: int = NUM_RUNGS) -> range:
+    """Return the rungs that "7-11" or "3" means, of a ladder up to `last_rung`.
 
     Raises:
         InputError: the text is not of that form, or the ladder has no such rung.
@@ -264,6 +270,9 @@ def parse_rungs(text: str) -> range:
     if not first.isdecimal() or (dash and not last.isdecimal()):
         raise InputError(f"--rungs {text}: name a rung or a span of rungs, such as 3 or 7-11")
     rungs = range(int(first), int(last or first) + 1)
-    if not rungs or rungs.start < 1 or rungs.stop > NUM_RUNGS + 1:
-        raise InputError(f"--rungs {text}: the ladder has the rungs 1 to {NUM_RUNGS}, from the lower to the higher")
+    if not rungs or rungs.start < 1 or rungs.stop > last_rung + 1:
+        more = f"; --with-onnx adds rungs {NUM_RUNGS + 1} to {LAST_ONNX_RUNG}" if last_rung == NUM_RUNGS else ""
+        raise InputError(
+            f"--rungs {text}: the ladder has the rungs 1 to {last_rung}, from the lower to the higher{more}"
+        )
     return rungs

@@ -32,6 +32,7 @@ COLUMNS = (
     "tolerance",
     "pass",
 )
+ONNX_COLUMN = "onnx error"  # only in the report of a ladder with ONNX Runtime, behind those of the frameworks
 # The columns of words: left-aligned, and they may wrap.
 WORDS = ("what", "quantity", "reference", "farther off", "value")
 FULL_WIDTH = 96  # columns of a terminal that shows the ladder with its quantities
@@ -90,6 +91,12 @@ def verdict_text(report: Mapping[str, Any]) -> str:
     return "The only rung passes" if count == 1 else f"All {count} rungs pass"
 
 
+def ladder_columns(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the names of the columns: `COLUMNS`, with one for ONNX Runtime where it is on the ladder."""
+    place = COLUMNS.index("mxnet error") + 1
+    return (*COLUMNS[:place], ONNX_COLUMN, *COLUMNS[place:]) if any("onnx" in row.errors for row in rows) else COLUMNS
+
+
 def ladder_table(rows: Sequence[Row], width: int | None = None) -> Table:
     """Return the parity ladder as a table for the terminal, with the notes of failed rungs below it.
 
@@ -99,19 +106,21 @@ def ladder_table(rows: Sequence[Row], width: int | None = None) -> Table:
             rung stays on a line or two.
     """
     width = width or Console().width
-    title = ", ".join(["Parity ladder", *sorted({row.dtype for row in rows})])
+    columns = ladder_columns(rows)
+    title = ", ".join(["Parity ladder", *dict.fromkeys(row.dtype for row in rows)])
     notes = [f"{whose}: {note}" for whose, note in shared_notes(row for row in rows if not row.passed)]
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.caption = Text("\n".join(notes), justify="left") if notes else None
-    shown = [c for c, name in enumerate(COLUMNS) if name != "quantity" or width >= FULL_WIDTH]
-    for name in (COLUMNS[column] for column in shown):
+    full_width = FULL_WIDTH + (len(columns) > len(COLUMNS)) * 8
+    shown = [c for c, name in enumerate(columns) if name != "quantity" or width >= full_width]
+    for name in (columns[column] for column in shown):
         words = name in WORDS
         header = "\n".join(name.rsplit(" ", 1))  # "numpy error" on two lines: numbers need 7 columns
         table.add_column(
             header, justify="left" if words else "right", no_wrap=not words and name != "pass", overflow="fold"
         )
     for row in rows:
-        cells = [Text(cell) for cell in ladder_cells(row)]  # Text: rich would read "[b]" in a str as markup
+        cells = [Text(cell) for cell in ladder_cells(row, columns)]  # Text: rich would read "[b]" in a str as markup
         cells[-1].stylize("green" if row.passed else "yellow" if _fails_after(row) else "bold red")
         table.add_row(*(cells[column] for column in shown))
     return table
@@ -145,12 +154,12 @@ def shared_notes(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return [(f"rung{'s' * (len(of_note) > 1)} {', '.join(of_note)}", note) for note, of_note in numbers.items()]
 
 
-def ladder_cells(row: Row) -> list[str]:
-    """One rung as printed, a cell for each of `COLUMNS`. A framework without an error may be the reference."""
+def ladder_cells(row: Row, columns: Sequence[str] = COLUMNS) -> list[str]:
+    """One rung as printed, a cell for each of the columns. A framework without an error may be the reference."""
     reference = row.reference.partition(" ")[0]
     errors = [
         "ref" if row.errors.get(name) is None and name == reference else format_number(row.errors.get(name))
-        for name in ("numpy", "torch", "mxnet")
+        for name in (column.removesuffix(" error") for column in columns if column.endswith(" error"))
     ]
     numbers = [*errors, format_number(row.difference), format_number(row.tolerance)]
     return [str(row.rung), row.name, row.quantity, *numbers, _outcome(row)]

@@ -15,11 +15,12 @@ from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import MISSING, format_number
 from ssd_common.output.json_file import encoded
 from ssd_common.parity.report import (
-    COLUMNS,
+    ONNX_COLUMN,
     TRAINING_QUANTITIES,
     WORDS,
     farther_off,
     ladder_cells,
+    ladder_columns,
     ladder_rows,
     made_of,
     shared_notes,
@@ -44,7 +45,8 @@ def write_html(
         InputError: an image cannot be read, or is neither PNG nor JPEG.
     """
     rows = ladder_rows(report)
-    cells = [(ladder_cells(row), row) for row in rows]
+    columns = ladder_columns(rows)
+    cells = [(ladder_cells(row, columns), row) for row in rows]
     training = {backend: epochs for backend, epochs in (report.get("training") or {}).items() if epochs}
     quantities = [q for q in TRAINING_QUANTITIES if any(q[0] in row for rows in training.values() for row in rows)]
     passed = (report.get("verdict") or {}).get("passed")
@@ -55,11 +57,12 @@ def write_html(
         "verdict": verdict_text(report),
         "state": "fail" if not passed else "pass" if rows else "soft",
         "command": report.get("command") or MISSING,
-        "ladder_header": ["what", "pass", *COLUMNS[2:-1], "farther off", "reference"],
+        "ladder_header": ["what", "pass", *columns[2:-1], "farther off", "reference"],
         "rungs": [
             [f"{number} {name}", outcome, *numbers, farther_off(row), row.reference]
             for (number, name, *numbers, outcome), row in cells
         ],
+        "with_onnx": ONNX_COLUMN in columns,
         "caused": any(row.caused_by for row in rows),
         "notes": shared_notes(rows),
         "summary": training_cells({b: epochs[-1] for b, epochs in training.items()}, report.get("baselines") or {}),

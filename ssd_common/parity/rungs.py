@@ -83,7 +83,7 @@ class Results:
     """What every side computed, and what their results are held against."""
 
     sides: Mapping[str, Any]
-    """By "numpy", "torch", "mxnet". A side that is the reference itself is the same object as `reference`."""
+    """By "numpy", "torch", "mxnet", "onnx". A side that is the reference itself is the same object as `reference`."""
     reference: Any
     source: str
     """Where the reference comes from: a side and its dtype, or other words."""
@@ -123,7 +123,10 @@ class Row:
     quantity: str
     dtype: str
     errors: dict[str, float | None]
-    """Against the reference, by "numpy", "torch", "mxnet"; None for the reference itself, or where none applies."""
+    """Against the reference, by "numpy", "torch", "mxnet", and "onnx" where that is a side.
+
+    None for the reference itself, or where none applies.
+    """
     difference: float | None
     """Torch against mxnet, if both were there."""
     reference: str

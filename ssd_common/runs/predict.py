@@ -100,6 +100,7 @@ def predict_files(
     out: Path,
     score_threshold: float,
     device: str,
+    sha256: str = "",
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """Detect objects in image files, yielding each image with its objects; then write `detections.json`.
 
@@ -114,6 +115,7 @@ def predict_files(
         out: the folder to write to.
         score_threshold: smallest score of an object.
         device: as on the command line.
+        sha256: of the detector, by default that of the checkpoint.
 
     Raises:
         InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
@@ -124,7 +126,8 @@ def predict_files(
     model_config, predict_config = checkpoint.config.model, checkpoint.config.predict
     net = backend.weights.make_net(model_config, checkpoint.weights, where)
     names = model_config.class_names
-    settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": _digest(checkpoint)}
+    sha256 = sha256 or _digest(checkpoint)
+    settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": sha256}
     unreadable: list[InputError] = []
     with DetectionsFile(out, settings) as file:
         left = [path for path in paths if not file.has(path)]

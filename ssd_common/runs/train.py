@@ -98,6 +98,9 @@ def train_run(
     ):
         trained.checkpoint = watch.checkpoint
         _finish_epoch(backend, net, run, data, val, device, trained, row)
+        if row["epoch"] == math.ceil(start.step / steps) + 1:  # the first whole one: all the images have been read
+            for line in filter(None, (describe_skipped(data), describe_skipped(val))):
+                run.log(line)
     return trained
 
 
@@ -117,9 +120,6 @@ def _finish_epoch(
         run.save(trained.checkpoint, best=True)
     run.log(format_row(row, trained.checkpoint.config.train.epochs))
     run.record(row)
-    if row["epoch"] == 1:  # all the images have been read
-        for line in filter(None, (describe_skipped(data), describe_skipped(val))):
-            run.log(line)
 
 
 def _evaluate(backend: Backend, net: Net, val: Dataset, device: Any, trained: Trained) -> Row:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import book
 from ssd_common.config import read_run_config
+from ssd_common.data.transforms import read_image
 from ssd_common.runs.folder import read_rows
 from tests.data.test_bananas import server as server  # a fixture
 
@@ -66,6 +67,20 @@ def test_the_trivial_errors_are_those_that_training_reports(server, tmp_path, ca
     book.main([*FLAGS, "--backends", "torch", "--results", "results.json"])
     (result,) = json.loads((tmp_path / "results.json").read_text())
     assert f"class error {result['baselines'][0]:.2e}, bbox MAE {result['baselines'][1]:.2e}" in capsys.readouterr().out
+
+
+@pytest.mark.backend("torch")
+def test_a_page_gets_the_table_and_the_detections(server, tmp_path):
+    (tmp_path / "_static").mkdir()
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n{book.BEGIN}\nold\n{book.END}\n\nText.\n")
+    book.main([*FLAGS, "--backends", "torch", "--page", str(page)])
+    before, _, rest = page.read_text().partition(book.BEGIN)
+    written, _, after = rest.partition(book.END)
+    assert (before, after) == ("# Title\n\n", "\n\nText.\n")
+    assert "old" not in written
+    assert "| `bananas` | PyTorch | 1 |" in written
+    assert read_image(tmp_path / "_static" / "book_detections.png").size > 1000
 
 
 def test_seeds_share_a_row():

@@ -440,6 +440,6 @@ def test_every_flag_of_the_exercises_is_in_the_weights_file(tmp_path):
     tinyssd("train", *flags.split(), "--limit", 1, "--out", tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors")
     loss = LossConfig("focal", "smooth_l1", 0.5, 1.0, 2.0, negatives_per_positive=3, cls_weight=2.0, bbox_weight=0.5)
-    assert checkpoint.config.train == TrainConfig(epochs=0, schedule="cosine", momentum=0.5, loss=loss)
+    assert checkpoint.config.train == TrainConfig(epochs=0, schedule="cosine", momentum=0.5, init="torch", loss=loss)
     assert checkpoint.config.model.image_size == 64
     assert read_run_config(tmp_path / "run" / "config.toml").config.train == checkpoint.config.train

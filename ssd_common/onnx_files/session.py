@@ -1,0 +1,125 @@
+"""An ONNX file of this package, run by ONNX Runtime: no framework is needed."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.boxes import Array
+from ssd_common.config import PredictConfig, RunConfig
+from ssd_common.detection import Detections, multibox_detection
+from ssd_common.errors import InputError
+from ssd_common.onnx_files.export import check_packages
+from ssd_common.onnx_files.graph import DETECTIONS, INPUT, RAW_OUTPUTS, dimensions
+from ssd_common.onnx_files.metadata import from_metadata, is_sealed
+
+_FATAL = 4  # the only messages that ONNX Runtime prints by itself
+
+
+@dataclass(frozen=True)
+class OnnxNet:
+    """A network that ONNX Runtime runs, and what its file says of it."""
+
+    session: Any
+    run: RunConfig
+    """The configuration that it was exported with."""
+    sha256: str
+    """Of the file, which differs with weights, thresholds and framework."""
+
+    @property
+    def has_detection(self) -> bool:
+        """Whether the file returns detections; otherwise anchors, logits and offsets."""
+        return [output.name for output in self.session.get_outputs()] == [DETECTIONS]
+
+    def forward(self, X: Array) -> list[Array]:
+        """Return what the file returns for a batch of images `(batch, 3, height, width)`."""
+        arrays: list[Array] = self.session.run(None, {INPUT: np.ascontiguousarray(X, np.float32)})
+        return arrays
+
+    def detect(self, X: Array) -> list[Detections]:
+        """Return the detections in each image of a batch, best score first: `(n, 6)` as `predict` of a backend.
+
+        A file without detection leaves them to the numpy reference, with the thresholds in its metadata.
+        """
+        arrays = self.forward(X)
+        if self.has_detection:
+            (output,) = arrays
+        else:
+            anchors, cls_preds, bbox_preds = arrays
+            output = _detect(anchors, cls_preds, bbox_preds, self.run.config.predict)
+        return [rows[rows[:, 0] >= 0] for rows in output]
+
+
+def load_onnx(path: Path) -> OnnxNet:
+    """Return the network in an ONNX file that `tinyssd export` wrote.
+
+    Raises:
+        InputError: the file is missing, is not ONNX, is not one of this package, is damaged, or has a graph that this
+            ONNX Runtime cannot run; or ONNX Runtime is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file")
+    return decode_onnx(path.read_bytes(), str(path))
+
+
+def decode_onnx(payload: bytes, source: str) -> OnnxNet:
+    """Return the network in the content of an ONNX file, see `load_onnx`; `source` is for messages."""
+    check_packages("onnxruntime")
+    runtime = importlib.import_module("onnxruntime")
+    sealed = is_sealed(payload)
+    if sealed is False:
+        raise InputError(f"{source}: the sha256 does not match; the file is damaged or was changed, export it again")
+    options = runtime.SessionOptions()
+    options.log_severity_level = _FATAL
+    try:
+        session = runtime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of a dozen kinds, without a common base
+        reason = " ".join(str(error).split())[:300]
+        version = f"ONNX Runtime {runtime.__version__}"
+        if "opset" in reason.lower() or sealed:
+            message = f"{version} cannot run this file ({reason}): pip install --upgrade onnxruntime"
+        else:
+            message = f"not a readable ONNX file ({version}: {reason})"
+        raise InputError(f"{source}: {message}") from None
+    metadata = session.get_modelmeta().custom_metadata_map
+    run = from_metadata(metadata, source)
+    if sealed is None:
+        raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
+    net = OnnxNet(session, run, metadata["sha256"])
+    _check_graph(net, source)
+    return net
+
+
+def _check_graph(net: OnnxNet, source: str) -> None:
+    """Raise InputError unless the graph takes and returns what its configuration says."""
+    (images, *more), outputs = net.session.get_inputs(), net.session.get_outputs()
+    dynamic = isinstance(images.shape[2], str)
+    expected = dimensions(net.run.config.model, dynamic)
+    found = {value.name: tuple(value.shape) for value in (images, *outputs)}
+    names = {INPUT, *((DETECTIONS,) if net.has_detection else RAW_OUTPUTS)}
+    wrong = [name for name in found if name in expected and found[name] != expected[name]]
+    if more or found.keys() != names or wrong:
+        what = f"'{wrong[0]}' is {found[wrong[0]]}, not {expected[wrong[0]]}" if wrong else ", ".join(found)
+        raise InputError(f"{source}: the graph is not that of the model in its metadata ({what}); export it again")
+
+
+def _detect(anchors: Array, cls_preds: Array, bbox_preds: Array, predict_config: PredictConfig) -> NDArray[Any]:
+    """Return the rows of `multibox_detection` by the numpy reference; see `predict.detect` of a backend."""
+    exponentials = np.exp(cls_preds - cls_preds.max(axis=-1, keepdims=True))
+    cls_probs = (exponentials / exponentials.sum(axis=-1, keepdims=True)).transpose(0, 2, 1)
+    competing = int((cls_probs[:, 1:].max(axis=1) >= predict_config.pos_threshold).sum(axis=1).max())
+    return multibox_detection(
+        cls_probs,
+        bbox_preds,
+        anchors,
+        predict_config.nms_threshold,
+        predict_config.pos_threshold,
+        class_aware=predict_config.class_aware,
+        clip=predict_config.clip,
+        top_k=min(competing, predict_config.top_k or competing),
+    )
