@@ -55,10 +55,10 @@ html_theme_options = {
     "logo": {"text": "tinyssd"},
     "navbar_persistent": [],
     "show_navbar_depth": 1,
-    "repository_url": pages.repository_url(),
     "use_download_button": False,  # of a page's source; each notebook has links of its own
-    "use_repository_button": bool(pages.github_repository()),
 }
+if pages.github_repository():  # the theme refuses the placeholder
+    html_theme_options |= {"repository_url": pages.repository_url(), "use_repository_button": True}
 html_math_renderer = "mathml"  # math is in the page: no script is loaded for it
 
 
