@@ -119,7 +119,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = dict(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            for name, value in tensors.items():
+                if value.dtype.isbuiltin != 1:  # a type that another package, ml_dtypes, has added to numpy
+                    raise TypeError(f"tensor {name} is {value.dtype}, which numpy lacks: save it as float32")
+            return tensors, metadata
     except (safetensors.SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
