@@ -110,8 +110,8 @@ assert 0.04 < p[slopes.argmax()] < 0.08
 # ## 5. One negative instead of three
 #
 # With less background in the loss, the network answers "object" more easily: the scores of an image add up to more. The
-# number of detections with a score of at least 0.5 (there are 32 objects), and how many of them are right, depend on chance
-# in so short a run.
+# number of detections with a score of at least 0.5 (there are 32 objects), and how many of them are right, depend on
+# chance in so short a run.
 
 # %%
 from ssd_common.boxes import box_iou
