@@ -140,6 +140,8 @@ class Lab:
             cli.main(["train", "--backend", self.backend.name, *arguments])
         except SystemExit as done:
             code = done.code
+        except KeyboardInterrupt:  # before `main` or after it: Python itself ends by the signal
+            code = 128 + signal.SIGINT
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
