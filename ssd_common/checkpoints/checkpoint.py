@@ -96,9 +96,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if metadata.pop("sha256", None) != _digest(tensors, metadata):
         raise InputError(f"{path}: the sha256 does not match; the file is damaged, take another copy")
     if metadata["format"] == FORMAT:
-        run = from_table(_table(metadata, "run", path), f"{path}: run")
+        run = from_table(table_in(metadata, "run", path), f"{path}: run")
     else:
-        parts = {name: _table(metadata, name, path) for name in PARTS if name in metadata or name != "predict"}
+        parts = {name: table_in(metadata, name, path) for name in PARTS if name in metadata or name != "predict"}
         run = from_table({"preset": "custom", "data": metadata.get("data", ""), **parts}, str(path))
     weights = {name: value for name, value in tensors.items() if not name.startswith(_VELOCITY)}
     velocity = {n.removeprefix(_VELOCITY): v for n, v in tensors.items() if n.startswith(_VELOCITY)}
@@ -129,14 +129,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
         raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
-def _table(metadata: dict[str, str], name: str, path: Path) -> dict[str, Any]:
-    """Return the table that the metadata holds as JSON."""
+def table_in(metadata: dict[str, str], name: str, path: Path | str, hint: str = "") -> dict[str, Any]:
+    """Return the table that the metadata of a file hold as JSON.
+
+    Args:
+        metadata: of the file.
+        name: of the table.
+        path: the file, for messages.
+        hint: added to the message about text that is not JSON.
+
+    Raises:
+        InputError: there is none, or it is no table.
+    """
     if name not in metadata:
         raise InputError(f"{path}: the metadata lack '{name}'; was the file written by a newer version?")
     try:
         table = json.loads(metadata[name])
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: '{name}' in the metadata is not JSON ({error})") from None
+        raise InputError(f"{path}: '{name}' in the metadata is not JSON ({error}){hint}") from None
     if not isinstance(table, dict):
         raise InputError(f"{path}: '{name}' in the metadata must be a table of values, got {table!r:.80}")
     return table
@@ -150,7 +160,7 @@ def _count(metadata: dict[str, str], name: str, path: Path) -> int:
 
 
 def _sums(metadata: dict[str, str], path: Path) -> dict[str, float]:
-    sums = _table(metadata, "sums", path) if "sums" in metadata else {}
+    sums = table_in(metadata, "sums", path) if "sums" in metadata else {}
     good = all(type(value) in (int, float) and 0 <= value < 1e300 for value in sums.values())
     if sums and not (good and set(sums) == set(SUMS) and min(sums[name] for name in DIVISORS) > 0):
         raise InputError(
@@ -160,10 +170,14 @@ def _sums(metadata: dict[str, str], path: Path) -> dict[str, float]:
 
 
 def _digest(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
-    """Return the sha256 of names, types, shapes and bytes of the tensors, and of the metadata."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        value = tensors[name]
+    """Return the sha256 of the metadata and of the tensors, see `weights_digest`."""
+    return weights_digest(tensors, json.dumps(metadata, sort_keys=True).encode())
+
+
+def weights_digest(tensors: Weights, head: bytes = b"") -> str:
+    """Return the sha256 of names, types, shapes and bytes of tensors, and of the bytes `head` before them."""
+    digest = hashlib.sha256(head)
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()

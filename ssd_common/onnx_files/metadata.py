@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from ssd_common.checkpoints.checkpoint import table_in, weights_digest
 from ssd_common.config import ModelConfig, RunConfig
 from ssd_common.config.run import from_table, to_table
 from ssd_common.errors import InputError
@@ -51,15 +52,6 @@ def preprocessing(model_config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def weights_digest(weights: Weights) -> str:
-    """Return the sha256 of names, types, shapes and bytes of weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name} {value.dtype} {value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
-
-
 def seal(payload: bytes) -> bytes:
     """Return the bytes of a file with its sha256 in the place of `PLACEHOLDER`."""
     assert payload.count(_KEY + PLACEHOLDER.encode()) == 1
@@ -89,10 +81,4 @@ def from_metadata(metadata: dict[str, str], source: str) -> RunConfig:
     """
     if metadata.get("format") != FORMAT:
         raise InputError(f"{source}: an ONNX file, but not one that this version's `tinyssd export` wrote")
-    try:
-        table = json.loads(metadata.get("run", ""))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: 'run' in the metadata is not JSON ({error}); export the file again") from None
-    if not isinstance(table, dict):
-        raise InputError(f"{source}: 'run' in the metadata must be a table of values, got {table!r:.80}")
-    return from_table(table, f"{source}: run")
+    return from_table(table_in(metadata, "run", source, hint="; export the file again"), f"{source}: run")
