@@ -6,7 +6,7 @@
 #   make demo DEMO_FLAGS="..."             other flags for `tinyssd compare`
 #   make test VENV=.venv-3.12 PYTHON=...    another environment beside $(VENV)
 #   make test PYTEST_FLAGS="..."           more flags for pytest
-#   make test JOBS=0                       in one process; otherwise in two, up to 4 GB of memory each
+#   make test JOBS=0                       in one process; otherwise in two, up to 5.5 GB of memory each
 #   make wheel-check WHEEL_CHECK_VENV=.venv   with the dependencies of that environment, without a download
 #   make notebooks NOTEBOOKS="..."         only the notebooks of these .py files
 #   make bench BENCH_FLAGS="..."           flags for `python -m benchmarks`; make book, make book-gap and make ablation likewise

@@ -31,6 +31,26 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image, this program says itself
+    try:
+        code = _commands().cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt as interrupt:  # or `Stopped`
+        with suppress(OSError):  # a terminal that is gone
+            print(f"{PROGRAM}: {printable(str(interrupt), sys.stderr.encoding) or 'interrupted'}", file=sys.stderr)
+        code = getattr(interrupt, "code", 130)
+    sys.exit(code)
+
+
+def _commands() -> tyro.extras.SubcommandApp:
+    """Return the verbs of the command line."""
     command = tyro.extras.SubcommandApp()
     for name, verb in (
         ("train", train),
@@ -49,22 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     data_command.command(name="convert")(data.convert)
     data_command.command(name="anchors")(anchors)
     command.command(data_command, name="data", help="List, check, show and convert datasets, or fit anchors to one.")
-    try:
-        code = command.cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
-    except (InputError, OSError, MemoryError, RuntimeError) as error:
-        message = _message(error)
-        if message is None:
-            raise
-        if debug:
-            traceback.print_exc()
-        else:
-            print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt as interrupt:  # or `Stopped`
-        with suppress(OSError):  # a terminal that is gone
-            print(f"{PROGRAM}: {printable(str(interrupt), sys.stderr.encoding) or 'interrupted'}", file=sys.stderr)
-        code = getattr(interrupt, "code", 130)
-    sys.exit(code)
+    return command
 
 
 def _message(error: Exception) -> str | None:

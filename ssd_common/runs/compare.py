@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -28,6 +27,7 @@ from ssd_common.parity.report_html import write_html
 from ssd_common.runs.folder import RunFolder, format_baselines, trivial_baselines
 from ssd_common.runs.stop import stoppable
 from ssd_common.runs.train import Trained, train_run
+from ssd_common.runs.watch import steps_per_epoch
 from ssd_common.weights import Weights
 
 LADDER_BATCH = 2
@@ -133,7 +133,7 @@ def _train(
 ) -> Trained:
     """Train one backend in a run folder of its own."""
     train_config = start.config.train
-    steps = math.ceil(len(data) / train_config.batch_size)
+    steps = steps_per_epoch(data, start)
     start = dataclasses.replace(start, run=dataclasses.replace(start.run, backend=name, threads=threads()))
     with RunFolder(run.path / name, run.console) as own:
         own.log(f"{name}: {train_config.epochs} epochs of {steps} steps on {data.name}, {len(data)} images")

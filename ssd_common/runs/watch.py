@@ -122,14 +122,18 @@ class Watch:
             self._run.save(self.checkpoint, best=False)
         self._saved_at = time.monotonic()
 
+    def _position(self) -> tuple[int, int]:
+        """Return the epoch and the step in it that is at work, both from 0."""
+        return divmod(self._step - 1, self.steps_per_epoch)
+
     def _place(self) -> str:
         """Return where the step at work is: "epoch 2, step 3 of 12"."""
-        epoch, step = divmod(self._step - 1, self.steps_per_epoch)
+        epoch, step = self._position()
         return f"epoch {epoch + 1}, step {step + 1} of {self.steps_per_epoch}"
 
     def _diverge(self, what: str) -> None:
         """Keep the batch at work, and raise InputError."""
-        epoch, step = divmod(self._step - 1, self.steps_per_epoch)
+        epoch, step = self._position()
         train, path = self.checkpoint.config.train, self._run.path / "diverged.npz"
         indices = epoch_order(len(self._data), train.batch_size, train.seed, epoch)[step]
         names = image_names(self._data, indices.tolist())

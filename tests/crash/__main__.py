@@ -120,7 +120,7 @@ class Lab:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def child(self, arguments, aim, moment):
-        code = 1
+        code = 128 + signal.SIGINT  # of a Ctrl-C before `main`: Python itself ends by the signal
         try:
             for number in ASKED.values():  # whatever a shell has set for what it runs in the background
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -137,11 +137,10 @@ class Lab:
                 return metrics
 
             self.backend.train.train_step = train_step
+            code = 1  # of an error that `main` lets through, a Ctrl-C too
             cli.main(["train", "--backend", self.backend.name, *arguments])
         except SystemExit as done:
             code = done.code
-        except KeyboardInterrupt:  # before `main` or after it: Python itself ends by the signal
-            code = 128 + signal.SIGINT
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -119,7 +119,7 @@ def num_keypoints_of(top: Top, path: Path) -> int | None:
 
 
 def other_paths(top: Top, split: str, images: PurePosixPath) -> list[str]:
-    """Return where a `data.yaml` says that the images of a split are, but for those places that end as `images`."""
+    """Return where a `data.yaml` says that the images of a split are, except for places that end as `images`."""
     base = "/".join(text or "" for text in top.get("path", Entry("", [])).items)
     paths = [text or "" for text in top.get(split, Entry("", [])).items]
     count = len(images.parts)
