@@ -19,8 +19,8 @@ KEY = "tinyssd"
 MAX_PNG_BYTES, MAX_BYTES = 150_000, 12_000_000
 """Of one image, and of all notebooks together."""
 
-VOLATILE = ((r" +examples/s +[\d.]+", ""), (r" at 0x[0-9a-f]{6,}", ""))
-"""What differs in every run, and what stands there instead: speeds, addresses in memory."""
+VOLATILE = ((r" +examples/s +[\d.]+", ""), (r" at 0x[0-9a-f]{6,}", ""), (r"Linux-[\w.-]+", "Linux"))
+"""What differs in every run or on every machine, and what stands there instead: speeds, addresses, kernels."""
 
 
 def code_cells(notebook):
@@ -39,7 +39,7 @@ def take_outputs(notebook, executed):
 
 
 def cleaned(outputs):
-    """Return the outputs of a cell without warnings, times and addresses; what was printed in a row is one piece."""
+    """Return the outputs of a cell without warnings, speeds and addresses; what was printed in a row is one piece."""
     kept = []
     for output in outputs:
         if output.get("name") == "stderr":
