@@ -47,6 +47,7 @@ DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
+BROWSER := build/browser/made
 
 .PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
 
@@ -96,7 +97,7 @@ sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 
 # What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
-docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
+docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) $(BROWSER) ## build the site, build/site/index.html (20 minutes at first)
 	@# A page that was read with a warning is kept, and would bring none the next time.
 	$(DOCS_VENV)/bin/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/site || { rm -r build/doctrees; exit 1; }
 	echo "make: wrote build/site/index.html"
@@ -115,6 +116,10 @@ build/notebooks/%.ipynb: notebooks/%.py
 build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*
 	$(BIN)/tinyssd compare --check --with-onnx --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
+
+# Without npm or its registry, it says so, makes no `made`, and the site has no detector on the page "Try it".
+$(BROWSER): docs/browser_files.py $(wildcard ssd_*/export.py) ssd_common/pretrained/bananas.safetensors | $(STAMP)
+	@$(BIN)/python docs/browser_files.py build/browser
 
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (hours)
 	@mkdir -p build
