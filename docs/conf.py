@@ -84,7 +84,6 @@ def process_docstring(app: Sphinx, what: str, name: str, thing: object, options:
 
     text = re.sub(r"`([^`]+)`(\w?)", literal, "\n".join(lines))
     text = re.sub(r":\n\n(?= {4})", "::\n\n", text)  # what is indented is code
-    text = re.sub(r"\n(\|.*\n)+", lambda table: "\n::\n\n" + re.sub(r"(?m)^\|", "    |", table[0][1:]), text)
     text = re.sub(r"(?:^\|.*\n?)+", lambda table: "::\n\n" + indent(table[0], "    "), text, flags=re.MULTILINE)
     lines[:] = [] if what == "module" else text.split("\n")
 
