@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from docutils.nodes import SkipNode
@@ -83,6 +84,7 @@ def process_docstring(app: Sphinx, what: str, name: str, thing: object, options:
 
     text = re.sub(r"`([^`]+)`(\w?)", literal, "\n".join(lines))
     text = re.sub(r":\n\n(?= {4})", "::\n\n", text)  # what is indented is code
+    text = re.sub(r"(?:^\|.*\n?)+", lambda table: "::\n\n" + indent(table[0], "    "), text, flags=re.MULTILINE)
     lines[:] = [] if what == "module" else text.split("\n")
 
 

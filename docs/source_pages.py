@@ -150,6 +150,8 @@ def write_api(pages: PageFolder) -> None:
     ]
     pages.write("index.md", "\n\n".join(index))
     for name in names:
-        documented = fenced(f".. automodule:: {name}\n   :members:", "{eval-rst}")
+        # What a face lists is in the index under the file that defines it: a function and its file may share a name.
+        options = "\n   :members:" + "\n   :no-index:" * (modules[name].name == "__init__.py")
+        documented = fenced(f".. automodule:: {name}{options}", "{eval-rst}")
         pages.write(f"{name}.md", f"# {name}\n\n{words_of(modules[name])}\n\n{documented}")
     pages.finish()

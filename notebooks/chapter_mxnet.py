@@ -21,8 +21,9 @@
 #
 # **You need** Python, arrays, convolution, batch normalisation, softmax and cross entropy, stochastic gradient
 # descent. **Time**: 90 minutes to read, about 1 minute to run. The full setting (the chapter's sizes) takes an
-# hour on a CPU. The same notebook exists [for PyTorch](chapter_torch.ipynb). Every function and class stands in
-# a cell: change it and run on. `check_same` compares a cell with the tested code in `ssd_mxnet`.
+# hour on a CPU. The same notebook exists [for PyTorch](chapter_torch.ipynb). Every function and class is in a
+# cell: change the cell, then run the cells below it again. `check_same` compares a cell with the tested code in
+# `ssd_mxnet`.
 
 # %%
 import os
@@ -174,8 +175,9 @@ check_same(cls_predictor)
 
 # %% [markdown]
 # The line with ✓ means: with the same weights and the same input, your layer and the package's give the same
-# outputs and gradients. If you change the cell, `check_same` says what differs first. Try `kernel_size=5,
-# padding=2`.
+# outputs and gradients. If you change the cell, `check_same` says what differs first, and "Run all" stops there. Try
+# `kernel_size=5, padding=2`. To keep a change, write `check_same(cls_predictor, own=True)`: it prints the
+# difference, and the notebook runs on.
 #
 # How much smaller is the convolution? Here is the count for the largest map that we will have, 64 channels of 32
 # × 32 units with 4 anchors each, and a single class.
@@ -207,8 +209,8 @@ check_same(bbox_predictor)
 # %% [markdown]
 # ### Concatenating predictions for multiple scales
 #
-# The predictions on different maps have different shapes. Say that one map has 20 × 20 units with 5 anchors each,
-# the next 10 × 10 units with 3 anchors each, and that there are 10 classes, in a batch of 2 images. The first
+# The predictions on different maps have different shapes. Here is an example with 10 classes and a batch of 2
+# images. One map has 20 × 20 units with 5 anchors each, the other 10 × 10 units with 3 anchors each. The first
 # prediction has 5 · (10 + 1) = 55 channels, the second 33. Both frameworks put the channels before height and
 # width.
 
@@ -776,8 +778,8 @@ def draw_at(score=0.3, nms_threshold=0.5):
 
 # %% [markdown]
 # Jupyter shows two sliders if the package ipywidgets is installed. A low score adds wrong boxes. A high NMS
-# threshold keeps several boxes of one banana. Without sliders, change the last number in each pair of brackets
-# and run the cell again.
+# threshold keeps several boxes of one banana. Without sliders, change the last number in each pair of
+# parentheses and run the cell again.
 
 # %%
 show_with_sliders(draw_at, score=(0.05, 0.95, 0.05, 0.3), nms_threshold=(0.05, 1.0, 0.05, 0.5))
@@ -797,9 +799,9 @@ show_figure(
 # %% [markdown]
 # ## What the exercises add
 #
-# The chapter ends with exercises: a smoother loss, fewer background anchors, and more. Their answers together are
-# our preset `improved`. Here we train the same network with it, for as many epochs, on the same images. The
-# package's `train` does what ours does, and it can follow a learning rate that changes.
+# The chapter ends with exercises: a smoother loss, fewer background anchors, and more. Their answers together
+# are our preset `improved`. Here we train the same network with it, for as many epochs, on the same images. The
+# package's `train` does the same as the `train` above. It can also change the learning rate from step to step.
 #
 # | setting | the book | `improved` | why |
 # |---|---|---|---|
@@ -869,7 +871,7 @@ print(f"the chapter's network on small images: AP50 {book_ap50:.2f}")
 # %% [markdown]
 # **Change it 1: a residual block.** Two convolutions with a path around them replace blocks 2 and 3. **Expect**
 # the same shapes everywhere, so nothing else has to change, and about the same AP50: paths around convolutions
-# help in deep networks, and ours is not deep. **Try**: a third convolution, or no batch normalisation.
+# help in deep networks, and this network is not deep. **Try**: a third convolution, or no batch normalisation.
 
 
 # %% tags=["framework"]
@@ -1002,9 +1004,10 @@ numpy.testing.assert_allclose(one[one[:, 1] > 0.1], other[other[:, 1] > 0.1], at
 assert all((same_weights[name] == value).all() for name, value in get_weights(net).items())
 
 # %% [markdown]
-# A photo from a file has any size. `read_image` reads it, `to_batch` resizes it to what the network expects and
-# puts the channels first, and boxes are fractions of the image, so they fit the photo again. Write the path of a
-# photo of yours. We use the trained detector of the package: it has seen more varied bananas than ours has.
+# A photo from a file has any size. `read_image` reads the file. `to_batch` resizes the photo to the size that
+# the network expects, and puts the channels first. Boxes are fractions of the image, so they fit the photo of
+# any size. Write the path of a photo of yours. We use the trained detector of the package: it was trained on
+# more varied bananas than your network.
 
 # %%
 from PIL import Image
@@ -1045,9 +1048,9 @@ assert len(photo_found) >= 1
 #
 # The notebook [solutions_chapter](solutions_chapter.ipynb) answers the questions with code.
 #
-# 1. How many anchors has the chapter's model on an image of 512 × 512 pixels? Count first, then ask
+# 1. How many anchors does the chapter's model have on an image of 512 × 512 pixels? Count first, then ask
 #    `dataclasses.replace(book.model, image_size=512).num_anchors`.
-# 2. Draw the figure of the twelve images with a threshold of 0.2, and of 0.7. What do you win, and what do you
+# 2. Draw the figure of the twelve images with a threshold of 0.2, and of 0.7. What do you gain, and what do you
 #    lose?
 # 3. A unit sees 6 × 6 pixels after one downsampling block. How many pixels does it see after three blocks?
 #    Compare with the side of the anchors there. To check: change one pixel and look which units of the map

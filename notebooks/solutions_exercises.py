@@ -83,7 +83,8 @@ assert trivial["fitted anchors"] > 2 * trivial["the book's anchors"]
 # ## 3. Smooth L1 is never above L1
 #
 # Above $1/\sigma^2$ it is $|x| - 0.5/\sigma^2 < |x|$. Below, $\sigma^2 x^2/2 \le |x|$ means $|x| \le 2/\sigma^2$,
-# which holds there. The gradient at 0.5 is $\min(0.5\,\sigma^2, 1)$. It is 1, as L1's, for $\sigma \ge \sqrt 2$.
+# which holds there. The gradient at 0.5 is $\min(0.5\,\sigma^2, 1)$. For $\sigma \ge \sqrt 2$ it
+# is 1, like the gradient of L1.
 
 # %%
 from ssd_common.losses import smooth_l1
@@ -97,8 +98,8 @@ for sigma in (0.3, 1, np.sqrt(2), 4):
 # %% [markdown]
 # ## 4. Where the gradient of the focal loss is largest
 #
-# At $p \approx 0.06$ it is 1.13 in size, and for $p \to 0$ it falls to 1, which is cross entropy's. An anchor that is
-# hopelessly wrong keeps its gradient: the focal loss turns down only what is right.
+# At $p \approx 0.06$ the gradient has the size 1.13. For $p \to 0$ it falls to 1, the gradient of cross entropy. An
+# anchor that is hopelessly wrong keeps its gradient: the focal loss turns down only what is right.
 
 # %%
 p = np.linspace(0.0001, 0.9999, 9999)
@@ -160,7 +161,7 @@ def giou_terms(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks, loss_
 
 # %% [markdown]
 # A check by hand: two unit squares that are shifted by half a side have IoU 1/3 and a hull of 1.5, so their GIoU is
-# 1/3. Two that are 1 apart have IoU 0, union 2 and hull 3: GIoU −1/3.
+# 1/3. Two squares that are shifted by a whole side have IoU 0, union 2 and hull 3: GIoU −1/3.
 
 # %%
 to_device, to_numpy = backend.data.to_device, backend.data.to_numpy
@@ -176,5 +177,5 @@ for name, terms in {"L1": backend.losses.loss_terms, "GIoU": giou_terms}.items()
     print(f"{name}: AP50 {metrics['ap50']:.3f}, AP {metrics['ap']:.3f}, bbox MAE {metrics['bbox_mae']:.4f}")
 
 # %% [markdown]
-# So short a training run proves nothing about the loss. Repeat it with the full setting and three seeds. Look at AP
+# A training run this short proves nothing about the loss. Repeat it with the full setting and three seeds. Look at AP
 # rather than AP50: a loss about overlap should improve tight boxes.

@@ -848,8 +848,8 @@ show_figure(save_precision_recall, [curve], names, caption=caption)
 #
 # 1. How many bytes of the validation file are not image? What does RecordIO cost for each image?
 # 2. The label's header gives width and height of the image. Does any cell of this notebook need them?
-# 3. A crop that shows 95 percent of the object helps with *large* Pikachus. Why? What has the smallest anchor, 0.2
-#    of the image, to do with it? (The Pikachus are 0.07 to 0.16 wide.)
+# 3. A crop that shows 95 percent of the object helps with *large* Pikachus. Why? How large is
+#    the smallest anchor? (The Pikachus are 0.07 to 0.16 of the image wide.)
 # 4. Shrink the image by taking every $n$-th pixel, predict again, and compare with the numbers in print. How much
 #    do the logits change?
 # 5. Call `multibox_detection` with `class_aware=True`, then with `clip=True`. Which of them can change anything

@@ -27,7 +27,13 @@ def show_with_sliders(draw: Callable[..., object], **sliders: tuple[float, float
         return
     widgets = {
         name: ipywidgets.FloatSlider(
-            value=first, min=low, max=high, step=step, description=name.replace("_", " "), continuous_update=False
+            value=first,
+            min=low,
+            max=high,
+            step=step,
+            description=name.replace("_", " "),
+            style={"description_width": "initial"},  # the whole name
+            continuous_update=False,
         )
         for name, (low, high, step, first) in sliders.items()
     }
