@@ -1,0 +1,5 @@
+"""`python -m ssd_common` is the command line `tinyssd`, for launchers that start a module."""
+
+from ssd_common.cli import main
+
+main()
