@@ -1,4 +1,4 @@
-"""Several processes that train one network: MXNet's parameter server adds up their arrays."""
+"""Several processes that train one network: the framework adds up their arrays."""
 
 import atexit
 import os
@@ -11,9 +11,6 @@ from ssd_common.group import Group
 
 from .data import to_device, to_numpy
 from .weights import get_gradients, set_gradients
-
-_joined = []
-"""The groups that were not left."""
 
 
 def join(device=None):
@@ -47,9 +44,7 @@ def join(device=None):
         return pieces.view(numpy.float64).reshape(store.num_workers, -1).sum(axis=0)
 
     group = Group(store.rank, store.num_workers, sum_array, get_gradients, set_gradients)
-    if not _joined:
-        atexit.register(_abandon)
-    _joined.append(group)
+    atexit.register(_abandon)
     return group
 
 
@@ -59,12 +54,11 @@ def leave(group):
     Args:
         group: as returned by `join`.
     """
-    _joined.remove(group)
+    atexit.unregister(_abandon)
 
 
 def _abandon():
     """End this process at once if it has failed: MXNet's own end waits for all the others, which wait for it."""
-    if _joined:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(2)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)

@@ -1,4 +1,4 @@
-"""Several processes that train one network: `torch.distributed` adds up their arrays."""
+"""Several processes that train one network: the framework adds up their arrays."""
 
 import torch
 from torch import distributed
