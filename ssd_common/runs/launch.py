@@ -16,6 +16,8 @@ from ssd_common.machine import threads
 
 GRACE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
+LAUNCHED = "TINYSSD_LAUNCHED"
+"""The environment variable of a process whose launcher says that another one was killed."""
 _WITH_LAUNCHER = (
     "import os, sys, threading; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
 )
@@ -47,7 +49,7 @@ def job(backend: str, workers: int, servers: int, port: int) -> dict[str, dict[s
         servers: how many processes of MXNet add up gradients.
         port: where the processes meet.
     """
-    own = {"OMP_NUM_THREADS": str(max(1, threads() // workers))}
+    own = {"OMP_NUM_THREADS": str(max(1, threads() // workers)), LAUNCHED: "1"}
     numbered = [{**own, "LOCAL_RANK": str(i)} for i in range(workers)]
     if backend == "torch":
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(workers)}
@@ -87,30 +89,34 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
             )
         workers = [running[name] for name in running if name.startswith("worker")]
         while any(process.poll() is None for process in workers):
-            for name, process in running.items():
-                if process.poll():
-                    return _failed(name, process.returncode)
+            codes = {name: process.poll() for name, process in running.items()}
+            if any(codes.values()):
+                _say_killed(running, codes)
+                return max(code for code in codes.values() if code)
             if asked:
                 _end(running, asked[0])
                 return 128 + asked[0]
             if time.monotonic() > end:
                 raise InputError(f"the job was not done after --timeout {timeout:g} seconds; its processes were ended")
             time.sleep(0.05)
-        return max((abs(process.returncode) for process in workers), default=0)
+        _say_killed(running, {name: process.poll() for name, process in running.items()})
+        return max(process.returncode for process in workers)
     finally:
         _end(running, signal.SIGTERM)
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _failed(name: str, code: int) -> int:
-    """Return the exit code of a process that has said itself why it failed; raise InputError for one that could not."""
-    if code > 0:
-        return code
-    raise InputError(
-        f"{name} was killed by {signal.Signals(-code).name}, and the job with it; to go on from the last weights that "
-        "were saved, launch train --resume RUN_FOLDER"
-    )
+def _say_killed(running: Mapping[str, subprocess.Popen], codes: Mapping[str, int | None]) -> None:
+    """End the job and raise InputError if a process was killed; one that failed by itself has said why."""
+    for name, code in codes.items():
+        if code is not None and code < 0:
+            for process in running.values():  # they wait for it
+                process.kill()
+            raise InputError(
+                f"{name} was killed by {signal.Signals(-code).name}, and the job with it; to go on from the last "
+                "weights that were saved, launch train --resume RUN_FOLDER"
+            )
 
 
 def _end(running: Mapping[str, subprocess.Popen], number: int) -> None:
