@@ -48,7 +48,7 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
 
-.PHONY: help demo test backends bench-scale test-slow test-fuzz test-crash wheel-check matrix notebooks sync-notebooks docs docs-check bench pretrained book book-gap ablation lint clean distclean
+.PHONY: help demo test backends bench-scale test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -87,6 +87,11 @@ notebooks: sync-notebooks ## run every notebook, into build/notebooks (TINYSSD_N
 	cp $(NOTEBOOKS:.py=.ipynb) build/notebooks
 	$(PYTEST) --nbmake --nbmake-timeout=-1 -o faulthandler_timeout=0 --overwrite $(PYTEST_FLAGS) $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
 
+# In the quick setting and without real data, as a reader of the repository runs them.
+outputs: ## run every notebook, and keep its outputs in notebooks/*.ipynb
+	@TINYSSD_NOTEBOOK=quick TINYSSD_DATA= $(MAKE) notebooks
+	$(BIN)/python -m tests.teaching.outputs $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb)
+
 sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 
@@ -98,6 +103,11 @@ docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.h
 
 docs-check: docs ## test the site in a browser (on Debian or Ubuntu, apt-get install chromium)
 	@$(DOCS_VENV)/bin/python -m pytest docs $(PYTEST_FLAGS)
+
+slides: $(DOCS_STAMP) $(filter %/chapter_torch.ipynb %/chapter_mxnet.ipynb,$(EXECUTED)) ## make 15 slides of the chapter, build/slides/index.html
+	@mkdir -p build/slides_source
+	$(DOCS_VENV)/bin/sphinx-build -q -W -b revealjs -c docs/slides build/slides_source build/slides
+	echo "make: wrote build/slides/index.html"
 
 build/notebooks/%.ipynb: notebooks/%.py
 	@$(MAKE) notebooks NOTEBOOKS=$< PYTEST_FLAGS=

@@ -27,16 +27,17 @@ def find_python(version):
     return None
 
 
-@nox.session(python=PYTHONS, venv_backend="none")
-def tests(session):
+@nox.session(venv_backend="none")  # nox leaves out `python=` for sessions without an environment of its own
+@nox.parametrize("version", PYTHONS, ids=PYTHONS)
+def tests(session, version):
     """Run `make test` in the environment .venv-VERSION, and write a row of the table."""
     ROWS.mkdir(parents=True, exist_ok=True)
-    row = ROWS / f"{session.python}.md"
+    row = ROWS / f"{version}.md"
     row.unlink(missing_ok=True)
-    python = find_python(session.python)
+    python = find_python(version)
     if not python:
-        session.skip(f"there is no Python {session.python}")
-    venv = f".venv-{session.python}"
+        session.skip(f"there is no Python {version}")
+    venv = f".venv-{version}"
     # Any code is a success: it is the table that says what failed.
     output = session.run(
         "make", "test", f"VENV={venv}", f"PYTHON={python}", external=True, silent=True, success_codes=range(256)

@@ -41,6 +41,7 @@ from pathlib import Path
 import numpy
 
 from ssd_common.teaching import LiveTraining, check_same, show_figure, show_table
+from ssd_common.teaching.sliders import show_with_sliders
 
 numpy.set_printoptions(precision=3, suppress=True)
 
@@ -766,13 +767,20 @@ def save_display(path, image, output, threshold):
     display(image, output, threshold).figure.savefig(path)
 
 
-show_figure(
-    save_display,
-    val_data[surest].image,
-    predict(net, [val_data[surest].image], model_config, device=device)[0],
-    threshold=0.3,
-    caption="The boxes of one validation image with a score of at least 0.3.",
-)
+def draw_at(score=0.3, nms_threshold=0.5):
+    """Show the boxes of one validation image that have at least this score and remain after suppression."""
+    (rows,) = predict(net, [val_data[surest].image], model_config, nms_threshold, device)
+    caption = f"Boxes with a score of at least {score:.2f} after suppression at an IoU of {nms_threshold:.2f}."
+    show_figure(save_display, val_data[surest].image, rows, threshold=score, caption=caption)
+
+
+# %% [markdown]
+# Jupyter shows two sliders if the package ipywidgets is installed. A low score adds wrong boxes. A high NMS
+# threshold keeps several boxes of one banana. Without sliders, change the last number in each pair of brackets
+# and run the cell again.
+
+# %%
+show_with_sliders(draw_at, score=(0.05, 0.95, 0.05, 0.3), nms_threshold=(0.05, 1.0, 0.05, 0.5))
 
 # %%
 checked = [val_data[i] for i in range(12)]

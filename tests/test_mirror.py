@@ -94,7 +94,7 @@ EQUAL_LINES = {
     "boxes.py": 95,
     "data.py": 73,
     "detection.py": 96,
-    "distributed.py": 20,
+    "distributed.py": 17,
     "evaluate.py": 97,
     "export.py": 9,
     "greedy.py": 11,

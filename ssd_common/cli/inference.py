@@ -145,8 +145,9 @@ def predict(
         raise InputError("predict needs images: name files or folders")
     check_output_folder(out)
     said, weights = which_weights(weights)
-    paths, console = find_pictures(pictures), new_console()
-    sha256 = ""
+    console, sha256 = new_console(), ""
+    print_lines(said, console)  # before what takes seconds: a large folder, and the framework's import
+    paths = find_pictures(pictures)
     if weights.suffix.lower() == ".onnx":
         if backend or preset:
             raise InputError(f"{weights}: an ONNX file runs in ONNX Runtime; leave --backend and --preset out")
@@ -155,7 +156,6 @@ def predict(
     else:
         checkpoint = load_weights(weights, get_preset(preset) if preset else None)
         framework = load_backend(backend or "torch")
-    print_lines(said, console)
     found = predict_files(framework, checkpoint, paths, out, score_threshold, device, sha256)
     new = 0
     for path, objects in found:

@@ -5,6 +5,7 @@ That they run, and that what their cells assert holds, is nbmake's to find out: 
 
 import ast
 import copy
+import json
 import re
 import symtable
 from pathlib import Path
@@ -14,8 +15,11 @@ import pytest
 pytest.importorskip("jupytext", reason="needs the extra: notebooks")
 
 import jupytext
+import nbformat
 
 from ssd_common.teaching.check_cases import CASES
+from tests.teaching import outputs
+from tests.teaching.outputs import code_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -35,10 +39,6 @@ HEAD = """import os
 
 QUICK = os.environ.get("TINYSSD_NOTEBOOK", "quick") == "quick\""""
 """The second cell of every lesson."""
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def contents(notebook):
@@ -200,10 +200,20 @@ def test_a_notebook_is_what_jupytext_makes_of_its_source(source):
     assert stored.metadata.kernelspec == {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-def test_a_notebook_has_no_outputs(source):
-    cells = code_cells(jupytext.read(source.with_suffix(".ipynb")))
-    assert cells
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells), "delete it, make sync-notebooks"
+def test_a_notebook_has_the_outputs_of_its_code(source):
+    stored = jupytext.read(source.with_suffix(".ipynb"))
+    assert stored.metadata[outputs.KEY] == {"digest": outputs.digest(stored)}, f"make outputs NOTEBOOKS={source.name}"
+    cells = code_cells(stored)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    shown = [output for cell in cells for output in cell.outputs]
+    assert all(output.output_type != "error" and output.get("name") != "stderr" for output in shown)
+    assert not re.search(r"(?<![\w.])/(tmp|home|root|Users)/", json.dumps(shown)), "a path of one machine"
+    assert f"{ROOT}/" not in json.dumps(shown), "a path of one machine"
+    assert max(outputs.png_sizes(stored), default=0) <= outputs.MAX_PNG_BYTES
+
+
+def test_the_notebooks_together_are_not_too_large():
+    assert sum(file.with_suffix(".ipynb").stat().st_size for file in SOURCES) <= outputs.MAX_BYTES
 
 
 def test_a_notebook_is_built_as_all_are(source):
@@ -312,3 +322,37 @@ def test_a_cell_that_was_changed_is_not_what_jupytext_makes():
     tampered = copy.deepcopy(toy())
     tampered.cells[2].source += "  # by hand"
     assert contents(tampered) != contents(toy())
+
+
+def executed_toy():
+    run = toy()
+    for number, cell in enumerate(code_cells(run), start=3):
+        cell.execution_count = number
+    display = {"data": {"text/plain": "<Figure at 0x7f00aa>"}, "metadata": {}, "output_type": "display_data"}
+    printed = [
+        {"name": name, "output_type": "stream", "text": f"{name} examples/s 1.5\n"} for name in ("stdout", "stderr")
+    ]
+    code_cells(run)[1].outputs = [nbformat.from_dict(output) for output in (printed[0], *printed, display)]
+    return run
+
+
+def test_outputs_are_taken_without_what_differs_in_every_run():
+    notebook = toy()
+    outputs.take_outputs(notebook, executed_toy())
+    shown = code_cells(notebook)[1].outputs
+    assert [output.get("text") or output.data["text/plain"] for output in shown] == ["stdout\nstdout\n", "<Figure>"]
+    assert [cell.execution_count for cell in code_cells(notebook)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("part", ["source", "outputs"])
+def test_code_and_outputs_that_were_changed_by_hand_have_another_digest(part):
+    notebook = toy()
+    outputs.take_outputs(notebook, executed_toy())
+    assert notebook.metadata[outputs.KEY]["digest"] == outputs.digest(notebook)
+    code_cells(notebook)[1][part] = "x" if part == "source" else []
+    assert notebook.metadata[outputs.KEY]["digest"] != outputs.digest(notebook)
+
+
+def test_outputs_of_other_code_are_not_taken():
+    with pytest.raises(SystemExit, match="another one"):
+        outputs.take_outputs(toy(TWIN), executed_toy())

@@ -23,8 +23,8 @@ def stem(path: Path, folder: Path) -> str:
 
 def listed(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted, without what macOS leaves there and other hidden files; [] if it is none."""
-    paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in paths if not _is_hidden(path.name))
+    names = os.listdir(folder) if folder.is_dir() else ()
+    return [folder / name for name in sorted(names) if not _is_hidden(name)]
 
 
 def files_below(folder: Path, *suffixes: str) -> list[Path]:
