@@ -49,7 +49,7 @@ EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard noteboo
 REPORTS := build/parity-float64.json build/parity-float32.json
 BROWSER := build/browser/made
 
-.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
+.PHONY: help demo test backends bench-scale test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -127,6 +127,9 @@ bench: $(STAMP) ## time this code against the book's own, and write docs/benchma
 	$(BIN)/python -m benchmarks --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
+
+bench-scale: $(STAMP) ## time training in one and in two processes, and count the bytes that they send (minutes)
+	@$(BIN)/python -W ignore -m benchmarks.scale $(BENCH_FLAGS)
 
 pretrained: $(STAMP) ## train the detector that comes with the package anew (an hour; BACKEND=mxnet trains it in MXNet)
 	@rm -rf build/pretrained
