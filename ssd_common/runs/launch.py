@@ -120,15 +120,15 @@ def _say_killed(running: Mapping[str, subprocess.Popen], codes: Mapping[str, int
 
 
 def _end(running: Mapping[str, subprocess.Popen], number: int) -> None:
-    """Ask all processes to end, and kill those that do not."""
-    for process in running.values():
+    """Ask the workers to end, and kill what does not; without its servers, a worker could not end its step and save."""
+    workers = [process for name, process in running.items() if name.startswith("worker")]
+    for process in workers:
         if process.poll() is None:
             process.send_signal(number)
     until = time.monotonic() + GRACE
-    for name, process in running.items():
-        wait = max(0.0, until - time.monotonic()) if name.startswith("worker") else 0.5
+    for process in workers:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(wait)
+            process.wait(max(0.0, until - time.monotonic()))
     for process in running.values():
         if process.poll() is None:
             process.kill()

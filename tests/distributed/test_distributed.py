@@ -1,12 +1,12 @@
 """Several processes train as one does, on loopback, with each framework's own engine."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from ssd_common.runs.launch import free_port, job, run_job
 from tests.distributed import worker
 
 TOLERANCE = 1e-9
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
 
 
 @pytest.fixture(scope="module")
@@ -72,50 +73,56 @@ def children(pid):
     return found
 
 
-FLAGS = ["--limit", 4, "--batch-size", 4, "--image-size", 64]
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
-def test_a_killed_worker_ends_the_job_and_its_run_goes_on_in_one_process(backend, tmp_path):
-    out = tmp_path / "run"
-    launched = tinyssd(
-        "launch",
-        "--backend",
-        backend.name,
-        "--",
-        "train",
-        *FLAGS,
-        "--epochs",
-        1000,
-        "--save-every",
-        0.0001,
-        "--out",
-        out,
-    )
+@contextmanager
+def training_job(backend, out):
+    """Start a job of two workers that saves every few steps, and yield it when it has trained; leave no process."""
+    flags = ["--limit", 4, "--batch-size", 4, "--image-size", 64, "--epochs", 1000, "--save-every", 0.0001]
+    launched = tinyssd("launch", "--backend", backend.name, "--", "train", *flags, "--out", out)
     try:
-        last, end = out / "weights/last.safetensors", time.monotonic() + 120
-        while not (last.exists() and load_checkpoint(last).step >= 1):
+        end = time.monotonic() + 120
+        while trained_steps(out) < 1:
             assert launched.poll() is None, launched.stderr.read()
             assert time.monotonic() < end
             time.sleep(0.05)
         processes = children(launched.pid)
         assert len(processes) == {"torch": 2, "mxnet": 4}[backend.name]
-        (second,) = (pid for pid, environment in processes.items() if re.search("LOCAL_RANK=1", environment))
-        os.kill(second, signal.SIGKILL)
-        killed = time.monotonic()
-        _, said = launched.communicate(timeout=30)
+        yield launched, processes
+        assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
     finally:
         launched.kill()
+
+
+def trained_steps(out):
+    last = out / "weights/last.safetensors"
+    return load_checkpoint(last).step if last.exists() else 0
+
+
+@NEEDS_PROC
+def test_a_killed_worker_ends_the_job_and_its_run_goes_on_in_one_process(backend, tmp_path):
+    out = tmp_path / "run"
+    with training_job(backend, out) as (launched, processes):
+        (second,) = (pid for pid, environment in processes.items() if "LOCAL_RANK=1" in environment)
+        os.kill(second, signal.SIGKILL)
+        _, said = launched.communicate(timeout=30)
     assert launched.returncode == 2
     assert said.count("\n") == 1, said
     assert "worker 1 was killed by SIGKILL" in said
-    assert time.monotonic() - killed < 30
-    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
-    trained = load_checkpoint(last).epoch
-    resumed = tinyssd("train", "--resume", out, "--epochs", trained + 1, "--backend", backend.name)
+    epoch = trained_steps(out) + 1  # each of one step
+    resumed = tinyssd("train", "--resume", out, "--epochs", epoch, "--backend", backend.name)
     _, said = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, said
-    assert load_checkpoint(last).epoch == trained + 1
+    assert trained_steps(out) == epoch
+
+
+@NEEDS_PROC
+def test_a_job_that_is_told_to_stop_saves_first(backend, tmp_path):
+    with training_job(backend, tmp_path / "run") as (launched, _):
+        before = trained_steps(tmp_path / "run")
+        launched.terminate()
+        said, _ = launched.communicate(timeout=30)
+    assert launched.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; saved: " in said
+    assert trained_steps(tmp_path / "run") >= before
 
 
 MISTAKES = [
