@@ -47,8 +47,9 @@ DOCS_VENV := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
 EXECUTED := $(patsubst notebooks/%.py,build/notebooks/%.ipynb,$(wildcard notebooks/*.py))
 REPORTS := build/parity-float64.json build/parity-float32.json
+BROWSER := build/browser/made
 
-.PHONY: help demo test backends test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
+.PHONY: help demo test backends bench-scale test-slow test-fuzz test-crash wheel-check matrix notebooks outputs sync-notebooks docs docs-check slides bench pretrained book book-gap ablation lint clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
@@ -96,7 +97,7 @@ sync-notebooks: $(STAMP) ## write each notebook's .ipynb from the .py beside it
 	@$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 
 # What was executed and measured before is shown again, unless a notebook has changed: make clean docs measures anew.
-docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) ## build the site, build/site/index.html (20 minutes at first)
+docs: $(DOCS_STAMP) $(EXECUTED) $(REPORTS) $(BROWSER) ## build the site, build/site/index.html (20 minutes at first)
 	@# A page that was read with a warning is kept, and would bring none the next time.
 	$(DOCS_VENV)/bin/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/site || { rm -r build/doctrees; exit 1; }
 	echo "make: wrote build/site/index.html"
@@ -116,12 +117,19 @@ build/parity-%.json: | $(STAMP)
 	@rm -rf build/parity-$*
 	$(BIN)/tinyssd compare --check --with-onnx --dtype $* --epochs 1 --limit 64 --pictures 32 --out build/parity-$* --json $@
 
+# Without npm or its registry, it says so, makes no `made`, and the site has no detector on the page "Try it".
+$(BROWSER): docs/browser_files.py $(wildcard ssd_*/export.py) ssd_common/pretrained/bananas.safetensors | $(STAMP)
+	@$(BIN)/python docs/browser_files.py build/browser
+
 bench: $(STAMP) ## time this code against the book's own, and write docs/benchmarks.md (hours)
 	@mkdir -p build
 	# Each framework in a process of its own: with MXNet imported, PyTorch is slower.
 	$(BIN)/python -m benchmarks --backend torch,numpy --json build/bench-torch.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks --backend mxnet --json build/bench-mxnet.json $(BENCH_FLAGS)
 	$(BIN)/python -m benchmarks.page build/bench-torch.json build/bench-mxnet.json
+
+bench-scale: $(STAMP) ## time training in one and in two processes, and count the bytes that they send (minutes)
+	@$(BIN)/python -W ignore -m benchmarks.scale $(BENCH_FLAGS)
 
 pretrained: $(STAMP) ## train the detector that comes with the package anew (an hour; BACKEND=mxnet trains it in MXNet)
 	@rm -rf build/pretrained

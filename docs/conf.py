@@ -46,7 +46,7 @@ toc_object_entries = False
 
 html_theme = "sphinx_book_theme"
 html_title = "tinyssd"
-html_static_path = ["_static", "side_by_side/aligned.css"]
+html_static_path = ["_static", "side_by_side/aligned.css", "../build/browser/static"]
 html_css_files = ["aligned.css", "site.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_copy_source = html_use_index = html_domain_indices = False
@@ -103,6 +103,8 @@ def write_pages(app: Sphinx, config: Config) -> None:
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    if (DOCS.parent / "build" / "browser" / "made").is_file():
+        app.tags.add("detector")  # that the page "Try it" has what it needs
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("config-inited", write_pages)
     app.connect("autodoc-process-signature", process_signature)

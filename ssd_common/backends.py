@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ssd_common.config import LossConfig, ModelConfig, PredictConfig, TrainConfig
     from ssd_common.data.dataset import Dataset
     from ssd_common.data.ground_truth import GroundTruth
+    from ssd_common.group import Group
     from ssd_common.metrics import EpochMeter
     from ssd_common.weights import Weights
 
@@ -88,6 +90,13 @@ class Detection(Protocol):
         clip: bool = False,
         top_k: int | None = None,
     ) -> Tensor: ...
+
+
+class Distributed(Protocol):
+    """`distributed.py` of a backend."""
+
+    def join(self, device: Device = None) -> Group: ...
+    def leave(self, group: Group) -> None: ...
 
 
 class Evaluate(Protocol):
@@ -178,7 +187,14 @@ class Train(Protocol):
         self, net: Net, X: Tensor, Y: Tensor, loss_config: LossConfig = ..., terms: LossTerms = ...
     ) -> dict[str, Any]: ...
     def train_step(
-        self, net: Net, trainer: Trainer, X: Tensor, Y: Tensor, loss_config: LossConfig = ..., terms: LossTerms = ...
+        self,
+        net: Net,
+        trainer: Trainer,
+        X: Tensor,
+        Y: Tensor,
+        loss_config: LossConfig = ...,
+        terms: LossTerms = ...,
+        group: Group = ...,
     ) -> dict[str, Any]: ...
     def train(
         self,
@@ -192,6 +208,7 @@ class Train(Protocol):
         progress: Callable[[Any], Iterable[Any]] = ...,
         terms: LossTerms = ...,
         new_meter: Callable[[], EpochMeter] = ...,
+        group: Group = ...,
     ) -> Iterator[dict[str, Any]]: ...
 
 
@@ -209,6 +226,7 @@ class WeightsOf(Protocol):
     def get_weights(self, net: Net) -> Weights: ...
     def set_weights(self, net: Net, weights: Weights) -> None: ...
     def get_gradients(self, net: Net) -> Weights: ...
+    def set_gradients(self, net: Net, gradients: Weights) -> None: ...
     def get_velocity(self, net: Net, trainer: Trainer) -> Weights: ...
     def set_velocity(self, net: Net, trainer: Trainer, velocity: Weights) -> None: ...
 
@@ -224,6 +242,7 @@ class Backend(Protocol):
     boxes: Boxes
     data: Data
     detection: Detection
+    distributed: Distributed
     evaluate: Evaluate
     export: Export
     losses: Losses
@@ -306,4 +325,5 @@ def gpu_number(name: str, available: int, framework: str) -> int | None:
         raise InputError(f"unknown device '{name}'; use auto, cpu, gpu, or gpu:1")
     if kind == "gpu" and int(number or 0) >= available:
         raise InputError(f"device '{name}' is not there: {framework} sees {available} GPUs; use --device cpu")
-    return None if kind == "cpu" or not available else int(number or 0)
+    # Of several processes on a machine, each has the next GPU.
+    return None if kind == "cpu" or not available else int(number or int(os.environ.get("LOCAL_RANK", 0)) % available)

@@ -23,8 +23,8 @@ from . import compat  # noqa: E402, F401 - imports MXNet, with what numpy and Py
 name = "mxnet"
 
 __all__ = [
-    "anchors", "boxes", "data", "detection", "evaluate", "export", "greedy", "losses", "model", "options", "predict",
-    "targets", "train", "weights",
+    "anchors", "boxes", "data", "detection", "distributed", "evaluate", "export", "greedy", "losses", "model",
+    "options", "predict", "targets", "train", "weights",
 ]  # fmt: skip
 
 

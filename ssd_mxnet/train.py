@@ -5,6 +5,7 @@ from mxnet import autograd, gluon
 from ssd_common.config import LossConfig
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import batches, epoch_order
+from ssd_common.group import ALONE
 from ssd_common.metrics import EpochMeter
 from ssd_common.schedule import learning_rate
 
@@ -63,7 +64,7 @@ def forward_backward(net, X, Y, loss_config=LossConfig(), terms=loss_terms):
     return batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks)
 
 
-def train_step(net, trainer, X, Y, loss_config=LossConfig(), terms=loss_terms):
+def train_step(net, trainer, X, Y, loss_config=LossConfig(), terms=loss_terms, group=ALONE):
     """Update the network on one batch, and return what `batch_metrics` measured before the update.
 
     Args:
@@ -73,10 +74,11 @@ def train_step(net, trainer, X, Y, loss_config=LossConfig(), terms=loss_terms):
         Y: labels `(batch, max_objects, 5)`.
         loss_config: which losses.
         terms: computes the losses; a function of your own takes and returns what `loss_terms` does.
+        group: the processes that train together, see `distributed.join`.
 
     Source: d2l, section "Single Shot Multibox Detection", training the model.
     """
-    metrics = forward_backward(net, X, Y, loss_config, terms)
+    metrics = group.average(net, forward_backward(net, X, Y, loss_config, terms))
     trainer.step(1)  # the loss is a mean already, over as many images as the last batch has
     return metrics
 
@@ -92,6 +94,7 @@ def train(
     progress=iter,
     terms=loss_terms,
     new_meter=EpochMeter,
+    group=ALONE,
 ):
     """Train the network, yielding the metrics of each epoch when it ends.
 
@@ -106,6 +109,7 @@ def train(
         progress: called with an epoch's batches, which have a length, returns an iterable of them; it may show a bar.
         terms: see `train_step`.
         new_meter: called when an epoch begins, returns its `EpochMeter`; the batches that it counts are not trained.
+        group: see `train_step`; each of its processes trains its share of every batch.
 
     Yields:
         `{"epoch": from 1, …}` with the metrics of `EpochMeter.summary`.
@@ -118,11 +122,16 @@ def train(
         order = epoch_order(len(data), train_config.batch_size, train_config.seed, epoch)
         left = order[meter.steps :]
         made = batches(
-            data, left, model_config, augment_config=train_config.augment, seed=train_config.seed, epoch=epoch
+            data,
+            group.shard(left),
+            model_config,
+            augment_config=train_config.augment,
+            seed=train_config.seed,
+            epoch=epoch,
         )
         for images, labels in meter.time_data(progress(Prefetched(made, len(left)))):
             step = epoch * len(order) + meter.steps
             set_learning_rate(trainer, learning_rate(train_config, step, train_config.epochs * len(order)))
             X, Y = to_device(images, device), to_device(labels, device)
-            meter.add(train_step(net, trainer, X, Y, train_config.loss, terms))
+            meter.add(train_step(net, trainer, X, Y, train_config.loss, terms, group))
         yield {"epoch": epoch + 1, **meter.summary()}

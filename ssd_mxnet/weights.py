@@ -47,6 +47,13 @@ def get_gradients(net):
     return {name: to_numpy(tensor.grad()) for name, tensor in _tensors(net).items() if tensor.grad_req != "null"}
 
 
+def set_gradients(net, gradients):
+    """Overwrite the gradient of every parameter with numpy arrays by canonical name."""
+    for name, tensor in _tensors(net).items():
+        if tensor.grad_req != "null":
+            tensor.grad()[:] = to_device(gradients[name], tensor.data().ctx)
+
+
 def get_velocity(net, trainer):
     """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
 

@@ -5,8 +5,8 @@ import importlib
 name = "torch"
 
 __all__ = [
-    "anchors", "boxes", "data", "detection", "evaluate", "export", "greedy", "losses", "model", "options", "predict",
-    "state_dict", "targets", "train", "weights",
+    "anchors", "boxes", "data", "detection", "distributed", "evaluate", "export", "greedy", "losses", "model",
+    "options", "predict", "state_dict", "targets", "train", "weights",
 ]  # fmt: skip
 
 

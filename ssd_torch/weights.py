@@ -46,6 +46,12 @@ def get_gradients(net):
     return {name: to_numpy(parameter.grad).copy() for name, parameter in net.named_parameters()}
 
 
+def set_gradients(net, gradients):
+    """Overwrite the gradient of every parameter with numpy arrays by canonical name."""
+    for name, parameter in net.named_parameters():
+        parameter.grad.copy_(to_device(gradients[name]))
+
+
 def get_velocity(net, trainer):
     """Return the optimiser's velocity of every parameter by canonical name; empty before the first step, or without.
 

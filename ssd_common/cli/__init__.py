@@ -1,4 +1,4 @@
-"""The command line: `tinyssd train | eval | predict | compare | convert | export | data | info`."""
+"""The command line: `tinyssd train | launch | eval | predict | compare | convert | export | data | info`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ssd_common.cli.comparison import compare
 from ssd_common.cli.export import export
 from ssd_common.cli.flags import PROGRAM
 from ssd_common.cli.inference import evaluate, predict
+from ssd_common.cli.launching import launch
 from ssd_common.cli.tools import convert, info
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
@@ -54,6 +55,7 @@ def _commands() -> tyro.extras.SubcommandApp:
     command = tyro.extras.SubcommandApp()
     for name, verb in (
         ("train", train),
+        ("launch", launch),
         ("eval", evaluate),
         ("predict", predict),
         ("compare", compare),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from ssd_common.cli.flags import (
     Device,
@@ -100,6 +100,7 @@ def train(
     weights: OptionalPath = None,
     resume: OptionalPath = None,
     save_every: Annotated[float, arg(metavar="MINUTES")] = 10.0,
+    distributed: FlagCreatePairsOff[bool] = False,
 ) -> int:
     """Train a detector and write a run folder.
 
@@ -121,19 +122,32 @@ def train(
             other change, such as --lr, starts a new run from the last weights of that folder.
         save_every: Minutes between two saves inside an epoch; 0 saves only at the end of an epoch. SIGINT (Ctrl-C),
             SIGTERM and SIGHUP save, too.
+        distributed: Train together with the other processes that torchrun or tinyssd launch has started.
     """
+    import os
     from contextlib import ExitStack
 
     from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import get_preset
     from ssd_common.figures import save_pictures, save_training_curves
+    from ssd_common.group import ALONE, launched
     from ssd_common.machine import threads
     from ssd_common.runs.folder import CONFIG, IMAGES, LAST, RunFolder, format_baselines, new_folder, trivial_baselines
+    from ssd_common.runs.follow import follow_run
     from ssd_common.runs.start import changed_by, check_classes, check_run, first_checkpoint, resumed_checkpoint
     from ssd_common.runs.stop import stoppable
     from ssd_common.runs.train import train_run
     from ssd_common.weights import count_parameters
 
+    launcher = launched(os.environ)
+    if distributed and not launcher:
+        raise InputError("--distributed: no launcher has started this process; use tinyssd launch, or torchrun")
+    if distributed and backend not in (None, launcher):
+        raise InputError(f"--backend {backend}: the launcher is that of {launcher}; leave --backend out")
+    if launcher and not distributed:
+        if os.environ.get("RANK", "0") != "0":
+            return 2  # the first process says it
+        raise InputError("several processes were started, and each would train by itself; add --distributed")
     if not 0 <= save_every < float("inf"):
         raise InputError(f"--save-every must be a number of minutes, or 0 for never, got {save_every}")
     remarks = []
@@ -150,6 +164,16 @@ def train(
         elif out is not None:
             raise InputError("--out cannot be changed with --resume; leave it out")
     with ExitStack() as stack:
+        group = ALONE
+        if distributed:
+            backend, engine = launcher, load_backend(launcher)
+            where = engine.data.get_device(device)
+            group = engine.distributed.join(where)
+            if group.rank:
+                code = follow_run(engine, data_dir, where, compile or None, group)
+                if not code:
+                    engine.distributed.leave(group)
+                return code
         if resume is not None:
             run = stack.enter_context(RunFolder(resume, new_console()))  # nobody else writes what is read now
             start, run.rows = resumed_checkpoint(resume, configuration.epochs)
@@ -189,7 +213,9 @@ def train(
         flags = ["--data-dir", str(data_dir)] if data_dir else []
         flags += (["--device", device] if device != "auto" else []) + (["--compile"] if compile else [])
         stop = stack.enter_context(stoppable(run, flags))
-        trained = train_run(framework, run, training, validation, start, where, compile or None, save_every, stop)
+        trained = train_run(
+            framework, run, training, validation, start, where, compile or None, save_every, stop, group
+        )
         if trained.rows:
             run.log(format_baselines(trained.rows[-1]))
             baselines = trivial_baselines(trained.rows[-1])
@@ -197,6 +223,8 @@ def train(
             save_training_curves(curves, {backend: trained.rows}, baselines)
             save_pictures(pictures, validation, {backend: trained.detections})
         run.log(f"wrote {run.path}")
+        if distributed:
+            framework.distributed.leave(group)
     return 0
 
 

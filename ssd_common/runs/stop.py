@@ -57,6 +57,20 @@ def stoppable(run: RunFolder, flags: Sequence[str] = ()) -> Iterator[Stop]:
     Raises:
         Stopped: a signal came, and the weights are saved.
     """
+    with stop_signals() as stop:
+        try:
+            yield stop
+        except Stopped as stopped:
+            with suppress(OSError):  # a terminal that is gone takes no line
+                run.log(f"stopped by {stopped.name}; saved: {run.saved or 'nothing'}")
+            command = shlex.join(["tinyssd", "train", "--resume", str(run.path), *flags])
+            told = f"stopped by {stopped.name}" + (f"; to go on: {command}" if run.saved else "")
+            raise Stopped(stop.signal, told) from None
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Give the `Stop` that SIGINT, SIGTERM and SIGHUP ask; one that the process ignores stays ignored."""
     stop = Stop()
     before = {name: signal.getsignal(name) for name in SIGNALS}
     for name, handler in before.items():
@@ -64,12 +78,6 @@ def stoppable(run: RunFolder, flags: Sequence[str] = ()) -> Iterator[Stop]:
             signal.signal(name, stop.ask)
     try:
         yield stop
-    except Stopped as stopped:
-        with suppress(OSError):  # a terminal that is gone takes no line
-            run.log(f"stopped by {stopped.name}; saved: {run.saved or 'nothing'}")
-        command = shlex.join(["tinyssd", "train", "--resume", str(run.path), *flags])
-        told = f"stopped by {stopped.name}" + (f"; to go on: {command}" if run.saved else "")
-        raise Stopped(stop.signal, told) from None
     finally:
         if not stop.signal:  # otherwise the next signal still ends the process at once
             for name, handler in before.items():

@@ -13,14 +13,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ssd_common.backends import Backend, Net
-from ssd_common.checkpoints.checkpoint import Checkpoint
+from ssd_common.backends import Backend, Net, Trainer
+from ssd_common.checkpoints.checkpoint import Checkpoint, encode_checkpoint
 from ssd_common.data import Dataset
 from ssd_common.data.annotated import AnnotatedDataset, describe_skipped
 from ssd_common.data.dataset import counted
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import mean_average_precision
+from ssd_common.group import ALONE, Group
 from ssd_common.metrics import EpochMeter
 from ssd_common.output.console import progress_bar
 from ssd_common.runs.folder import Row, RunFolder, format_row
@@ -51,6 +52,7 @@ def train_run(
     compile: bool | None = None,
     save_every: float = SAVE_EVERY,
     stop: Stop | None = None,
+    group: Group = ALONE,
 ) -> Trained:
     """Train a network from a checkpoint on, filling the run folder.
 
@@ -65,6 +67,7 @@ def train_run(
         compile: see the backend's `make_net`.
         save_every: minutes between two saves inside an epoch; 0 for none.
         stop: where a signal tells the run to stop, see `stoppable`.
+        group: the processes that train together, of which this is the first; it alone measures and writes.
 
     Raises:
         InputError: the run diverges, an image cannot be read, or no image has a good box.
@@ -72,6 +75,9 @@ def train_run(
     """
     config = start.config.train
     steps = steps_per_epoch(data, start)
+    if group.size > 1:
+        group.broadcast(encode_checkpoint(start, str(run.path)))
+        group.broadcast(str(len(data)).encode())
     if not run.rows and not start.step:  # a run that is stopped in its first epoch can go on, too
         run.save(start, best=True)
         run.write_rows()
@@ -80,21 +86,25 @@ def train_run(
     if start.epoch < config.epochs and isinstance(val, AnnotatedDataset):
         for index in progress_bar(run.console, "validation images")(range(len(val))):
             val[index]
-    net = backend.weights.make_net(start.config.model, start.weights, device, compile=compile)
-    trainer = backend.train.make_trainer(net, config)
-    if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
-        last = learning_rate(config, start.step - 1, config.epochs * steps)
-        backend.train.set_learning_rate(trainer, last)
-    backend.weights.set_velocity(net, trainer, start.velocity)
+    net, trainer = make_both(backend, start, steps, device, compile)
     trained = Trained(start, run.rows, [])
     if len(run.rows) < start.epoch:  # the weights were saved, and no more
         _finish_epoch(backend, net, run, data, val, device, trained, _summary(start))
     elif run.rows and start.epoch >= config.epochs:  # only the images are missing
         known = _summary(start) if start.sums else {}
         run.rows[-1] = known | run.rows[-1] | _evaluate(backend, net, val, device, trained)
-    watch = Watch(backend, net, trainer, run, data, start, save_every, stop or Stop())
+    watch = Watch(backend, net, trainer, run, data, start, save_every, stop or Stop(), group)
     for row in backend.train.train(
-        net, trainer, data, start.config.model, config, start.epoch, device, watch.batches, new_meter=watch.new_meter
+        net,
+        trainer,
+        data,
+        start.config.model,
+        config,
+        start.epoch,
+        device,
+        watch.batches,
+        new_meter=watch.new_meter,
+        group=group,
     ):
         trained.checkpoint = watch.checkpoint
         _finish_epoch(backend, net, run, data, val, device, trained, row)
@@ -102,6 +112,20 @@ def train_run(
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
     return trained
+
+
+def make_both(
+    backend: Backend, start: Checkpoint, steps: int, device: Any, compile: bool | None
+) -> tuple[Net, Trainer]:
+    """Return the network and the optimiser of a checkpoint; an epoch has `steps`, for the rest see `train_run`."""
+    config = start.config.train
+    net = backend.weights.make_net(start.config.model, start.weights, device, compile=compile)
+    trainer = backend.train.make_trainer(net, config)
+    if start.step:  # MXNet keeps velocities times the rate: they round as in a run that was not stopped
+        last = learning_rate(config, start.step - 1, config.epochs * steps)
+        backend.train.set_learning_rate(trainer, last)
+    backend.weights.set_velocity(net, trainer, start.velocity)
+    return net, trainer
 
 
 def _summary(start: Checkpoint) -> Row:

@@ -17,6 +17,7 @@ from ssd_common.data.annotated import image_names
 from ssd_common.data.dataset import Dataset, counted
 from ssd_common.data.sampling import Batch, epoch_order
 from ssd_common.errors import InputError
+from ssd_common.group import ALONE, Group
 from ssd_common.metrics import EpochMeter
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
@@ -45,6 +46,7 @@ class Watch:
         start: what the run starts from, in this process.
         save_every: minutes between two saves inside an epoch; 0 for none.
         stop: whether it was told to stop.
+        group: the processes that train together.
     """
 
     def __init__(
@@ -57,9 +59,13 @@ class Watch:
         start: Checkpoint,
         save_every: float,
         stop: Stop,
+        group: Group = ALONE,
     ) -> None:
         self._backend, self._net, self._trainer, self._run, self._data = backend, net, trainer, run, data
         self._save_every, self._stop, self._saved_at = save_every, stop, time.monotonic()
+        self._group = group
+        if group.size > 1:
+            group.told = lambda: stop.signal
         self.checkpoint = start
         self.steps_per_epoch = steps_per_epoch(data, start)
         self._step = start.step
@@ -108,9 +114,12 @@ class Watch:
             was = f"in the beginning it was {self._usual:.1e}: --lr may be too high"
             self._run.log(f"warning: {self._backend.name}: the loss is {loss:.1e} in {self._place()}, {was}")
         is_due = self._save_every and time.monotonic() - self._saved_at >= 60 * self._save_every
-        if is_end or is_due or self._stop.signal:
+        told = self._group.signal if self._group.size > 1 else self._stop.signal  # all processes stop at the same step
+        if is_end or is_due or told:
             self.save()
-        self._stop.check()
+        if told:
+            self._stop.signal = told
+            self._stop.check()
 
     def save(self) -> None:
         """Write `last.safetensors`, unless it holds this step already, or the loss is beyond reason."""

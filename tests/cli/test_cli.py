@@ -43,8 +43,8 @@ def test_the_help_of_the_program_names_every_verb(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", ["train, eval, predict, compare, convert, export, info, data"]),
-        ("trian", ["trian", "train, eval, predict, compare, convert, export, info, data"]),
+        ("", ["train, launch, eval, predict, compare, convert, export, info, data"]),
+        ("trian", ["trian", "train, launch, eval, predict, compare, convert, export, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
         ("train --batchsize 3", ["--batchsize", "Perhaps you meant", "--batch-size INT"]),
         ("eval --weigths good.safetensors", ["--weigths", "--weights FILE"]),

@@ -28,7 +28,7 @@ def scripted_backend(weights, scores, on_step=lambda: None):
     rows = iter(scores)
     current = {}
 
-    def train(net, trainer, data, model, config, first_epoch, device, progress, new_meter):
+    def train(net, trainer, data, model, config, first_epoch, device, progress, new_meter, group):
         for epoch, (losses, current["ap"]) in enumerate(rows, start=first_epoch + 1):
             meter = new_meter()
             losses = np.atleast_1d(losses)

@@ -1,0 +1,100 @@
+"""The processes that train one network together: what each of them trains, and how their gradients become one.
+
+The batch size is that of all processes together. Each takes its share of every batch, and the mean gradient of the
+whole batch is the same as in one process. So a run can go on with another number of processes.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssd_common.errors import InputError
+
+Array = NDArray[Any]
+
+
+class LostError(InputError):
+    """Another process of the group has ended."""
+
+
+class Group:
+    """One of several processes, as a backend's `distributed.join` returns it; without arguments, one by itself.
+
+    Args:
+        rank: which of the processes this is, from 0; process 0 writes.
+        size: how many there are.
+        sum_array: takes an array, float32 or float64 `(n,)`, and returns its sum over all processes.
+        get_gradients: see `weights.py` of a backend.
+        set_gradients: likewise.
+    """
+
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        sum_array: Callable[[Array], Array] = np.asarray,
+        get_gradients: Callable[[Any], dict[str, Array]] | None = None,
+        set_gradients: Callable[[Any, Mapping[str, Array]], None] | None = None,
+    ) -> None:
+        self.rank, self.size, self.sum_array = rank, size, sum_array
+        self._get_gradients, self._set_gradients = get_gradients, set_gradients
+        self._shares: Iterator[float] = iter(())
+        self.told: Callable[[], int] = lambda: 0
+        """Returns the number of the signal that this process was told to stop by."""
+        self.signal = 0
+        """That of any process, at the last step: all know it at the same step."""
+
+    def shard(self, order: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        """Return the image indices of this process of each batch; `average` is called for each of these batches next.
+
+        A batch with fewer images than there are processes has none for some: they take its first image, with weight 0.
+        """
+        own = [indices[self.rank :: self.size] for indices in order]
+        self._shares = iter([len(mine) / len(indices) for mine, indices in zip(own, order, strict=True)])
+        return [mine if len(mine) else indices[:1] for mine, indices in zip(own, order, strict=True)]
+
+    def average(self, net: Any, metrics: Mapping[str, SupportsFloat]) -> Mapping[str, SupportsFloat]:
+        """Give the network the gradient of the whole batch, and return the metrics of the whole batch.
+
+        Args:
+            net: has the gradient of the mean loss over the images of this process.
+            metrics: the sums over these images.
+        """
+        if self._get_gradients is None or self._set_gradients is None:
+            return metrics
+        share = next(self._shares)
+        gradients = self._get_gradients(net)
+        mean = self.sum_array(np.concatenate([value.ravel() * value.dtype.type(share) for value in gradients.values()]))
+        ends = np.cumsum([value.size for value in gradients.values()])
+        parts = np.split(mean, ends[:-1])
+        self._set_gradients(
+            net, {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
+        )
+        own, told = [float(value) if share else 0.0 for value in metrics.values()], self.told()
+        *sums, signals = self.sum_array(np.array([*own, told]))
+        self.signal = told or (signal.SIGTERM if signals else 0)
+        return dict(zip(metrics, sums, strict=True))
+
+    def broadcast(self, payload: bytes = b"") -> bytes:
+        """Return the bytes of process 0 in every process."""
+        length = int(self.sum_array(np.array([float(len(payload)) if self.rank == 0 else 0.0]))[0])
+        content = np.zeros(length, np.float32)  # each byte a number: a sum is all that a group can do
+        if self.rank == 0:
+            content[:] = np.frombuffer(payload, np.uint8)
+        return self.sum_array(content).astype(np.uint8).tobytes()
+
+
+ALONE = Group()
+"""The group of a process by itself."""
+
+
+def launched(environment: Mapping[str, str]) -> str:
+    """Return the backend whose launcher has started this process, "" for none."""
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
+        return "torch"
+    return "mxnet" if "DMLC_ROLE" in environment else ""

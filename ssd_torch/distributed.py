@@ -1,0 +1,40 @@
+"""Several processes that train one network: the framework adds up their arrays."""
+
+import torch
+from torch import distributed
+
+from ssd_common.group import Group, LostError
+
+from .data import to_device, to_numpy
+from .weights import get_gradients, set_gradients
+
+
+def join(device=None):
+    """Return the `Group` of this process, when all the others have come; the launcher's environment says who they are.
+
+    Args:
+        device: as returned by `get_device`. Each process with a GPU of its own: NCCL; otherwise Gloo.
+    """
+    on_gpu = device is not None and device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+
+    def sum_array(array):
+        try:
+            tensor = to_device(array, device)
+            distributed.all_reduce(tensor)
+            return to_numpy(tensor)
+        except RuntimeError as error:
+            raise LostError(f"another process of the job has ended ({str(error).splitlines()[0]:.80})") from None
+
+    return Group(distributed.get_rank(), distributed.get_world_size(), sum_array, get_gradients, set_gradients)
+
+
+def leave(group):
+    """End the connection to the other processes, when all of them are done.
+
+    Args:
+        group: as returned by `join`.
+    """
+    distributed.destroy_process_group()

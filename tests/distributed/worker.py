@@ -1,0 +1,59 @@
+"""What a process of a test's job does: `python -m tests.distributed.worker BACKEND OUT.npz`."""
+
+import dataclasses
+import sys
+from types import MethodType
+
+import numpy as np
+
+from ssd_common.backends import load_backend
+from ssd_common.checkpoints import load_weights
+from ssd_common.checkpoints.pretrained import FILE
+from ssd_common.config import LossConfig, TrainConfig
+from ssd_common.data.synthetic.scenes import SyntheticDataset
+from ssd_common.group import ALONE
+
+TRAINED = load_weights(FILE)  # initial weights without batch normalisation train nothing but overflows
+MODEL = dataclasses.replace(TRAINED.config.model, image_size=64)
+TRAIN = TrainConfig(epochs=3, batch_size=8, lr=0.01, momentum=0.9, loss=LossConfig(negatives_per_positive=3))
+DATA = SyntheticDataset(num_images=27, image_size=64)  # batches of 8, 8, 8 and 3: the last has not one for each of four
+
+
+def freeze_batch_norm(backend, net):
+    """Let batch normalisation use its running statistics, in training, too."""
+    if backend.name == "torch":
+        from torch.nn import BatchNorm2d
+
+        for layer in net.modules():
+            if isinstance(layer, BatchNorm2d):
+                layer.eval()
+                layer.train = MethodType(lambda self, mode=True: self, layer)
+    else:
+        from mxnet.gluon.nn import BatchNorm
+
+        net.apply(lambda layer: isinstance(layer, BatchNorm) and layer._kwargs.update(use_global_stats=True))
+
+
+def train(backend, group=ALONE):
+    """Return what 12 steps in float64 leave, by name: weights, velocities, and the metrics of every epoch."""
+    net = backend.weights.make_net(MODEL, TRAINED.weights, dtype="float64")
+    freeze_batch_norm(backend, net)
+    trainer = backend.train.make_trainer(net, TRAIN)
+
+    def in_float64(batches):
+        return ((images.astype(np.float64), labels.astype(np.float64)) for images, labels in batches)
+
+    rows = list(backend.train.train(net, trainer, DATA, MODEL, TRAIN, progress=in_float64, group=group))
+    left = {f"velocity.{name}": value for name, value in backend.weights.get_velocity(net, trainer).items()}
+    left |= {
+        name: [row[name] for row in rows] for name in rows[0] if name not in ("examples_per_second", "data_seconds")
+    }
+    return left | backend.weights.get_weights(net)
+
+
+if __name__ == "__main__":
+    backend = load_backend(sys.argv[1])
+    group = backend.distributed.join()
+    left = train(backend, group)
+    np.savez(f"{sys.argv[2]}.{group.rank}.npz", **left)
+    backend.distributed.leave(group)
