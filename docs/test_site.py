@@ -144,6 +144,8 @@ def test_every_public_function_of_both_backends_is_on_a_page(visit):
     root = SITE.parent.parent
     for path in (root / "ssd_mxnet").glob("[!_]*.py"):
         names = re.findall(r"^(?:def|class) ([A-Za-z]\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if not names:  # `compat` has no function to compare, and no page
+            continue
         headings = visit().open(f"side_by_side/{path.stem}.html").locator("h2").all_inner_texts()
         assert set(names) <= {heading.rstrip("#") for heading in headings}, path
 
