@@ -30,7 +30,7 @@ def find_python(version):
 @nox.session(venv_backend="none")  # nox leaves out `python=` for sessions without an environment of its own
 @nox.parametrize("version", PYTHONS, ids=PYTHONS)
 def tests(session, version):
-    """Run `make test` in the environment .venv-VERSION, and write a row of the table."""
+    """Run `make test` in the environment .venv-VERSION; write its output, and a row of the table."""
     ROWS.mkdir(parents=True, exist_ok=True)
     row = ROWS / f"{version}.md"
     row.unlink(missing_ok=True)
@@ -42,6 +42,7 @@ def tests(session, version):
     output = session.run(
         "make", "test", f"VENV={venv}", f"PYTHON={python}", external=True, silent=True, success_codes=range(256)
     )
+    (ROWS / f"{version}.log").write_text(output, encoding="utf-8")
     summary = re.findall(r"^=+ (.*?)(?: in [\d.:hms ()]+)? =+$", output, re.MULTILINE)
     result = summary[-1] if summary else output.strip().rpartition("\n")[2]
     versions = session.run(f"{venv}/bin/python", "-c", VERSIONS, external=True, silent=True).strip()
