@@ -53,6 +53,8 @@ def job(backend: str, workers: int, servers: int, port: int) -> dict[str, dict[s
     numbered = [{**own, "LOCAL_RANK": str(i)} for i in range(workers)]
     if backend == "torch":
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(workers)}
+        # Otherwise it warns where this machine's name cannot be looked up, without a network.
+        meet["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
         return {f"worker {i}": meet | worker | {"RANK": str(i)} for i, worker in enumerate(numbered)}
     meet = {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NODE_HOST": "127.0.0.1"}
     meet |= {"DMLC_NUM_WORKER": str(workers), "DMLC_NUM_SERVER": str(servers), "DMLC_INTERFACE": "lo"}
