@@ -18,6 +18,7 @@ if "MPLCONFIGDIR" not in os.environ:  # what libraries keep for the next time, i
     _kept = tempfile.mkdtemp(prefix="tinyssd-tests-")
     atexit.register(shutil.rmtree, _kept, ignore_errors=True)
     os.environ |= {"MPLCONFIGDIR": _kept, "TORCHINDUCTOR_CACHE_DIR": _kept}
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import ONNX Runtime by themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # also `benchmarks`
 REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
 _reasons: dict[str, str | None] = {}  # why a framework cannot be used, None where it can

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
+import os
 from typing import Any
 
 from ssd_common.backends import Backend
@@ -69,6 +70,7 @@ def encode_onnx(
 
 def check_packages(*names: str) -> None:
     """Raise InputError unless packages can be imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report to its maker, from its import on
     for name in names:
         try:
             importlib.import_module(name)

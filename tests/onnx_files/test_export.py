@@ -1,6 +1,9 @@
 """An ONNX file returns what the framework returns that it comes from, and says what it is."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +54,18 @@ def test_a_file_of_dynamic_size_takes_any_multiple_of_64(backend, height, width)
         np.testing.assert_allclose(array, reference, atol=1e-5 * max(1, np.abs(reference).max()), rtol=0)
     detected = net(backend.name, with_detection=True, dynamic_size=True).detect(X)
     assert [len(image) for image in detected] == [len(image) for image in rows]
+
+
+def test_onnx_runtime_reports_nothing_and_keeps_nothing_at_home(backend, tmp_path):
+    """A report would be kept in the home folder until it is sent, beside a number of this computer."""
+    home, file = tmp_path / "home", tmp_path / "net.onnx"
+    home.mkdir()
+    file.write_bytes(content(backend.name))
+    code = "import sys, pathlib; from ssd_common.onnx_files import load_onnx; load_onnx(pathlib.Path(sys.argv[1]))"
+    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    environment = kept | {"HOME": str(home), "XDG_CACHE_HOME": ""}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(file)], check=True, env=environment, timeout=300)
+    assert [path.name for path in home.rglob("*")] == []
 
 
 def test_a_file_of_fixed_size_takes_no_other(backend):
