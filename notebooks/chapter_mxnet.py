@@ -43,14 +43,13 @@ import numpy
 
 from ssd_common.teaching import LiveTraining, check_same, show_figure, show_table
 from ssd_common.teaching.sliders import show_with_sliders
+from ssd_mxnet.data import get_device, to_device, to_numpy
 
 numpy.set_printoptions(precision=3, suppress=True)
 
 # %% tags=["framework"]
 from mxnet import autograd, gluon, init, np, npx
 from mxnet.gluon import nn
-
-from ssd_mxnet.data import get_device, to_device, to_numpy
 
 npx.set_np()
 npx.random.seed(0)

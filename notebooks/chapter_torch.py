@@ -43,6 +43,7 @@ import numpy
 
 from ssd_common.teaching import LiveTraining, check_same, show_figure, show_table
 from ssd_common.teaching.sliders import show_with_sliders
+from ssd_torch.data import get_device, to_device, to_numpy
 
 numpy.set_printoptions(precision=3, suppress=True)
 
@@ -50,8 +51,6 @@ numpy.set_printoptions(precision=3, suppress=True)
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from ssd_torch.data import get_device, to_device, to_numpy
 
 torch.manual_seed(0)
 device = get_device()  # a GPU if there is one

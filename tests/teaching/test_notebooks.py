@@ -212,6 +212,13 @@ def test_a_notebook_has_the_outputs_of_its_code(source):
     assert max(outputs.png_sizes(stored), default=0) <= outputs.MAX_PNG_BYTES
 
 
+def test_a_notebook_imports_mxnet_after_our_package_which_lets_it_run_on_this_python(source):
+    lines = source.read_text(encoding="utf-8").splitlines()
+    first = [i for i, line in enumerate(lines) if re.match(r"(from|import) mxnet", line)]
+    ours = [i for i, line in enumerate(lines) if re.match(r"(from|import) ssd_mxnet", line) or "load_backend(" in line]
+    assert not first or ours[0] < first[0]
+
+
 def test_the_notebooks_together_are_not_too_large():
     assert sum(file.with_suffix(".ipynb").stat().st_size for file in SOURCES) <= outputs.MAX_BYTES
 
