@@ -16,8 +16,6 @@ from ssd_common.machine import threads
 
 GRACE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
-LAUNCHED = "TINYSSD_LAUNCHED"
-"""The environment variable of a process whose launcher says that another one was killed."""
 _WITH_LAUNCHER = (
     "import os, sys, threading; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
 )
@@ -49,8 +47,8 @@ def job(backend: str, workers: int, servers: int, port: int) -> dict[str, dict[s
         servers: how many processes of MXNet add up gradients.
         port: where the processes meet.
     """
-    own = {"OMP_NUM_THREADS": str(max(1, threads() // workers)), LAUNCHED: "1"}
-    numbered = [{**own, "LOCAL_RANK": str(i)} for i in range(workers)]
+    each = str(max(1, threads() // workers))
+    numbered = [{"OMP_NUM_THREADS": each, "LOCAL_RANK": str(i)} for i in range(workers)]
     if backend == "torch":
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(workers)}
         # Otherwise it warns where this machine's name cannot be looked up, without a network.
