@@ -63,7 +63,7 @@ def detect_in_files(
     device: Any = None,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[Path, NDArray[np.uint8], Detections]]:
-    """Yield each image file with its pixels and its detections, as `predict` returns them.
+    """Yield each image file with its pixels and its detections, as `predict` returns them; the first one at once.
 
     Args:
         backend: which framework.
@@ -83,13 +83,15 @@ def detect_in_files(
         yield from ((path, image, rows) for (path, image), rows in zip(batch, found, strict=True))
         batch.clear()
 
+    size = 1  # the first image is a batch of its own: nobody waits for 31 others
     for path in paths:
         try:
             batch.append((path, read_image(path)))
         except InputError as error:
             on_unreadable(error)
-        if len(batch) == batch_size or sum(image.nbytes for _, image in batch) >= BATCH_BYTES:
+        if len(batch) == size or sum(image.nbytes for _, image in batch) >= BATCH_BYTES:
             yield from detected()
+            size = batch_size
     yield from detected()
 
 
