@@ -67,7 +67,7 @@ def lines(out):
 def test_images_are_predicted_in_batches_and_come_in_their_order(images, tmp_path):
     backend, paths = Fake(), images(70)
     found = list(run(paths, tmp_path / "out", backend))
-    assert backend.batches[:2] == [32, 32]
+    assert backend.batches[:3] == [1, 32, 32]  # nobody waits for 32 images before the first is shown
     assert sum(backend.batches) == 70
     assert [path for path, _ in found] == paths
     assert [objects[0]["score"] for _, objects in found] == [np.float32((i + 128) / 255) for i in range(70)]
@@ -77,7 +77,7 @@ def test_large_images_make_smaller_batches(images, tmp_path, monkeypatch):
     backend, paths = Fake(), images(10)
     monkeypatch.setattr(runs_predict, "BATCH_BYTES", 3 * 20 * 10 * 3)
     assert len(list(run(paths, tmp_path / "out", backend))) == 10
-    assert backend.batches[:4] == [3, 3, 3, 1]
+    assert backend.batches[:4] == [1, 3, 3, 3]
 
 
 def test_no_more_than_a_batch_of_images_is_in_memory(images, tmp_path):
