@@ -1,9 +1,8 @@
-"""What each exercise of the chapter is worth: trained by itself, everything else the book's, and together.
+"""Measure what each exercise of the chapter changes: train the preset `book` with one change at a time.
 
-Every row is the book's preset with one switch turned, the last one is the preset `improved`. Each is trained in both
-frameworks with several seeds, and measured on the validation images at the end of the last epoch. A finished run
-is kept in a folder, so that an ablation that was interrupted goes on where it was; a training whose configuration
-has changed since is done anew.
+The last row is the preset `improved`. Each row is trained in both frameworks with several seeds, and measured on the
+validation images after the last epoch. The results of finished runs are kept in a folder. If you stop the command, run
+it again: it trains only the runs that are missing, or whose configuration has changed.
 
     python -m benchmarks.ablation --data pikachu synthetic --data-dir DIR --seeds 3 --out docs/ablation.md
 """
@@ -60,18 +59,21 @@ COLUMNS = {
     "baseline_bbox_mae": ("its baseline", 1000),
 }
 """What the tables show, and times how much."""
-TEXT = """# What the chapter's exercises are worth
+TEXT = """# What each exercise of the chapter changes
 
     {command}
 
-The first row is the book's preset, the last our `improved`; each other is the book's with one exercise answered.
-{epochs} epochs at {image_size} × {image_size} pixels unless the row says otherwise, measured on the validation images
-at the end. {spread}
-Average precision times 100, errors times 1000. The baseline of an error is what predicting nothing scores: it changes
-with the anchors, and so do the errors; average precision does not, and compares all rows.
+The first row of a table is the preset `book`, and the last row is the preset `improved`. Each other row is the preset
+`book` with one change, which answers one exercise. Each training run has {epochs} epochs. The images have
+{image_size} × {image_size} pixels, except where a row names a larger input. The metrics are those of the validation
+images after the last epoch. {spread}
+
+AP50 and AP are multiplied by 100, and the two errors by 1000 (‰). *Its baseline* is the error of a detector that
+always predicts background and offsets of 0. The anchors of a row change its baseline and its errors. Therefore, compare
+errors only between rows with the same baseline. AP50 and AP do not have this limit: compare them between all rows.
 """
-SPREAD = "Mean ± standard deviation over the seeds."
-ONE_SEED = "One seed. Both frameworks begin with the same weights: what they differ by in a row is part of the chance."
+SPREAD = "Numbers with ± are mean ± standard deviation over the seeds."
+ONE_SEED = "Each row has one seed. Both frameworks start from the same weights, so their difference in a row is noise."
 
 
 def preset_of(row, data, image_size):
@@ -167,7 +169,7 @@ def main():
     parser.add_argument("--image-size", type=int, default=BOOK.model.image_size)
     parser.add_argument("--limit", type=int, help="use only the first so many training images")
     parser.add_argument("--cache", type=Path, default=Path("runs/ablation"), help="folder of finished runs")
-    parser.add_argument("--out", type=Path, help="Markdown file to write, again after every training")
+    parser.add_argument("--out", type=Path, help="Markdown file to write, again after every training run")
     arguments = parser.parse_args()
     console, results = Console(width=170), {}
     try:

@@ -181,7 +181,7 @@ def epoch(sides: Sides) -> Case:
         b.weights.get_weights(peer_net)
         return 1 - correct / anchors, error / offsets
 
-    note = f"ours trains in {precision}"
+    note = f"tinyssd trains in {precision}"
     return Case("epoch", b.name, ours, peer, checks.same_epoch, note=note, peer_thread=book.start_thread)
 
 

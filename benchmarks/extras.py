@@ -55,7 +55,7 @@ def measure_extras(
     for sides in all_sides:
         name = sides.b.name
         share = overhead_share(sides, repeats)
-        say(f"{name}: {share:.0%} of our training step is targets, losses and metrics")
+        say(f"{name}: {share:.0%} of a training step of tinyssd is targets, losses and metrics")
         waiting = data_share(sides)
         say(f"{name}: {waiting:.1%} of an epoch from files is waiting for data")
         extras["step"][name] = {"overhead_share": share, "data_share": waiting}
@@ -75,11 +75,11 @@ def measure_extras(
                     if share_of_peak is None
                     else f"{share_of_peak:.0%} of the fastest large operation"
                 )
-                say(f"{name} {precision}: our training step does {achieved / 1e9:.3g} GFLOP/s, {of_peak}")
+                say(f"{name} {precision}: a training step of tinyssd does {achieved / 1e9:.3g} GFLOP/s, {of_peak}")
         memory = {side: run_peak_memory(name, side, sizes.image_size, sizes.batch) for side in SIDES}
         extras["peak_memory"][name] = memory
         ours, book = ("not known" if n is None else f"{n / 2**20:.0f} MiB" for n in memory.values())
-        say(f"{name}: memory that training steps add: ours {ours}, the book's {book}")
+        say(f"{name}: memory that training steps add: tinyssd {ours}, the book's code {book}")
         start = cold_start_predict(sides, repeats)
         extras["cold_start"][name] = dataclasses.asdict(start)
         ours, book = format_seconds(start.ours_s), format_seconds(start.peer_s)

@@ -28,15 +28,15 @@ weights, and the benchmark first checks that both compute the same result. Each 
   (`benchmarks/instrument.py`).
 
 The goals concern the work that a user waits for: a whole training step, an epoch from files, and detection in image
-files. They were set for two cores with AVX-512 and AMX. `targets_*` and `detection_*` time single functions. They are
-information and have no goal, because these functions take 1 to 3 % of a step and are written for readers.
+files. They were set for two cores with AVX-512 and AMX. The cases `targets_*` and `detection_*` time single functions.
+These cases have no goal, because the functions take 1 to 3 % of a step and are written for readers.
 [The results](results.md) show how training in bfloat16 changes the accuracy.
 
 `python -m benchmarks.page` wrote this page from the reports of
 """
 LARGE_OPERATION = """\
-*The fastest large operation* is the fastest of three: a matrix product and a wide convolution in two memory orders. It
-estimates the speed that the machine allows; it is not a limit. Noise can bring a training step above 100 %."""
+*The fastest large operation* is the fastest of three: a matrix product, and a wide convolution in two memory orders.
+Its speed is an estimate of what the machine allows, not a strict limit. Noise can bring a training step above 100 %."""
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def page(reports: Sequence[dict[str, Any]]) -> str:
 def table(reports: Sequence[dict[str, Any]]) -> list[str]:
     """Return the lines of the table of all cases in one or more reports."""
     return [
-        "| case | framework | ours | the book | ratio | spread | pairs | goal | |",
+        "| case | framework | tinyssd | the book | ratio | spread | pairs | goal | |",
         "|---|---|---|---|---|---|---|---|---|",
         *(_case(case, report["pairs"]) for report in reports for case in report["cases"]),
     ]

@@ -28,11 +28,11 @@ from ssd_common.runs import change_config
 
 INTRODUCTION = """# What trained detectors reach
 
-Average precision (AP), as COCO counts it, times 100. Class error and bbox MAE are given relative to a detector that
-always predicts background (= 100 %); lower is better. With several seeds, each number is mean ± standard deviation.
-*Last* weights are those of the last epoch. *Best* weights are those of the epoch with the highest AP on the validation
-images. `python -m benchmarks.results` wrote these tables from reports of `tinyssd eval --json`, one for each training
-run; its docstring has the commands. [What they show](#what-it-shows) stands below them.
+AP50, AP75 and AP are the average precisions of COCO, multiplied by 100. Class error and bbox MAE are given in percent
+of the errors of a detector that always predicts background; lower is better. With several seeds, each number is mean ±
+standard deviation. *Last* weights are those of the last epoch. *Best* weights are those of the epoch with the highest
+AP on the validation images. `python -m benchmarks.results` wrote these tables from reports of `tinyssd eval --json`,
+one for each training run. Its docstring lists the commands. [The conclusions](#what-it-shows) are below the tables.
 """
 PRECISIONS = {"ap50": "AP50", "ap75": "AP75", "ap": "AP"}
 ERRORS = {"class_error": "class error", "bbox_mae": "bbox MAE"}

@@ -72,9 +72,9 @@ DEFECTS = (
         torch="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 4, offsets up to 4262.5; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="Every box claims the anchor that it overlaps most, even if the overlap is 0: in that case it claims "
-        "anchor 0, wherever anchor 0 is. The loss becomes large, and no message says why. In tinyssd an overlap "
-        "of 0 claims nothing, and the readers of datasets refuse such a label.",
+        why="Every box claims the anchor that it overlaps most. If it overlaps no anchor, it claims anchor 0, wherever "
+        "anchor 0 is. The loss becomes large, and no message says why. In tinyssd a box with an overlap of 0 claims "
+        "no anchor, and the readers of datasets refuse a label in pixels.",
         answer=targets(OBJECT, [4, 64, 64, 128, 192]),
     ),
     Defect(
@@ -85,8 +85,8 @@ DEFECTS = (
         torch="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 4, offsets up to 69.1; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="Real labels have such boxes: two of the 364 images of the blood cell set BCCD. Anchor 0 is far away "
-        "from them, and learns to shrink to a millionth of its size.",
+        why="Real datasets contain boxes without area: two of the 364 images of the blood cell dataset BCCD have them. "
+        "Anchor 0 is far away from these boxes, and learns to shrink to a millionth of its size.",
         answer=targets(OBJECT, [4, 0.5, 0.5, 0.5, 0.5]),
     ),
     Defect(
@@ -97,21 +97,23 @@ DEFECTS = (
         torch="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
         mxnet="anchor 0: class 0, offsets not finite; anchor 10: class 1, offsets up to 2.5",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="The logarithm of a negative width is not a number. Then the loss is not a number, and after the next "
-        "step no weight is. In tinyssd a box without area gets no anchor, and the readers of datasets name the "
-        "row of an inverted box.",
+        why="The logarithm of a negative width is not a number. Then the loss is not a number, and the next step makes "
+        "every weight not a number. In tinyssd a box without area gets no anchor, and the readers of datasets "
+        "name the row of an inverted box.",
         answer=targets(OBJECT, [0, 0.9, 0.2, 0.3, 0.6]),
     ),
     Defect(
         key="more_objects_than_anchors",
         where="`assign_anchor_to_bbox`",
         what="A box for which no anchor is left takes the first anchor from its object",
-        input="two anchors, the left and the right half; objects of class 0 on the right, 1 on the left, 2 a small one",
+        input="two anchors, the left and the right half; an object of class 0 on the right, one of class 1 on the "
+        "left, and a small one of class 2",
         torch="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
         mxnet="anchor 0: class 0, offsets up to 11.0; anchor 1: class 0, offsets up to 1.1",
         ours="anchor 0: class 1, offsets up to 1.1; anchor 1: class 0, offsets up to 1.1",
-        why="Taken anchors are marked with −1. When all anchors are taken, −1 is the largest overlap, and the first "
-        "−1 belongs to anchor 0 and box 0. So anchor 0 is given to box 0, which lies on the other side.",
+        why="The book's code marks taken anchors with −1. When all anchors are taken, −1 is the largest overlap, and "
+        "the first −1 belongs to anchor 0 and box 0. Therefore, anchor 0 is given to box 0, which is on the other "
+        "side.",
         answer=targets(
             [0, 0.6, 0.0, 1.0, 1.0],
             [1, 0.0, 0.0, 0.4, 1.0],
@@ -127,8 +129,9 @@ DEFECTS = (
         torch="anchor 0: box 0, anchor 8388610: box 1",
         mxnet="anchor 8388610: box 0",
         ours="anchor 0: box 0, anchor 8388609: box 1",
-        why="The index of the best pair is divided as a float32, and float32 has no odd numbers above 2²⁴. MXNet's "
-        "`argmax` rounds the index before that, so that the box can be wrong, too. No message says so.",
+        why="The book's code divides the index of the best pair as a float32 number. Above 2²⁴, float32 has no odd "
+        "numbers. MXNet's `argmax` rounds the index even before the division, so that the box can be wrong, too. No "
+        "message reports this.",
         answer=large_index,
     ),
     Defect(
@@ -139,21 +142,21 @@ DEFECTS = (
         torch="raises RuntimeError",
         mxnet="raises MXNetError",
         ours="anchor 10: class 1, offsets up to 2.5",
-        why="The boxes are copied into a float32 array, whatever their type is. PyTorch refuses the copy, and MXNet "
-        "refuses the division of float32 by float64. tinyssd keeps the type. A run in float64 can therefore "
-        "tell a mistake from rounding.",
+        why="The book's code copies the boxes into a float32 array, whatever their type is. PyTorch refuses the copy, "
+        "and MXNet refuses the division of float32 by float64. tinyssd keeps the type. Therefore, a run in float64 "
+        "shows whether a difference is a mistake or rounding.",
         answer=targets(OBJECT, anchors=GRID.astype(np.float64)),
     ),
     Defect(
         key="empty_overlap",
         where="`box_iou`",
         what="The overlap of boxes without area is not a number",
-        input="a point with itself; a box with its mirror image, whose area is the same with a minus",
+        input="a point with itself; a box with its mirror image, whose area has the opposite sign",
         torch="nan and nan",
         mxnet="nan and nan",
         ours="0 and 0",
-        why="Both are 0 / 0. For `argmax`, a value that is not a number is the largest. So such a box claims an "
-        "anchor before every real box does.",
+        why="Both overlaps are 0 / 0. For `argmax`, a value that is not a number is the largest. Therefore, a box "
+        "without area claims an anchor before every real box does.",
         answer=empty_overlaps,
     ),
     Defect(
@@ -164,16 +167,16 @@ DEFECTS = (
         torch="keeps box 0",
         mxnet="keeps box 1",
         ours="keeps box 0",
-        why="An area of one colour gives all its anchors the same score. So the two editions detect different boxes "
-        "with the same weights: one sorts in the reverse order of the other, and neither asks for a stable "
-        "sort. In tinyssd the lower index comes first, everywhere.",
+        why="In an area of one colour, all anchors have the same score. The two editions sort equal scores in opposite "
+        "orders, and neither asks for a stable sort. Therefore, they detect different boxes with the same weights. In "
+        "tinyssd the lower index always comes first.",
         answer=ties,
     ),
     Defect(
         key="no_boxes",
         where="`nms`",
         what="Without boxes, the returned indices are not integers",
-        input="no box and no score, as a filter by score may leave",
+        input="no box and no score; this can happen after a filter by score",
         torch="0 indices, float32",
         mxnet="0 indices, int32",
         ours="0 indices, int64",
@@ -201,8 +204,8 @@ DEFECTS = (
         torch="class 0 at nan in (0.10, 0.10, 0.30, 0.30); class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
         mxnet="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70); class 0 at nan in (0.10, 0.10, 0.30, 0.30)",
         ours="class 0 at 0.70 in (0.50, 0.50, 0.70, 0.70)",
-        why="This score is not below the threshold, so it counts as an object, and `display` draws it for the same "
-        "reason. In tinyssd it is background and comes last.",
+        why="A comparison with nan is false. Therefore, this score is not below the threshold, and the box counts as "
+        "an object. `display` draws the box for the same reason. In tinyssd the box is background and comes last.",
         answer=score_not_a_number,
     ),
     Defect(
@@ -213,8 +216,8 @@ DEFECTS = (
         torch="0 detections",
         mxnet="raises MXNetError",
         ours="0 detections",
-        why="The rows to keep are chosen with an empty list. MXNet turns this list into an array with one row "
-        "without content, and raises an error when the array is read.",
+        why="The book's code selects the rows to keep with an empty list. MXNet turns this list into an array with one "
+        "row without content, and raises an error when the array is read.",
         answer=nothing_detected,
     ),
     Defect(
@@ -225,8 +228,9 @@ DEFECTS = (
         torch="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
         mxnet="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50)",
         ours="class 0 at 0.80 in (0.10, 0.10, 0.50, 0.50); class 1 at 0.70 in (0.10, 0.10, 0.50, 0.45)",
-        why="A rider disappears behind the horse. `multibox_detection` of tinyssd does the same by default, so that "
-        "it can be compared with the book's function. `predict` suppresses within a class (`class_aware`).",
+        why="For example, the box of a horse removes the box of its rider. By default, `multibox_detection` of tinyssd "
+        "does the same, so that it can be compared with the book's function. `predict` suppresses only within a class "
+        "(`class_aware`).",
         answer=two_classes,
     ),
     Defect(
@@ -237,9 +241,9 @@ DEFECTS = (
         torch="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
         mxnet="class 0 at 0.80 in (-0.10, 0.20, 0.30, 1.20)",
         ours="class 0 at 0.80 in (0.00, 0.20, 0.30, 1.00)",
-        why="No label does this. The part outside the image only lowers the overlap with the object, and pixels "
-        "with a negative index are pixels of the other side. `multibox_detection` of tinyssd does the same by "
-        "default; `predict` clips the boxes (`clip`).",
+        why="No label reaches beyond the image. The part outside the image only lowers the overlap with the object. A "
+        "negative pixel index selects pixels on the opposite side of the image. By default, `multibox_detection` of "
+        "tinyssd does the same as the book. `predict` clips the boxes (`clip`).",
         answer=beyond_the_edge,
     ),
     Defect(
@@ -250,8 +254,8 @@ DEFECTS = (
         torch="the whole graph",
         mxnet="numbers",
         ours="numbers",
-        why="PyTorch records what gradients need, unless the code switches this off. With the book's network, 37 MB "
-        "stay in memory for every 256 × 256 image whose detections are kept: 100 images fill 3.7 GB.",
+        why="PyTorch records what it needs for gradients, unless the code switches this off. With the book's network, "
+        "37 MB stay in memory for every 256 × 256 image whose detections are kept. 100 images use 3.7 GB.",
         answer=graph,
         has_reference=False,
     ),
@@ -263,8 +267,8 @@ DEFECTS = (
         torch="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         mxnet="[0.01172, 0.25, 0.25, 0.5, 0.75], trained as class 0",
         ours="[3, 0.25, 0.25, 0.5, 0.75], trained as class 3",
-        why="0 / 256 is 0, so bananas are right. With more classes, all classes become class 0, and no message says "
-        "so.",
+        why="0 / 256 is 0, so the class id of bananas is right. With more classes, all classes become class 0, and no "
+        "message reports this.",
         answer=class_id,
     ),
     Defect(
@@ -286,9 +290,9 @@ DEFECTS = (
         torch="anchor 0: no class, offsets not finite",
         mxnet="anchor 0: no class, offsets not finite",
         ours="every anchor is background",
-        why="pandas fills empty cells with nan. Such a row claims anchor 0, with a class below 0 and offsets that "
-        "are not numbers. In tinyssd the targets ignore rows that are not finite, and the readers return no "
-        "rows here.",
+        why="pandas fills empty cells with nan. A row of nan claims anchor 0, with a class below 0 and offsets that "
+        "are not numbers. In tinyssd the targets ignore rows that are not finite, and the readers return no row for "
+        "this image.",
         answer=empty_cells,
     ),
     Defect(
@@ -299,8 +303,8 @@ DEFECTS = (
         torch="1, 4, 3 channels",
         mxnet="3, 3, 3 channels",
         ours="3, 3, 3 channels",
-        why="torchvision's `read_image` keeps the channels of the file, and such images cannot be stacked to a "
-        "batch. tinyssd decodes images with Pillow for both frameworks, as RGB.",
+        why="torchvision's `read_image` keeps the channels of the file. Images with different numbers of channels "
+        "cannot be stacked to a batch. For both frameworks, tinyssd decodes images as RGB with Pillow.",
         answer=channels,
     ),
     Defect(
@@ -311,15 +315,15 @@ DEFECTS = (
         torch="40 wide, 20 high",
         mxnet="40 wide, 20 high",
         ours="20 wide, 40 high",
-        why="Phones store photos in this way, and viewers and labelling tools rotate them. So the boxes refer to "
-        "the upright image. tinyssd rotates the image as well.",
+        why="Phones store photos in this way, and viewers and labelling tools rotate them. Therefore, the boxes refer "
+        "to the upright image. tinyssd also rotates the image.",
         answer=orientation,
     ),
     Defect(
         key="short_batch",
         where="The chapter's training loop",
         what="The last batch of an epoch moves the weights a quarter as far",
-        input="1 image in the last batch of an epoch, where the batch size is 4 (in the book: 8 and 32)",
+        input="1 image in the last batch of an epoch, and a batch size of 4 (in the book: 8 images, and 32)",
         torch="1.00 of the step of a full batch",
         mxnet="0.25 of the step of a full batch",
         ours="1.00 of the step of a full batch",
@@ -362,8 +366,8 @@ PAGE = """\
 
 On valid input, the functions of tinyssd return the same values as those of *Dive into Deep Learning*. This page lists
 inputs on which the book's code fails or is wrong. The book's code is its package `d2l` 1.0.3, in PyTorch and in
-MXNet. The package does not contain the chapter's loops. A heading with "the chapter" means that the test repeats what
-the loop does.
+MXNet. The package does not contain the chapter's loops. Below a heading with "the chapter", the test repeats what the
+loop does.
 
 Each entry gives the input, the book's answer, and the answer of tinyssd. This answer is the same for the numpy
 reference, `ssd_torch` and `ssd_mxnet`. Where the book reads `label.csv`, tinyssd reads the same objects from a

@@ -25,7 +25,7 @@ def anchors(
     Args:
         data: Dataset; the command uses its training images.
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
-        preset: Configuration that gets the fitted anchors: book (the default), straight-dope or improved.
+        preset: Configuration to compare with and to change: book (the default), straight-dope or improved.
         image_size: Height and width of the network's input, a multiple of 64 (default: the preset's).
         limit: Use only the first INT images.
         out: Configuration file to write, for train --config.

@@ -56,7 +56,7 @@ def compare(
         val_data: Dataset of the validation images (default: the val split of --data).
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         preset: Configuration: book (the default), straight-dope or improved. Both frameworks start from the same
-            initial weights; with book, these are those of its MXNet edition.
+            initial weights. With book, they are those of the MXNet edition of the book.
         epochs: Passes over the training images; 0 runs only the ladder.
         batch_size: Images per step.
         lr: Learning rate (default: the preset's).
@@ -64,8 +64,8 @@ def compare(
         image_size: Height and width of the network's input, a multiple of 64 (default: the preset's).
         limit: Use only the first INT training images.
         dtype: Precision of the ladder.
-        isa: Instructions that both frameworks may use: all of the processor (native), or at most AVX2 (avx2). With
-            avx2, both frameworks add numbers in the same order, and float32 has narrower tolerances between them.
+        isa: Instructions that both frameworks may use: all that the processor has (native), or at most AVX2 (avx2).
+            With avx2, both frameworks add numbers in the same order, and the ladder has narrower tolerances in float32.
         steps: Training steps of rung 11; rung 12 uses the first 8 of them.
         pictures: Validation images of rung 13.
         rungs: Rungs to run, such as 7-11 or 3 (default: all; rung 13 needs --weights or --epochs above 0).

@@ -32,7 +32,7 @@ def check(
     """List every error in a dataset, and exit with 1 if there are errors. The dataset is not changed.
 
     Args:
-        spec: Dataset, see tinyssd data list; all its splits, unless you name one, as in voc:DIR:train.
+        spec: Dataset; see tinyssd data list. The command checks all splits, or the split that you name: voc:DIR:train.
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         json: File to write the report to.
         allow_outside: Also read images outside the dataset's folder.
@@ -60,7 +60,7 @@ def show(
     """Draw images of a dataset with their boxes, and plot the number and the sizes of its objects.
 
     Args:
-        spec: Dataset, see tinyssd data list; its train split, unless you name another, as in voc:DIR:test.
+        spec: Dataset; see tinyssd data list. The command draws the split train, or the one that you name: voc:DIR:test.
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         out: Image file to write.
         count: Number of images to draw.
@@ -88,9 +88,9 @@ def convert(source: Spec, target: Spec, data_dir: OptionalPath = None, allow_out
     """Write a dataset in another format. The image files are copied unchanged.
 
     Args:
-        source: Dataset, see tinyssd data list; all its splits, unless you name one, as in voc:DIR:train.
-        target: What to write: voc:DIR, yolo:DIR, coco:IMAGES,FILE.json or rec:FILE.rec. With a split, as in
-            yolo:DIR:val, the command adds the split to an existing dataset.
+        source: Dataset; see tinyssd data list. The command converts all splits, or the split you name: voc:DIR:train.
+        target: Dataset to write: voc:DIR, yolo:DIR, coco:IMAGES,FILE.json or rec:FILE.rec. If you name a split, as in
+            yolo:DIR:val, the command adds this split to an existing dataset.
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
         allow_outside: Also copy images from outside the dataset's folder.
     """

@@ -23,8 +23,9 @@ def export(
 ) -> int:
     """Write a detector as an ONNX file, which other programs can run without PyTorch and MXNet.
 
-    The input is images: float32, RGB, 0 to 255 minus the model's mean, (batch, 3, height, width), any batch size. The
-    outputs are anchors, class logits and offsets. tinyssd predict --weights OUT.onnx runs the file in ONNX Runtime.
+    The input is a batch of any size, float32 (batch, 3, height, width): RGB values from 0 to 255, minus the model's
+    mean. The outputs are anchors, class logits and offsets. tinyssd predict --weights OUT.onnx runs the file in ONNX
+    Runtime.
 
     Args:
         target: File to write.
@@ -32,8 +33,8 @@ def export(
         backend: Framework whose exporter writes the file.
         preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
         dynamic_size: Accept images of any height and width that are multiples of 64, not only the model's image size.
-        with_detection: Return the boxes that predict keeps (softmax, decoding, non-maximum suppression), best first:
-            (batch, boxes, 6) with class, score and corners. Ignore rows of class -1.
+        with_detection: Return detections: the file contains softmax, decoding and non-maximum suppression, too.
+            The output is (batch, boxes, 6) with class, score and corners, best first. Ignore rows of class -1.
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights

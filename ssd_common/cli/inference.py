@@ -116,15 +116,15 @@ def predict(
 ) -> int:
     """Draw the objects that a detector finds in images, and write detections.json.
 
-    The command adds the objects of each image to detections.jsonl. If you stop the command, run it again, and it
-    continues after the last finished image. For other weights, another threshold or the other framework, use another
-    folder.
+    The command adds the objects of each image to detections.jsonl. If you stop the command and run it again, it
+    continues after the last finished image. For other weights, another threshold or the other framework, name
+    another folder with --out.
 
     Args:
         pictures: Image files, or folders of image files.
         weights: Weights file in any format that convert reads, or an ONNX file that export wrote (default: the detector
             that comes with tinyssd).
-        backend: Framework to use (default: torch); an ONNX file needs neither, it runs in ONNX Runtime.
+        backend: Framework to use (default: torch). Leave this out for an ONNX file, which runs in ONNX Runtime.
         preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
         score_threshold: Objects with a lower score are not drawn and not written.
         device: Where to run: auto, cpu, gpu, or gpu:1.

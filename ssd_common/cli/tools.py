@@ -24,11 +24,11 @@ def convert(
     """Convert a weights file between tinyssd, the book's two editions and The Straight Dope.
 
     Args:
-        source: Weights file: safetensors of tinyssd, Gluon's .params, The Straight Dope's .params, PyTorch's .pt.
+        source: Weights file: tinyssd's .safetensors, Gluon's .params, The Straight Dope's .params, or PyTorch's .pt.
         target: File to write; its ending (.safetensors, .params or .pt) selects the format. Optional with --any.
-        preset: Configuration of a file that carries none (default: of the chapter that it comes from).
-        class_names: Class names for a file without them.
-        names: Parameter names in a .params file: as Gluon's save_parameters writes them, or as The Straight Dope does.
+        preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
+        class_names: Class names for a weights file without them.
+        names: Parameter names in a .params file: those of Gluon's save_parameters, or those of The Straight Dope.
         any_model: Print the content of an MXNet .params file of any model, and convert it to .safetensors or back.
     """
     if any_model:

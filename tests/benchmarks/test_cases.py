@@ -90,7 +90,7 @@ def test_predictions_of_files_are_the_book_s(sides):
 @pytest.mark.slow
 def test_an_epoch_learns_as_the_book_s(sides):
     case = cases.epoch(sides)
-    assert "ours trains in" in case.note
+    assert "tinyssd trains in" in case.note
     check(case, "epoch")
 
 
