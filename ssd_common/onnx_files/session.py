@@ -77,7 +77,7 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL
     try:
-        session = runtime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(payload, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # of a dozen kinds, without a common base
         reason = " ".join(str(error).split())[:300]
         version = f"ONNX Runtime {runtime.__version__}"
@@ -86,12 +86,15 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
         else:
             message = f"not a readable ONNX file ({version}: {reason})"
         raise InputError(f"{source}: {message}") from None
-    metadata = session.get_modelmeta().custom_metadata_map
-    run = from_metadata(metadata, source)
-    if sealed is None:
-        raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
-    net = OnnxNet(session, run, metadata["sha256"])
-    _check_graph(net, source)
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        run = from_metadata(metadata, source)
+        if sealed is None:
+            raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
+        net = OnnxNet(session, run, metadata["sha256"])
+        _check_graph(net, source)
+    except UnicodeDecodeError:
+        raise InputError(f"{source}: it has names that are not UTF-8; export it again") from None
     return net
 
 

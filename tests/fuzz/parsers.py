@@ -150,6 +150,48 @@ def read_state_dict(folder):
         return as_bits(read_state_dict(folder / "w.pt"))
 
 
+def make_onnx(folder):
+    """Write an ONNX file with PyTorch's exporter."""
+    from ssd_common.backends import load_backend
+    from ssd_common.checkpoints.checkpoint import Checkpoint
+    from ssd_common.config import BOOK, RunConfig
+    from ssd_common.onnx_files import encode_onnx, make_graph
+    from ssd_common.weights import initial_weights
+
+    backend, checkpoint = load_backend("torch"), Checkpoint(initial_weights(BOOK.model, BOOK.train), RunConfig(BOOK))
+    graph = make_graph(backend, checkpoint)
+    (folder / "w.onnx").write_bytes(encode_onnx(graph, backend, checkpoint, with_detection=True))
+
+
+def make_onnx_graph(folder):
+    """Write an ONNX file as two: all but the weights, and the weights."""
+    import onnx
+
+    make_onnx(folder)
+    graph, weights = onnx.load(folder / "w.onnx"), onnx.ModelProto()
+    weights.graph.initializer.extend(graph.graph.initializer)
+    del graph.graph.initializer[:]
+    (folder / "graph").write_bytes(graph.SerializeToString())
+    (folder / "weights").write_bytes(weights.SerializeToString())
+
+
+def seal_onnx(folder):
+    """Write the ONNX file with the damaged graph and a sha256 that is right, where its place is still there."""
+    key, content = b"\x06sha256\x12\x40", (folder / "graph").read_bytes() + (folder / "weights").read_bytes()
+    before, found, after = content.rpartition(key)
+    if found and len(after) >= 64:
+        blank = before + key + b"0" * 64 + after[64:]
+        content = before + key + hashlib.sha256(blank).hexdigest().encode() + after[64:]
+    (folder / "w.onnx").write_bytes(content)
+
+
+def read_onnx(folder):
+    from ssd_common.onnx_files import load_onnx
+
+    net = load_onnx(folder / "w.onnx")
+    return net.sha256, repr(net.run)
+
+
 # A run folder.
 
 
@@ -315,6 +357,8 @@ PARSERS = {
     "safetensors, sealed again": Parser(make_metadata, ("metadata",), "text", read_weights, 0.6, seal=seal_metadata),
     "safetensors of others": Parser(make_safetensors_of_others, ("w.safetensors",), "bytes", read_any, 2),
     "state_dict": Parser(make_state_dict, ("w.pt",), "bytes", read_state_dict, 1, checksum=True),
+    "ONNX": Parser(make_onnx, ("w.onnx",), "bytes", read_onnx, 0.5, checksum=True),
+    "ONNX, sealed again": Parser(make_onnx_graph, ("graph",), "bytes", read_onnx, 1, seal=seal_onnx),
     "config.toml": Parser(make_config, ("config.toml",), "text", read_config, 2),
     "results.csv": Parser(make_rows, ("results.csv",), "text", read_rows, 1),
     "detections.jsonl": Parser(make_detections, ("detections.jsonl",), "text", read_detections, 1),

@@ -16,7 +16,8 @@ from .parsers import PARSERS
 FILES = int(os.environ.get("TINYSSD_FUZZ", "3000"))
 SEED = int(os.environ.get("TINYSSD_FUZZ_SEED", "0"))
 SHARE = FILES / sum(parser.weight for parser in PARSERS.values())
-ROWS = [pytest.param(n, marks=pytest.mark.backend("torch") if n == "state_dict" else ()) for n in PARSERS]
+WITH_TORCH = ("state_dict", "ONNX", "ONNX, sealed again")
+ROWS = [pytest.param(n, marks=pytest.mark.backend("torch") if n in WITH_TORCH else ()) for n in PARSERS]
 
 
 @pytest.mark.parametrize("name", ROWS)
