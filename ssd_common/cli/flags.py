@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from ssd_common.errors import InputError
 
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
 
 PROGRAM = "tinyssd"
 
+
+def _optional(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
+    """Return how a flag is read that may be left out: tyro's own message would say that the value is not None, too."""
+
+    def read(values: list[str]) -> Any:
+        try:
+            return kind(values[0])
+        except ValueError:
+            raise ValueError(f"{values[0]!r} is not {what}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=read,
+        is_instance=lambda value: value is None or isinstance(value, (int, float)),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
 OptionalBackend = Annotated[str | None, arg(metavar="torch|mxnet", help_behavior_hint="")]
@@ -25,8 +46,8 @@ DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-OptionalInt = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
-OptionalFloat = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+OptionalInt = Annotated[int | None, _optional("INT", int, "a whole number"), arg(help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, _optional("FLOAT", float, "a number"), arg(help_behavior_hint="")]
 
 
 def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | None = None) -> tuple[Dataset, Dataset]:

@@ -46,6 +46,8 @@ def test_the_help_of_the_program_names_every_verb(capsys):
         ("", ["train, launch, eval, predict, compare, convert, export, info, data"]),
         ("trian", ["trian", "train, launch, eval, predict, compare, convert, export, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
+        ("train --epochs many", ["--epochs: 'many' is not a whole number"]),
+        ("train --lr fast", ["--lr: 'fast' is not a number"]),
         ("train --batchsize 3", ["--batchsize", "Perhaps you meant", "--batch-size INT"]),
         ("eval --weigths good.safetensors", ["--weigths", "--weights FILE"]),
         ("predict good.png --weights good.safetensors --threshold 0.5", ["--threshold", "--score-threshold"]),
