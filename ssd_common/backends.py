@@ -112,6 +112,7 @@ class Evaluate(Protocol):
         batch_size: int = 32,
         device: Device = None,
         terms: LossTerms = ...,
+        group: Group = ...,
     ) -> tuple[dict[str, float], list[NDArray[Any]], list[GroundTruth]]: ...
 
 

@@ -1,13 +1,15 @@
-"""The processes that train one network together: what each of them trains, and how their gradients become one.
+"""The processes that work together: what each of them does, and how their results become one.
 
-The batch size is that of all processes together. Each takes its share of every batch, and the mean gradient of the
-whole batch is the same as in one process. So a run can go on with another number of processes.
+In training, the batch size is that of all processes together. Each takes its share of every batch, and the mean
+gradient of the whole batch is the same as in one process. So a run can go on with another number of processes.
+Evaluation and prediction share out whole batches, so that each batch is computed as in one process.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -16,10 +18,16 @@ from numpy.typing import NDArray
 from ssd_common.errors import InputError
 
 Array = NDArray[Any]
+PIECE = 1 << 18
+"""Bytes that are exchanged at a time: an engine keeps memory for each size of array that it has seen."""
 
 
 class LostError(InputError):
     """Another process of the group has ended."""
+
+
+class SaidError(InputError):
+    """What is wrong in a process of the group, raised in all but process 0, which says it."""
 
 
 class Group:
@@ -68,25 +76,51 @@ class Group:
         if self._get_gradients is None or self._set_gradients is None:
             return metrics
         share = next(self._shares)
-        gradients = self._get_gradients(net)
-        mean = self.sum_array(np.concatenate([value.ravel() * value.dtype.type(share) for value in gradients.values()]))
-        ends = np.cumsum([value.size for value in gradients.values()])
-        parts = np.split(mean, ends[:-1])
-        self._set_gradients(
-            net, {name: part.reshape(gradients[name].shape) for name, part in zip(gradients, parts, strict=True)}
-        )
+        self._set_gradients(net, self.weighted_sum(self._get_gradients(net), share))
         own, told = [float(value) if share else 0.0 for value in metrics.values()], self.told()
         *sums, signals = self.sum_array(np.array([*own, told]))
         self.signal = told or (signal.SIGTERM if signals else 0)
         return dict(zip(metrics, sums, strict=True))
 
+    def weighted_sum(self, arrays: Mapping[str, Array], weight: float) -> dict[str, Array]:
+        """Return the sum over all processes of each array times the weight of its process, by name."""
+        flat = np.concatenate([value.ravel() * value.dtype.type(weight) for value in arrays.values()])
+        parts = np.split(self.sum_array(flat), np.cumsum([value.size for value in arrays.values()])[:-1])
+        return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
+
     def broadcast(self, payload: bytes = b"") -> bytes:
         """Return the bytes of process 0 in every process."""
-        length = int(self.sum_array(np.array([float(len(payload)) if self.rank == 0 else 0.0]))[0])
-        content = np.zeros(length, np.float32)  # each byte a number: a sum is all that a group can do
-        if self.rank == 0:
-            content[:] = np.frombuffer(payload, np.uint8)
-        return self.sum_array(content).astype(np.uint8).tobytes()
+        return self.gather(payload if self.rank == 0 else b"")[0]
+
+    def gather(self, payload: bytes) -> list[bytes]:
+        """Return the bytes of each process, in every process."""
+        if self.size == 1:
+            return [payload]
+        lengths = np.zeros(self.size)
+        lengths[self.rank] = len(payload)
+        ends = np.cumsum(self.sum_array(lengths).astype(np.int64))
+        content = np.zeros(-(-ends[-1] // PIECE) * PIECE, np.uint8)
+        content[ends[self.rank] - len(payload) : ends[self.rank]] = np.frombuffer(payload, np.uint8)
+        for piece in content.reshape(-1, PIECE):  # each byte a number: a sum is all that a group can do
+            piece[:] = self.sum_array(piece.astype(np.float32))
+        return [part.tobytes() for part in np.split(content, ends)[:-1]]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """After the block, wait for the other processes: an InputError of one ends all, and process 0 raises it.
+
+        Raises:
+            SaidError: in all processes but 0.
+        """
+        wrong = ""
+        try:
+            yield
+        except InputError as error:
+            if self.size == 1 or isinstance(error, LostError):
+                raise
+            wrong = str(error)
+        for text in filter(None, self.gather(wrong.encode(errors="surrogatepass"))):
+            raise (SaidError if self.rank else InputError)(text.decode(errors="surrogatepass"))
 
 
 ALONE = Group()

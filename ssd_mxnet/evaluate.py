@@ -4,9 +4,10 @@ from mxnet import autograd, np
 
 from ssd_common.config import LossConfig, PredictConfig
 from ssd_common.data.ground_truth import batches_with_truth
+from ssd_common.data.measured import GroupMeter
 from ssd_common.data.prefetch import Prefetched
 from ssd_common.data.sampling import in_order
-from ssd_common.metrics import EpochMeter
+from ssd_common.group import ALONE
 
 from .data import to_device
 from .losses import bbox_eval, cls_eval, loss_terms
@@ -45,6 +46,7 @@ def evaluate(
     batch_size=32,
     device=None,
     terms=loss_terms,
+    group=ALONE,
 ):
     """Return the metrics of a dataset, and what was detected and what is true in each of its images.
 
@@ -57,13 +59,14 @@ def evaluate(
         batch_size: images at a time.
         device: where the network is.
         terms: see `train_step`.
+        group: the processes that evaluate together, see `distributed.join`: each its share of the batches.
 
     Returns:
         metrics of `EpochMeter.summary` by name;
         a list of numpy arrays `(n, 6)` `[class_id, score, xmin, ymin, xmax, ymax]`; a list of `GroundTruth`.
     """
-    meter, detections, truths = EpochMeter(), [], []
-    order = in_order(len(data), batch_size)
+    meter, detections, truths = GroupMeter(group), [], []
+    order = in_order(len(data), batch_size)[group.rank :: group.size]
     made = Prefetched(batches_with_truth(data, order, model_config), len(order))
     for images, labels, true in meter.time_data(made):
         X, Y = to_device(images, device), to_device(labels, device)
@@ -73,4 +76,4 @@ def evaluate(
         meter.add(batch_metrics(cls, bbox, cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks))
         detections += detect(anchors, cls_preds, bbox_preds, predict_config)
         truths += true
-    return meter.summary(), detections, truths
+    return meter.gather(detections, truths)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ssd_common.cli.flags import (
-    BackendName,
     Device,
     OptionalBackend,
     OptionalInt,
@@ -16,6 +15,7 @@ from ssd_common.cli.flags import (
     OptionalPreset,
     OptionalSpec,
 )
+from ssd_common.cli.group import joined
 from ssd_common.errors import InputError
 from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
@@ -25,7 +25,7 @@ Weights = Annotated[Path, arg(metavar="FILE", help_behavior_hint="")]
 
 def evaluate(
     weights: Weights = Path("pretrained"),
-    backend: BackendName = "torch",
+    backend: OptionalBackend = None,
     preset: OptionalPreset = None,
     data: OptionalSpec = None,
     data_dir: OptionalPath = None,
@@ -33,12 +33,13 @@ def evaluate(
     device: Device = "auto",
     out: OptionalPath = None,
     json: OptionalPath = None,
+    distributed: FlagCreatePairsOff[bool] = False,
 ) -> int:
     """Measure a detector on a dataset: average precision of COCO and of Pascal VOC, and the chapter's errors.
 
     Args:
         weights: Weights file in any format that convert reads (default: the detector that comes with tinyssd).
-        backend: Framework to use.
+        backend: Framework to use (default: torch).
         preset: Configuration for a weights file without one (default: that of the chapter the file comes from).
         data: Dataset; its val split, unless SPEC:SPLIT names another (default: the dataset used to train the weights).
         data_dir: Folder of the datasets that are files (default: the environment variable TINYSSD_DATA).
@@ -46,6 +47,7 @@ def evaluate(
         device: Where to run: auto, cpu, gpu, or gpu:1.
         out: Folder to write precision_recall.png, worst_errors.png and metrics.json to.
         json: File to write the metrics to.
+        distributed: Work together with the other processes that torchrun or tinyssd launch has started.
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.convert import load_weights
@@ -59,29 +61,37 @@ def evaluate(
     from ssd_common.output.json_file import write_json
     from ssd_common.runs.evaluate import FILES, evaluation_tables, summarise, write_evaluation
 
-    check_file("--json", json)
-    if out is not None:
-        check_output_folder(out)
-    said, weights = which_weights(weights)
-    checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-    data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
-    if data is None:
-        raise InputError(f"{weights} does not say which images it was not trained on: name a dataset with --data")
-    pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
-    if pictures.class_names != checkpoint.config.model.class_names:
-        raise InputError(
-            f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
-            f"dataset {pictures.name} has {', '.join(pictures.class_names)}"
+    with joined(distributed, backend, device) as (group, backend):
+        with group.together():
+            if not group.rank:
+                check_file("--json", json)
+                if out is not None:
+                    check_output_folder(out)
+            said, weights = which_weights(weights)
+            checkpoint = load_weights(weights, get_preset(preset) if preset else None)
+            data = data or validation_spec(checkpoint.run.data, checkpoint.run.val_data)
+            if data is None:
+                raise InputError(
+                    f"{weights} does not say which images it was not trained on: name a dataset with --data"
+                )
+            pictures = load_dataset(data, "val", data_dir=data_dir, limit=limit)
+            if pictures.class_names != checkpoint.config.model.class_names:
+                raise InputError(
+                    f"{weights} knows {', '.join(checkpoint.config.model.class_names)}; "
+                    f"dataset {pictures.name} has {', '.join(pictures.class_names)}"
+                )
+            if not len(pictures):
+                raise InputError(f"dataset {pictures.name} has no images; there is nothing to measure")
+            backend = backend or "torch"
+            framework = load_backend(backend)
+            where = framework.data.get_device(device)
+            net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+        loss = checkpoint.config.train.loss
+        measured = framework.evaluate.evaluate(
+            net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where, group=group
         )
-    if not len(pictures):
-        raise InputError(f"dataset {pictures.name} has no images; there is nothing to measure")
-    framework = load_backend(backend)
-    where = framework.data.get_device(device)
-    net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
-    loss = checkpoint.config.train.loss
-    measured = framework.evaluate.evaluate(
-        net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where
-    )
+    if group.rank:
+        return 0
     metrics, detections, truths = measured
     mistakes = find_mistakes(detections, truths)
     summary = {"data": pictures.name, "weights": str(weights), "backend": backend}
@@ -113,6 +123,7 @@ def predict(
     score_threshold: float = 0.5,
     device: Device = "auto",
     out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
+    distributed: FlagCreatePairsOff[bool] = False,
 ) -> int:
     """Draw the objects that a detector finds in images, and write detections.json.
 
@@ -129,6 +140,7 @@ def predict(
         score_threshold: Objects with a lower score are not drawn and not written.
         device: Where to run: auto, cpu, gpu, or gpu:1.
         out: Folder to write to.
+        distributed: Work together with the other processes that torchrun or tinyssd launch has started.
     """
     from ssd_common.backends import load_backend
     from ssd_common.checkpoints.checkpoint import Checkpoint
@@ -139,29 +151,34 @@ def predict(
     from ssd_common.output.folders import check_output_folder
     from ssd_common.runs.predict import find_pictures, predict_files
 
-    if not 0 <= score_threshold <= 1:
-        raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")
-    if not pictures:
-        raise InputError("predict needs images: name files or folders")
-    check_output_folder(out)
-    said, weights = which_weights(weights)
-    console, sha256 = new_console(), ""
-    print_lines(said, console)  # before what takes seconds: a large folder, and the framework's import
-    paths = find_pictures(pictures)
-    if weights.suffix.lower() == ".onnx":
-        if backend or preset:
-            raise InputError(f"{weights}: an ONNX file runs in ONNX Runtime; leave --backend and --preset out")
-        net = load_onnx(weights)
-        framework, checkpoint, sha256 = onnx_backend(net), Checkpoint({}, net.run), net.sha256
-    else:
-        checkpoint = load_weights(weights, get_preset(preset) if preset else None)
-        framework = load_backend(backend or "torch")
-    found = predict_files(framework, checkpoint, paths, out, score_threshold, device, sha256)
-    new = 0
-    for path, objects in found:
-        new += 1
-        text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
-        print_lines([f"{path}: {text}"], console)
+    console, sha256, new = new_console(), "", 0
+    with joined(distributed, backend, device) as (group, backend):
+        with group.together():
+            if not 0 <= score_threshold <= 1:
+                raise InputError(f"--score-threshold must be between 0 and 1, got {score_threshold}")
+            if not pictures:
+                raise InputError("predict needs images: name files or folders")
+            check_output_folder(out)
+            said, weights = which_weights(weights)
+            print_lines([] if group.rank else said, console)  # before what takes seconds: a large folder, the framework
+            paths = find_pictures(pictures)
+            if weights.suffix.lower() == ".onnx":
+                if distributed:
+                    raise InputError(f"{weights}: an ONNX file runs in one process: leave launch and --distributed out")
+                if backend or preset:
+                    raise InputError(f"{weights}: an ONNX file runs in ONNX Runtime; leave --backend and --preset out")
+                net = load_onnx(weights)
+                framework, checkpoint, sha256 = onnx_backend(net), Checkpoint({}, net.run), net.sha256
+            else:
+                checkpoint = load_weights(weights, get_preset(preset) if preset else None)
+                framework = load_backend(backend or "torch")
+        found = predict_files(framework, checkpoint, paths, out, score_threshold, device, sha256, group)
+        for path, objects in found:
+            new += 1
+            text = ", ".join(f"{item['label']} {item['score']:.2f}" for item in objects) or "nothing"
+            print_lines([f"{path}: {text}"], console)
+    if group.rank:
+        return 0
     count = f"{len(paths)} image" + "s" * (len(paths) != 1)
     earlier = f" ({len(paths) - new} of them earlier)" if new < len(paths) else ""
     text = f"wrote {out}: {count}{earlier}, detections.jsonl and detections.json"

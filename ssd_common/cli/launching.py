@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Annotated
 
+import tyro
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import BackendName
+from ssd_common.cli.flags import PROGRAM, BackendName
+from ssd_common.cli.inference import evaluate, predict
+from ssd_common.cli.training import train
 from ssd_common.errors import InputError
+
+VERBS: dict[str, Callable[..., int]] = {"train": train, "eval": evaluate, "predict": predict}
 
 
 def launch(
-    command: Annotated[Positional[tuple[str, ...]], arg(metavar="-- train ...")],
+    command: Annotated[Positional[tuple[str, ...]], arg(metavar="-- train|eval|predict ...")],
     backend: BackendName = "torch",
     workers: int = 2,
     servers: int = 1,
     port: int = 0,
     timeout: Annotated[float, arg(metavar="SECONDS")] = 0.0,
 ) -> int:
-    """Train in several processes on this machine, which end together: tinyssd launch --workers 2 -- train ...
+    """Train, eval or predict in several processes on this machine: tinyssd launch --workers 2 -- train ...
 
-    The batch size is that of all processes together. With several machines, see docs/scale.md.
+    The processes end together. In training, the batch size is that of all processes together. With several machines,
+    see docs/scale.md.
 
     Args:
-        command: The verb train with its flags.
+        command: The verb train, eval or predict with its flags.
         backend: Framework: torch (all-reduce, without servers) or mxnet (parameter server).
-        workers: Processes that train.
-        servers: Processes that add up gradients (MXNet only).
+        workers: Processes that share the work.
+        servers: Processes that add up what the workers send (MXNet only).
         port: Port on which the processes meet (default: a free one).
         timeout: End the job after so many seconds (default: never).
     """
@@ -40,7 +48,9 @@ def launch(
         raise InputError(f"unknown backend '{backend}'; the backends are {', '.join(BACKENDS)}")
     if not 0 <= timeout < float("inf"):
         raise InputError(f"--timeout must be a number of seconds, or 0 for none, got {timeout}")
-    if not command or command[0] != "train":
-        raise InputError("launch starts train only: tinyssd launch --workers 2 -- train --data ...")
+    if not command or command[0] not in VERBS:
+        raise InputError("launch starts train, eval or predict: tinyssd launch --workers 2 -- train --data ...")
+    verb: Callable[..., None] = wraps(VERBS[command[0]])(lambda *_, **__: None)  # wrong flags are said here, once
+    tyro.cli(verb, prog=f"{PROGRAM} launch -- {command[0]}", args=command[1:])
     code = "from ssd_common.cli import main; main()"
     return run_job(job(backend, workers, servers, free_port(port)), code, [*command, "--distributed"], timeout)

@@ -21,6 +21,7 @@ from ssd_common.cli.flags import (
     OptionalSpec,
     splits,
 )
+from ssd_common.cli.group import joined
 from ssd_common.errors import InputError
 from ssd_common.output.console import new_console
 
@@ -122,15 +123,13 @@ def train(
             other change, such as --lr, starts a new run from the last weights of that folder.
         save_every: Minutes between two saves inside an epoch; 0 saves only at the end of an epoch. SIGINT (Ctrl-C),
             SIGTERM and SIGHUP save, too.
-        distributed: Train together with the other processes that torchrun or tinyssd launch has started.
+        distributed: Work together with the other processes that torchrun or tinyssd launch has started.
     """
-    import os
     from contextlib import ExitStack
 
     from ssd_common.backends import BACKENDS, load_backend
     from ssd_common.config import get_preset
     from ssd_common.figures import save_pictures, save_training_curves
-    from ssd_common.group import ALONE, launched
     from ssd_common.machine import threads
     from ssd_common.runs.folder import CONFIG, IMAGES, LAST, RunFolder, format_baselines, new_folder, trivial_baselines
     from ssd_common.runs.follow import follow_run
@@ -139,41 +138,26 @@ def train(
     from ssd_common.runs.train import train_run
     from ssd_common.weights import count_parameters
 
-    launcher = launched(os.environ)
-    if distributed and not launcher:
-        raise InputError("--distributed: no launcher has started this process; use tinyssd launch, or torchrun")
-    if distributed and backend not in (None, launcher):
-        raise InputError(f"--backend {backend}: the launcher is that of {launcher}; leave --backend out")
-    if launcher and not distributed:
-        if os.environ.get("RANK", "0") != "0":
-            return 2  # the first process says it
-        raise InputError("several processes were started, and each would train by itself; add --distributed")
-    if not 0 <= save_every < float("inf"):
-        raise InputError(f"--save-every must be a number of minutes, or 0 for never, got {save_every}")
-    remarks = []
-    if resume is not None:
-        own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit}
-        for name, value in {**own, "weights": weights}.items():
-            if value is not None:
-                raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
-        check_run(resume)
-        changed = changed_by(resume, configuration.changes()) if configuration.changes().keys() - {"epochs"} else {}
-        if changed:
-            remarks = [f"a new run from the weights of {resume}, with {_listed(changed)}"]
-            config, weights, resume = resume / CONFIG, resume / LAST, None
-        elif out is not None:
-            raise InputError("--out cannot be changed with --resume; leave it out")
     with ExitStack() as stack:
-        group = ALONE
-        if distributed:
-            backend, engine = launcher, load_backend(launcher)
-            where = engine.data.get_device(device)
-            group = engine.distributed.join(where)
-            if group.rank:
-                code = follow_run(engine, data_dir, where, compile or None, group)
-                if not code:
-                    engine.distributed.leave(group)
-                return code
+        group, backend = stack.enter_context(joined(distributed, backend, device))
+        if group.rank:
+            follow_run(load_backend(backend or ""), data_dir, device, compile or None, group)
+            return 0
+        if not 0 <= save_every < float("inf"):
+            raise InputError(f"--save-every must be a number of minutes, or 0 for never, got {save_every}")
+        remarks = []
+        if resume is not None:
+            own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit}
+            for name, value in {**own, "weights": weights}.items():
+                if value is not None:
+                    raise InputError(f"--{name.replace('_', '-')} cannot be changed with --resume; leave it out")
+            check_run(resume)
+            changed = changed_by(resume, configuration.changes()) if configuration.changes().keys() - {"epochs"} else {}
+            if changed:
+                remarks = [f"a new run from the weights of {resume}, with {_listed(changed)}"]
+                config, weights, resume = resume / CONFIG, resume / LAST, None
+            elif out is not None:
+                raise InputError("--out cannot be changed with --resume; leave it out")
         if resume is not None:
             run = stack.enter_context(RunFolder(resume, new_console()))  # nobody else writes what is read now
             start, run.rows = resumed_checkpoint(resume, configuration.epochs)
@@ -223,8 +207,6 @@ def train(
             save_training_curves(curves, {backend: trained.rows}, baselines)
             save_pictures(pictures, validation, {backend: trained.detections})
         run.log(f"wrote {run.path}")
-        if distributed:
-            framework.distributed.leave(group)
     return 0
 
 

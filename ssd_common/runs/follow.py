@@ -1,7 +1,8 @@
-"""A process of a group other than the first: it trains along, and writes nothing."""
+"""A process of a group other than the first: it trains and measures along, and writes nothing."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,44 +12,48 @@ from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import load_checkpoint
 from ssd_common.data import DataSource
 from ssd_common.errors import InputError
-from ssd_common.group import Group, LostError
+from ssd_common.group import Group
 from ssd_common.metrics import EpochMeter
 from ssd_common.runs.stop import Stop, Stopped, stop_signals
-from ssd_common.runs.train import make_both
+from ssd_common.runs.train import make_both, measure
 from ssd_common.runs.watch import steps_per_epoch
 
 
-def follow_run(backend: Backend, data_dir: Path | None, device: Any, compile: bool | None, group: Group) -> int:
-    """Train the run of process 0 until it ends; return the exit code. What ends the run is said by process 0.
+def follow_run(backend: Backend, data_dir: Path | None, device: str, compile: bool | None, group: Group) -> None:
+    """Train the run of process 0 until it ends.
 
     Args:
         backend: which framework.
         data_dir: as in `load_dataset`.
-        device: as returned by the backend's `get_device`.
+        device: as on the command line.
         compile: see the backend's `make_net`.
         group: as the backend's `distributed.join` returned it; its rank is not 0.
+
+    Raises:
+        Stopped: all processes stop, since one was told to.
+        InputError: what process 0 says, or another process has ended.
     """
     with stop_signals() as stop:
         group.told = lambda: stop.signal
-        try:
-            return _follow(backend, data_dir, device, compile, group, stop)
-        except Stopped as stopped:
-            return stopped.code
-        except LostError:
-            return 1
+        _follow(backend, data_dir, backend.data.get_device(device), compile, group, stop)
 
 
 def _follow(
     backend: Backend, data_dir: Path | None, device: Any, compile: bool | None, group: Group, stop: Stop
-) -> int:
+) -> None:
     stop.waits = True  # for process 0: all stop at the same step
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "start.safetensors"
         path.write_bytes(group.broadcast())
         start = load_checkpoint(path)
-    data = DataSource(start.run.data, data_dir).load("train", start.run.limit or None)
-    if len(data) != int(group.broadcast()):
-        raise InputError(f"process {group.rank}: {data.name} has other images here than for process 0")
+    *counts_of_first, measures_first = json.loads(group.broadcast())
+    with group.together():
+        source = DataSource(start.run.data, data_dir)
+        data = source.load("train", start.run.limit or None)
+        val = (DataSource(start.run.val_data, data_dir) if start.run.val_data else source).load("val")
+        for images, count in zip((data, val), counts_of_first, strict=True):
+            if len(images) != count:
+                raise InputError(f"process {group.rank}: {images.name} has other images here than for process 0")
     steps = steps_per_epoch(data, start)
     net, trainer = make_both(backend, start, steps, device, compile)
     counts = iter([start.step % steps])  # of the epoch that goes on; the others begin at 0
@@ -58,9 +63,10 @@ def _follow(
 
     model, config = start.config.model, start.config.train
     first = start.step // steps
+    if measures_first:
+        measure(backend, net, val, start.config, device, group)
     for _ in backend.train.train(net, trainer, data, model, config, first, device, new_meter=new_meter, group=group):
-        pass
-    return 0
+        measure(backend, net, val, start.config, device, group)
 
 
 class _Meter(EpochMeter):

@@ -16,6 +16,11 @@ from ssd_common.machine import threads
 
 GRACE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
+AGAIN = {
+    "train": "; to go on from the last weights that were saved, launch train --resume RUN_FOLDER",
+    "predict": "; to go on after the last finished images, launch the same command again",
+}
+"""What to do after a killed job, by its verb."""
 _WITH_LAUNCHER = (
     "import os, sys, threading; threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start(); "
 )
@@ -43,8 +48,8 @@ def job(backend: str, workers: int, servers: int, port: int) -> dict[str, dict[s
 
     Args:
         backend: "torch" or "mxnet".
-        workers: how many processes train.
-        servers: how many processes of MXNet add up gradients.
+        workers: how many processes share the work.
+        servers: how many processes of MXNet add up what the workers send.
         port: where the processes meet.
     """
     each = str(max(1, threads() // workers))
@@ -79,6 +84,7 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
     handlers = {
         number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
     }
+    again = AGAIN.get(arguments[0], "") if arguments else ""
     end = time.monotonic() + timeout if timeout else float("inf")
     try:
         for name, environment in processes.items():
@@ -91,7 +97,7 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
         while any(process.poll() is None for process in workers):
             codes = {name: process.poll() for name, process in running.items()}
             if any(codes.values()):
-                _say_killed(running, codes)
+                _say_killed(running, codes, again)
                 return max(code for code in codes.values() if code)
             if asked:
                 _end(running, asked[0])
@@ -99,7 +105,7 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
             if time.monotonic() > end:
                 raise InputError(f"the job was not done after --timeout {timeout:g} seconds; its processes were ended")
             time.sleep(0.05)
-        _say_killed(running, {name: process.poll() for name, process in running.items()})
+        _say_killed(running, {name: process.poll() for name, process in running.items()}, again)
         return max(process.returncode for process in workers)
     finally:
         _end(running, signal.SIGTERM)
@@ -107,16 +113,13 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
             signal.signal(number, handler)
 
 
-def _say_killed(running: Mapping[str, subprocess.Popen], codes: Mapping[str, int | None]) -> None:
+def _say_killed(running: Mapping[str, subprocess.Popen], codes: Mapping[str, int | None], again: str) -> None:
     """End the job and raise InputError if a process was killed; one that failed by itself has said why."""
     for name, code in codes.items():
         if code is not None and code < 0:
             for process in running.values():  # they wait for it
                 process.kill()
-            raise InputError(
-                f"{name} was killed by {signal.Signals(-code).name}, and the job with it; to go on from the last "
-                "weights that were saved, launch train --resume RUN_FOLDER"
-            )
+            raise InputError(f"{name} was killed by {signal.Signals(-code).name}, and the job with it{again}")
 
 
 def _end(running: Mapping[str, subprocess.Popen], number: int) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.figures.drawing import draw_detections
+from ssd_common.group import ALONE, Group
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs.detections_file import DetectionsFile, file_version
 
@@ -63,7 +65,7 @@ def detect_in_files(
     device: Any = None,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[Path, NDArray[np.uint8], Detections]]:
-    """Yield each image file with its pixels and its detections, as `predict` returns them; the first one at once.
+    """Yield each image file with its pixels and its detections, as `predict` returns them.
 
     Args:
         backend: which framework.
@@ -83,16 +85,15 @@ def detect_in_files(
         yield from ((path, image, rows) for (path, image), rows in zip(batch, found, strict=True))
         batch.clear()
 
-    size = 1  # the first image is a batch of its own: nobody waits for 31 others
     for path in paths:
         try:
             batch.append((path, read_image(path)))
         except InputError as error:
             on_unreadable(error)
-        if len(batch) == size or sum(image.nbytes for _, image in batch) >= BATCH_BYTES:
+        if len(batch) == batch_size or sum(image.nbytes for _, image in batch) >= BATCH_BYTES:
             yield from detected()
-            size = batch_size
-    yield from detected()
+    if batch:
+        yield from detected()
 
 
 def predict_files(
@@ -103,6 +104,7 @@ def predict_files(
     score_threshold: float,
     device: str,
     sha256: str = "",
+    group: Group = ALONE,
 ) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
     """Detect objects in image files, yielding each image with its objects; then write `detections.json`.
 
@@ -118,46 +120,82 @@ def predict_files(
         score_threshold: smallest score of an object.
         device: as on the command line.
         sha256: of the detector, by default that of the checkpoint.
+        group: the processes that share the images; each draws those of its batches, and process 0 writes and yields
+            the lines of all.
 
     Raises:
         InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
             another threshold or of the other framework; or an image cannot be read.
     """
-    check_output_folder(out)
-    where = backend.data.get_device(device)
     model_config, predict_config = checkpoint.config.model, checkpoint.config.predict
-    net = backend.weights.make_net(model_config, checkpoint.weights, where)
     names = model_config.class_names
-    sha256 = sha256 or _digest(checkpoint)
-    settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": sha256}
-    unreadable: list[InputError] = []
-    with DetectionsFile(out, settings) as file:
-        left = [path for path in paths if not file.has(path)]
-        targets = _drawn_names(left, file.drawn_names())
-        _check_targets(out, targets, paths, file.drawn_names())
-        versions = {}
+    with ExitStack() as stack:
+        with group.together():
+            where = backend.data.get_device(device)
+            net = backend.weights.make_net(model_config, checkpoint.weights, where)
+            targets: dict[Path, str] = {}
+            if group.rank == 0:
+                check_output_folder(out)
+                sha256 = sha256 or _digest(checkpoint)
+                settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": sha256}
+                file = stack.enter_context(DetectionsFile(out, settings))
+                targets = _drawn_names((path for path in paths if not file.has(path)), file.drawn_names())
+                _check_targets(out, targets, paths, file.drawn_names())
+        told = group.broadcast(json.dumps({str(path): name for path, name in targets.items()}).encode())
+        targets = {Path(path): name for path, name in json.loads(told).items()}
+        unreadable: list[tuple[int, str]] = []
 
-        def noted() -> Iterator[Path]:
-            for path in left:
-                versions[path] = file_version(path)
-                yield path
+        def predicted(number: int, batch: Sequence[Path]) -> Iterator[tuple[Path, bytes, dict[str, Any]]]:
+            """Yield each image of a batch, drawn, and what its line says."""
+            versions = {}
 
-        found = detect_in_files(backend, net, noted(), model_config, predict_config, unreadable.append, where)
-        for path, image, rows in found:
-            rows = rows[rows[:, 1] >= score_threshold]
-            objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
-            drawn = io.BytesIO()
-            Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
-            file.begin()
-            (out / targets[path]).write_bytes(drawn.getvalue())
-            file.add(path, versions.pop(path), targets[path], objects)
-            yield path, objects
-        if len(unreadable) < len(paths):
-            file.write_json(out / "detections.json", paths)
-    if unreadable:
-        count = f"; {len(unreadable)} of {len(paths)} images could not be read" if len(paths) > 1 else ""
-        others = f", the others are in {out}" if len(unreadable) < len(paths) else ""
-        raise InputError(f"{unreadable[0]}{count}{others}")
+            def noted() -> Iterator[Path]:
+                for path in batch:
+                    versions[path] = file_version(path)
+                    yield path
+
+            def note(error: InputError) -> None:
+                unreadable.append((number, str(error)))
+
+            for path, image, rows in detect_in_files(backend, net, noted(), model_config, predict_config, note, where):
+                rows = rows[rows[:, 1] >= score_threshold]
+                objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
+                drawn = io.BytesIO()
+                Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
+                yield path, drawn.getvalue(), {"image": str(path), "version": versions[path], "objects": objects}
+
+        batches = _batches(list(targets))
+        for first in range(0, len(batches), group.size):  # batch i is that of process i % size
+            number = first + group.rank
+            images = predicted(number, batches[number] if number < len(batches) else ())
+            for done in ([image] for image in images) if group.size == 1 else [list(images)]:
+                parts = group.gather(json.dumps([line for _, _, line in done]).encode())
+                lines = [line for part in parts for line in json.loads(part)]
+                if group.rank == 0 and lines:
+                    file.begin()
+                    for line in lines:
+                        path = Path(line["image"])
+                        file.add(path, line["version"] and tuple(line["version"]), targets[path], line["objects"])
+                group.broadcast()  # the folder is there, and its drawn images are known to be ours
+                for path, drawn, _ in done:
+                    (out / targets[path]).write_bytes(drawn)
+                if group.rank == 0:
+                    yield from ((Path(line["image"]), line["objects"]) for line in lines)
+        parts = group.gather(json.dumps(unreadable).encode())
+        wrong = [item for part in parts for item in json.loads(part)]
+        messages = [text for _, text in sorted(wrong, key=lambda item: item[0])]
+        with group.together():
+            if group.rank == 0 and len(messages) < len(paths):
+                file.write_json(out / "detections.json", paths)
+            if group.rank == 0 and messages:
+                count = f"; {len(messages)} of {len(paths)} images could not be read" if len(paths) > 1 else ""
+                others = f", the others are in {out}" if len(messages) < len(paths) else ""
+                raise InputError(f"{messages[0]}{count}{others}")
+
+
+def _batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
+    """Return the images of each batch; the first image is one of its own: nobody waits for 31 others."""
+    return [paths[:1], *(paths[i : i + BATCH_SIZE] for i in range(1, len(paths), BATCH_SIZE))]
 
 
 def _digest(checkpoint: Checkpoint) -> str:

@@ -9,15 +9,18 @@ from there.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from ssd_common.backends import Backend, Net, Trainer
 from ssd_common.checkpoints.checkpoint import Checkpoint, encode_checkpoint
+from ssd_common.config import Config
 from ssd_common.data import Dataset
 from ssd_common.data.annotated import AnnotatedDataset, describe_skipped
 from ssd_common.data.dataset import counted
+from ssd_common.data.ground_truth import GroundTruth
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
 from ssd_common.evaluation.average_precision import mean_average_precision
@@ -67,7 +70,7 @@ def train_run(
         compile: see the backend's `make_net`.
         save_every: minutes between two saves inside an epoch; 0 for none.
         stop: where a signal tells the run to stop, see `stoppable`.
-        group: the processes that train together, of which this is the first; it alone measures and writes.
+        group: the processes that train together, of which this is the first; it alone writes.
 
     Raises:
         InputError: the run diverges, an image cannot be read, or no image has a good box.
@@ -75,24 +78,27 @@ def train_run(
     """
     config = start.config.train
     steps = steps_per_epoch(data, start)
+    unmeasured = len(run.rows) < start.epoch  # the weights were saved, and no more
+    undrawn = bool(run.rows) and start.epoch >= config.epochs  # only the images are missing
     if group.size > 1:
         group.broadcast(encode_checkpoint(start, str(run.path)))
-        group.broadcast(str(len(data)).encode())
+        group.broadcast(json.dumps([len(data), len(val), unmeasured or undrawn]).encode())
     if not run.rows and not start.step:  # a run that is stopped in its first epoch can go on, too
         run.save(start, best=True)
         run.write_rows()
     run.write_config(start.run)  # last: where it is, there are weights
     run.saved = counted(start.step, "step")
-    if start.epoch < config.epochs and isinstance(val, AnnotatedDataset):
-        for index in progress_bar(run.console, "validation images")(range(len(val))):
-            val[index]
+    with group.together():
+        if start.epoch < config.epochs and isinstance(val, AnnotatedDataset):
+            for index in progress_bar(run.console, "validation images")(range(len(val))):
+                val[index]
     net, trainer = make_both(backend, start, steps, device, compile)
     trained = Trained(start, run.rows, [])
-    if len(run.rows) < start.epoch:  # the weights were saved, and no more
-        _finish_epoch(backend, net, run, data, val, device, trained, _summary(start))
-    elif run.rows and start.epoch >= config.epochs:  # only the images are missing
+    if unmeasured:
+        _finish_epoch(backend, net, run, data, val, device, trained, _summary(start), group)
+    elif undrawn:
         known = _summary(start) if start.sums else {}
-        run.rows[-1] = known | run.rows[-1] | _evaluate(backend, net, val, device, trained)
+        run.rows[-1] = known | run.rows[-1] | _evaluate(backend, net, val, device, trained, group)
     watch = Watch(backend, net, trainer, run, data, start, save_every, stop or Stop(), group)
     for row in backend.train.train(
         net,
@@ -107,7 +113,7 @@ def train_run(
         group=group,
     ):
         trained.checkpoint = watch.checkpoint
-        _finish_epoch(backend, net, run, data, val, device, trained, row)
+        _finish_epoch(backend, net, run, data, val, device, trained, row, group)
         if row["epoch"] == math.ceil(start.step / steps) + 1:  # the first whole one: all the images have been read
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
@@ -134,24 +140,46 @@ def _summary(start: Checkpoint) -> Row:
 
 
 def _finish_epoch(
-    backend: Backend, net: Net, run: RunFolder, data: Dataset, val: Dataset, device: Any, trained: Trained, row: Row
+    backend: Backend,
+    net: Net,
+    run: RunFolder,
+    data: Dataset,
+    val: Dataset,
+    device: Any,
+    trained: Trained,
+    row: Row,
+    group: Group,
 ) -> None:
     """Measure an epoch whose weights are saved, and complete what the folder has of it; the row last."""
     if row.get("baseline_class_error") == 0:  # every anchor of every image is background
         raise InputError(f"{data.name}: no good box to learn from; tinyssd data check says what is wrong")
-    row |= _evaluate(backend, net, val, device, trained)
+    row |= _evaluate(backend, net, val, device, trained, group)
     if all(_score(row) >= _score(earlier) for earlier in run.rows):
         run.save(trained.checkpoint, best=True)
     run.log(format_row(row, trained.checkpoint.config.train.epochs))
     run.record(row)
 
 
-def _evaluate(backend: Backend, net: Net, val: Dataset, device: Any, trained: Trained) -> Row:
+def measure(
+    backend: Backend, net: Net, val: Dataset, config: Config, device: Any, group: Group
+) -> tuple[dict[str, float], list[Detections], list[GroundTruth]]:
+    """Return what `evaluate` of a backend measures, for the network of process 0: the others take its weights first.
+
+    In training, batch normalisation has other running statistics in each process.
+    """
+    if group.size > 1:
+        weights = group.weighted_sum(backend.weights.get_weights(net), float(group.rank == 0))
+        backend.weights.set_weights(net, weights)
+    train = config.train
+    return backend.evaluate.evaluate(
+        net, val, config.model, config.predict, train.loss, train.batch_size, device, group=group
+    )
+
+
+def _evaluate(backend: Backend, net: Net, val: Dataset, device: Any, trained: Trained, group: Group) -> Row:
     """Return what the validation images measure, by column, and keep the detections."""
     config = trained.checkpoint.config
-    metrics, trained.detections, truths = backend.evaluate.evaluate(
-        net, val, config.model, config.predict, config.train.loss, config.train.batch_size, device
-    )
+    metrics, trained.detections, truths = measure(backend, net, val, config, device, group)
     metrics |= mean_average_precision(trained.detections, truths, config.model.num_classes)
     return {f"val_{name}": metrics[name] for name in EVALUATED}
 

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssd_common.checkpoints import load_checkpoint
 from ssd_common.cli import main
+from ssd_common.data import load_dataset
 from ssd_common.data.sampling import epoch_order
+from ssd_common.data.synthetic.scenes import SyntheticDataset
 from ssd_common.errors import InputError
+from ssd_common.evaluation import mean_average_precision
 from ssd_common.group import Group
+from ssd_common.machine import threads
+from ssd_common.runs.folder import read_rows
 from ssd_common.runs.launch import free_port, job, run_job
+from ssd_common.runs.predict import predict_files
+from ssd_common.runs.train import EVALUATED
 from tests.distributed import worker
 
 TOLERANCE = 1e-9
@@ -25,31 +33,90 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="th
 
 
 @pytest.fixture(scope="module")
-def alone():
+def images(tmp_path_factory):
+    """A folder with 40 images in `in`; one of them cannot be read."""
+    folder = tmp_path_factory.mktemp("images") / "in"
+    folder.mkdir()
+    scenes = SyntheticDataset(num_images=40, image_size=64)
+    for i in range(40):
+        Image.fromarray(scenes[i].image).save(folder / f"{i:02}.png")
+    (folder / "07.png").write_bytes(b"no image")
+    return folder
+
+
+def begin(backend, images, folder):
+    """Make a folder whose prediction was stopped after three images, in one process."""
+    folder.mkdir()
+    (folder / "in").symlink_to(images)
+    found = predict_files(backend, worker.TRAINED, sorted((folder / "in").iterdir()), folder / "out", 0.5, "cpu")
+    for _ in range(3):
+        next(found)
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def alone(images, tmp_path_factory):
     """What one process leaves, by backend, computed when it is first asked for."""
     known = {}
 
     def left(backend):
         if backend.name not in known:
-            known[backend.name] = worker.train(backend)
+            folder = tmp_path_factory.mktemp("alone") / "work"
+            begin(backend, images, folder)
+            known[backend.name] = folder, worker.work(backend, folder)
         return known[backend.name]
 
     return left
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_several_processes_leave_what_one_does(backend, workers, alone, tmp_path):
+def test_several_processes_leave_what_one_does(backend, workers, alone, images, tmp_path):
+    folder_of_one, expected_of_all = alone(backend)
+    folder = tmp_path / "work"
+    begin(backend, images, folder)
     processes = job(backend.name, workers, 2, free_port())
+    processes = {name: variables | {"OMP_NUM_THREADS": str(threads())} for name, variables in processes.items()}
     code = "import runpy; runpy.run_module('tests.distributed.worker', run_name='__main__', alter_sys=True)"
-    assert run_job(processes, code, [backend.name, str(tmp_path / "left")], 120) == 0
-    expected = alone(backend)
+    assert run_job(processes, code, [backend.name, str(folder)], 120) == 0
+    expected = expected_of_all["trained"]
     for rank in range(workers):
-        with np.load(tmp_path / f"left.{rank}.npz") as found:
+        with np.load(folder / f"trained.{rank}.npz") as found:
             assert set(found) == set(expected)
             for name, value in expected.items():
                 np.testing.assert_allclose(found[name], value, rtol=0, atol=TOLERANCE, err_msg=f"{rank} {name}")
             largest = max(float(np.abs(found[name] - value).max()) for name, value in expected.items())
             print(f"{backend.name}, process {rank} of {workers}: largest difference {largest:.1e}")
+        check_measured(folder / f"measured.{rank}.npz", expected_of_all["measured"], rank)
+        check_predicted(folder / f"predicted.{rank}.npz", expected_of_all["predicted"], rank)
+    drawn = sorted(path.name for path in (folder_of_one / "out").iterdir())
+    assert drawn == sorted(path.name for path in (folder / "out").iterdir())
+    assert len(drawn) == 39 + 2
+    for name in drawn:
+        one, several = ((place / "out" / name).read_bytes() for place in (folder_of_one, folder))
+        assert one.replace(bytes(folder_of_one), b"") == several.replace(bytes(folder), b""), name
+
+
+def check_measured(path, expected, rank):
+    """An evaluation in several processes is that of one, bit by bit, in each of them."""
+    with np.load(path) as found:
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            if name != "error":
+                assert np.asarray(value).dtype == found[name].dtype, name
+                np.testing.assert_array_equal(found[name], value, err_msg=name)
+        assert expected["error"] == "InputError: image 12 cannot be read"
+        assert str(found["error"]) == ("SaidError" if rank else "InputError") + ": image 12 cannot be read"
+
+
+def check_predicted(path, expected, rank):
+    """Process 0 yields every image in the order of the files, and names the one that cannot be read."""
+    with np.load(path) as found:
+        assert found["images"].tolist() == ([] if rank else expected["images"])
+        kind, text = str(found["error"]).split(": ", 1)
+    assert len(expected["images"]) == 36
+    assert kind == ("SaidError" if rank else "InputError")
+    assert "07.png: not an image" in text
+    assert "; 1 of 40 images could not be read" in text
 
 
 def tinyssd(*arguments, environment=None):
@@ -77,7 +144,8 @@ def children(pid):
 def training_job(backend, out):
     """Start a job of two workers that saves every few steps, and yield it when it has trained; leave no process."""
     flags = ["--limit", 4, "--batch-size", 4, "--image-size", 64, "--epochs", 1000, "--save-every", 0.0001]
-    launched = tinyssd("launch", "--backend", backend.name, "--", "train", *flags, "--out", out)
+    as_here = {"OMP_NUM_THREADS": str(2 * threads())}  # each of two workers has half of them
+    launched = tinyssd("launch", "--backend", backend.name, "--", "train", *flags, "--out", out, environment=as_here)
     try:
         end = time.monotonic() + 120
         while trained_steps(out) < 1:
@@ -115,14 +183,44 @@ def test_a_killed_worker_ends_the_job_and_its_run_goes_on_in_one_process(backend
 
 
 @NEEDS_PROC
-def test_a_job_that_is_told_to_stop_saves_first(backend, tmp_path):
-    with training_job(backend, tmp_path / "run") as (launched, _):
-        before = trained_steps(tmp_path / "run")
+def test_a_job_that_is_told_to_stop_saves_first_and_has_measured_as_one_process_does(backend, tmp_path):
+    out = tmp_path / "run"
+    with training_job(backend, out) as (launched, _):
+        end = time.monotonic() + 120
+        while not read_rows(out / "results.csv"):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        before = trained_steps(out)
         launched.terminate()
         said, _ = launched.communicate(timeout=30)
     assert launched.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM; saved: " in said
-    assert trained_steps(tmp_path / "run") >= before
+    assert trained_steps(out) >= before
+    best, val = load_checkpoint(out / "weights/best.safetensors"), load_dataset("synthetic:val")
+    (row,) = (row for row in read_rows(out / "results.csv") if row["epoch"] == best.epoch)
+    config, net = best.config, backend.weights.make_net(best.config.model, best.weights)
+    measured = backend.evaluate.evaluate(net, val, config.model, config.predict, config.train.loss, 4)
+    metrics = measured[0] | mean_average_precision(*measured[1:], config.model.num_classes)
+    np.testing.assert_equal(
+        {name: row[f"val_{name}"] for name in EVALUATED}, {name: metrics[name] for name in EVALUATED}
+    )
+
+
+def test_an_image_that_a_follower_cannot_read_is_one_line(backend, tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "val").mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("names: [banana]\n")
+    scenes = SyntheticDataset(num_images=34, image_size=64)
+    for i in range(34):
+        Image.fromarray(scenes[i].image).save(tmp_path / f"images/val/{i:02}.png")
+        (tmp_path / f"labels/val/{i:02}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    damaged = tmp_path / "images/val/33.png"  # in the second batch
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    launched = tinyssd("launch", "--backend", backend.name, "--", "eval", "--data", f"yolo:{tmp_path}")
+    out, said = launched.communicate(timeout=120)
+    assert (launched.returncode, out) == (2, "")
+    assert said.startswith(f"tinyssd: {damaged}: cannot read the image")
+    assert said.count("\n") == 1, said
 
 
 MISTAKES = [
@@ -133,7 +231,11 @@ MISTAKES = [
         {},
         "--timeout must be a number of seconds, or 0 for none, got -1.0",
     ),
-    (["launch", "--", "eval"], {}, "launch starts train only: tinyssd launch --workers 2 -- train --data ..."),
+    (
+        ["launch", "--", "compare"],
+        {},
+        "launch starts train, eval or predict: tinyssd launch --workers 2 -- train --data ...",
+    ),
     (["launch", "--port", "70000", "--", "train"], {}, "--port must be from 1 to 65535, got 70000"),
     (
         ["train", "--distributed"],
@@ -143,7 +245,7 @@ MISTAKES = [
     (
         ["train"],
         {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
-        "several processes were started, and each would train by itself; add --distributed",
+        "several processes were started, and each would work by itself; add --distributed",
     ),
     (
         ["train", "--distributed", "--backend", "torch"],

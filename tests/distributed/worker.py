@@ -1,7 +1,8 @@
-"""What a process of a test's job does: `python -m tests.distributed.worker BACKEND OUT.npz`."""
+"""What a process of a test's job does: `python -m tests.distributed.worker BACKEND FOLDER`; images are in FOLDER/in."""
 
 import dataclasses
 import sys
+from pathlib import Path
 from types import MethodType
 
 import numpy as np
@@ -11,7 +12,9 @@ from ssd_common.checkpoints import load_weights
 from ssd_common.checkpoints.pretrained import FILE
 from ssd_common.config import LossConfig, TrainConfig
 from ssd_common.data.synthetic.scenes import SyntheticDataset
+from ssd_common.errors import InputError
 from ssd_common.group import ALONE
+from ssd_common.runs.predict import predict_files
 
 TRAINED = load_weights(FILE)  # initial weights without batch normalisation train nothing but overflows
 MODEL = dataclasses.replace(TRAINED.config.model, image_size=64)
@@ -51,9 +54,49 @@ def train(backend, group=ALONE):
     return left | backend.weights.get_weights(net)
 
 
+class Spoilt(SyntheticDataset):
+    """One of its images, in the second batch, cannot be read."""
+
+    def __getitem__(self, index):
+        if index == 12:
+            raise InputError("image 12 cannot be read")
+        return super().__getitem__(index)
+
+
+def measure(backend, group=ALONE):
+    """Return what an evaluation gives, by name, and which error ends that of a dataset with a damaged image."""
+    net = backend.weights.make_net(MODEL, TRAINED.weights)
+    metrics, detections, truths = backend.evaluate.evaluate(net, DATA, MODEL, batch_size=8, group=group)
+    left = {name: value for name, value in metrics.items() if name not in ("examples_per_second", "data_seconds")}
+    left |= {f"detections {i}": rows for i, rows in enumerate(detections)}
+    left |= {f"{name} {i}": value for i, true in enumerate(truths) for name, value in true._asdict().items()}
+    try:
+        backend.evaluate.evaluate(net, Spoilt(num_images=27, image_size=64), MODEL, batch_size=8, group=group)
+    except InputError as error:
+        left["error"] = f"{type(error).__name__}: {error}"
+    return left
+
+
+def predict(backend, folder, out, group=ALONE):
+    """Return the images whose lines were written, in their order, and the error at the end."""
+    left = {"images": [], "error": ""}
+    try:
+        for path, _ in predict_files(backend, TRAINED, sorted((folder / "in").iterdir()), out, 0.5, "cpu", group=group):
+            left["images"].append(path.name)
+    except InputError as error:
+        left["error"] = f"{type(error).__name__}: {error}"
+    return left
+
+
+def work(backend, folder, group=ALONE):
+    """Return all that is compared with one process, by name."""
+    predicted = predict(backend, folder, folder / "out", group)
+    return {"trained": train(backend, group), "measured": measure(backend, group), "predicted": predicted}
+
+
 if __name__ == "__main__":
-    backend = load_backend(sys.argv[1])
+    backend, folder = load_backend(sys.argv[1]), Path(sys.argv[2])
     group = backend.distributed.join()
-    left = train(backend, group)
-    np.savez(f"{sys.argv[2]}.{group.rank}.npz", **left)
+    for name, left in work(backend, folder, group).items():
+        np.savez(folder / f"{name}.{group.rank}.npz", **left)
     backend.distributed.leave(group)

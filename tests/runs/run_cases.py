@@ -37,7 +37,7 @@ def scripted_backend(weights, scores, on_step=lambda: None):
                 meter.add(SUMS | {"cls_loss": loss})
             yield {"epoch": epoch, **meter.summary()}
 
-    def evaluate(net, val, model, config, loss, batch_size, device):
+    def evaluate(net, val, model, config, loss, batch_size, device, group):
         if isinstance(current["ap"], Exception):
             raise current["ap"]
         return dict.fromkeys(EVALUATED, 0.0), [current["ap"]], []
