@@ -10,18 +10,21 @@ import base64
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ssd_common.cli import main
 from ssd_common.config import read_run_config
 from ssd_common.data.synthetic import SyntheticDataset
+from ssd_common.data.transforms import MAX_PIXELS
 
 ROOT = Path(__file__).parent.parent
 PRETRAINED = ROOT / "ssd_common" / "pretrained"
@@ -30,8 +33,15 @@ INTEGRITY = "sha512-Ud/+EBo6mhuaQWt/OjaOk0iNWjXqJoeeMFr6xQEERZdIZH2OWpGzuujz7lfu
 """Of the package's archive, as the public registry and any mirror of it give it (the variable npm_config_registry)."""
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 SCENES = 6
-TEST_SIZES = {"wide.png": (777, 431), "tall.png": (431, 777), "small.png": (180, 230)}
-"""Images that must be made smaller or larger for the network."""
+TEST_IMAGES: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
+    "wide.png": ((777, 431), {}),
+    "tall.png": ((431, 777), {}),
+    "small.png": ((180, 230), {}),
+    "photo.jpg": ((3000, 2000), {"quality": 90}),
+    "turned.jpg": ((3000, 2000), {"quality": 75, "progressive": True, "exif": {ExifTags.Base.Orientation: 6}}),
+    "clear.png": ((640, 480), {"transparent": True}),
+}
+"""Images as a reader may have them: size, and what their files are like."""
 
 
 def make_files(build: Path) -> None:
@@ -43,7 +53,7 @@ def make_files(build: Path) -> None:
         folder.mkdir(parents=True)
     model = read_run_config(PRETRAINED / "config.toml").config
     table = dataclasses.asdict(model.model) | dataclasses.asdict(model.predict)
-    table["feature_map_sizes"] = model.model.feature_map_sizes
+    table |= {"feature_map_sizes": model.model.feature_map_sizes, "scenes": SCENES, "max_pixels": MAX_PIXELS}
     (site / "model.json").write_text(json.dumps(table), encoding="utf-8")
     scenes = SyntheticDataset("val", max_objects=4)
     paths = [site / f"scene-{i}.png" for i in range(SCENES)]
@@ -55,14 +65,30 @@ def make_files(build: Path) -> None:
         reason = str(error).splitlines()[0]
         print(f"make: the site will have no detector on the page 'Try it': {reason}", file=sys.stderr)
         return
-    for i, (name, size) in enumerate(TEST_SIZES.items()):
-        Image.fromarray(scenes[SCENES + i].image).resize(size, Image.Resampling.BICUBIC).save(expected / name)
-        paths.append(expected / name)
+    for i, (name, (size, options)) in enumerate(TEST_IMAGES.items()):
+        paths.append(save_image(Image.fromarray(scenes[SCENES + i].image), expected / name, size, **options))
+    if data := os.environ.get("TINYSSD_DATA"):
+        paths += sorted(Path(data, "img").glob("*.jpg")) + sorted(Path(data, "voc/bccd/JPEGImages").glob("*.jpg"))[:3]
+    (expected / "images.json").write_text(json.dumps([str(path) for path in paths]), encoding="utf-8")
     for backend in ("torch", "mxnet"):
         run("export", str(site / f"{backend}.onnx"), "--backend", backend)
         out = expected / backend
         run("predict", *map(str, paths), "--backend", backend, "--score-threshold", "0.1", "--out", str(out))
     (build / "made").touch()
+
+
+def save_image(
+    scene: Image.Image, path: Path, size: tuple[int, int], transparent: bool = False, **options: Any
+) -> Path:
+    """Save a scene at another size, from opaque on its left to clear on its right if `transparent`."""
+    scene = scene.resize(size, Image.Resampling.BICUBIC)
+    if transparent:
+        scene.putalpha(Image.linear_gradient("L").rotate(90).resize(size))
+    if exif := options.pop("exif", None):
+        options["exif"] = Image.Exif()
+        options["exif"].update(exif)
+    scene.save(path, **options)
+    return path
 
 
 def add_runtime(site: Path) -> None:

@@ -64,7 +64,8 @@ class Visitor:
         aborted = "net::ERR_ABORTED"
         self.page.on("requestfailed", lambda request: self._note(request.url, request.failure != aborted))
         self.page.on("response", lambda response: self._note(f"{response.url}: missing", response.status >= 400))
-        self.page.on("request", lambda request: self._note(request.url, not request.url.startswith((address, "data:"))))
+        inside = (address, "data:", f"blob:{address}")
+        self.page.on("request", lambda request: self._note(request.url, not request.url.startswith(inside)))
 
     def _note(self, message: str, is_wrong: bool) -> None:
         if is_wrong:

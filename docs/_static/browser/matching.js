@@ -1,7 +1,7 @@
 // The page "Anchors and matching": which anchors a box makes positive, and why. No network.
 
 import { assignAnchors, mapOf, multiboxPrior } from "./boxes.js";
-import { drawBoxes, element, fillList, fillTable, fit, press, readImage, sceneButtons } from "./stage.js";
+import { drawBoxes, element, fillList, fillTable, fit, press, readImage, readModel, sceneButtons } from "./stage.js";
 
 const MOST_BOXES = 4, SMALLEST = 0.02, STEP = 1 / 256, NEAR = 20;
 const page = document.getElementById("matching");
@@ -59,8 +59,8 @@ function show() {
 function line(anchor, overlap) {
   const { assigned, why } = result, side = model.feature_map_sizes[mapOf(anchor, model)];
   const reason = { threshold: "threshold", claimed: "the best one left", "": "background" }[why[anchor]];
-  const box = assigned[anchor] >= 0 && boxes.length > 1 ? ` with box ${assigned[anchor] + 1}` : "";
-  return `IoU ${overlap.toFixed(3)}${box}: ${reason} (anchor ${anchor}, map ${side} × ${side})`;
+  const box = assigned[anchor] >= 0 && boxes.length > 1 ? `, box ${assigned[anchor] + 1}` : "";
+  return `IoU ${overlap.toFixed(3)}${box}: ${reason}, ${side} × ${side}`;
 }
 
 function draw() {
@@ -69,7 +69,8 @@ function draw() {
     .map((anchor) => ({ box: anchors[anchor], kind: why[anchor] }));
   if (picked >= 0) drawn.push({ box: anchors[picked], kind: "picked" });
   boxes.forEach((box, i) => {
-    drawn.push({ box, kind: `object${i === current ? " current" : ""}`, label: `box ${i + 1}`, index: i });
+    const isFirst = i === current;
+    drawn.push({ box, kind: `object${isFirst ? " current" : ""}`, label: `box ${i + 1}`, index: i, isFirst });
   });
   const [, , right, bottom] = boxes[current], half = 0.02;
   drawn.push({ box: [right - half, bottom - half, right + half, bottom + half], kind: "handle", index: "handle" });
@@ -90,7 +91,7 @@ function explain(anchor) {
     claimed: `Positive: of the anchors that were left, this one overlaps ${name} most. So ${name} claims it.`,
     "": `Background: its IoU is below ${limit} with every box, and no box claims it.`,
   }[why[anchor]];
-  return `${reason} IoU: ${all}.`;
+  return `Anchor ${anchor}. ${reason} IoU: ${all}.`;
 }
 
 /** Change the current box, within the image and not too small. */
@@ -169,11 +170,11 @@ async function choose(address, button) {
 
 async function begin() {
   page.hidden = false;
-  model = await (await fetch(new URL("../detector/model.json", import.meta.url))).json();
+  model = await readModel();
   map.append(...model.feature_map_sizes.map((side, i) => element("option", { value: i }, `${side} × ${side}`)));
   map.value = 1;
   makeSliders();
-  buttons = sceneButtons(part("scenes"), 6, choose);
+  buttons = sceneButtons(part("scenes"), model.scenes, choose);
   await choose(buttons[0].querySelector("img").src, buttons[0]);
   page.dataset.ready = true;
 }

@@ -3,10 +3,11 @@
 import * as ort from "../detector/ort.wasm.min.mjs";
 import { decode, mapOf, suppress } from "./boxes.js";
 import { resize } from "./resize.js";
-import { drawBoxes, fillList, fillTable, fit, press, readImage, sceneButtons } from "./stage.js";
+import {
+  drawBoxes, FILES, fillList, fillTable, fit, pixelsOf, press, readImage, readModel, sceneButtons,
+} from "./stage.js";
 
 const FRAMEWORKS = { torch: "PyTorch", mxnet: "MXNet" };
-const base = new URL("../detector/", import.meta.url);
 const page = document.getElementById("detector");
 const part = (name) => page.querySelector(`[data-part=${name}]`);
 const canvas = part("image"), svg = part("boxes"), status = part("status"), why = part("why");
@@ -20,10 +21,9 @@ const inPixels = (box) => box.map((side, i) => Math.round(side * size[i % 2])).j
 async function load() {
   ort.env.wasm.numThreads = 1; // more need headers that a simple server does not send
   ort.env.logLevel = "error";
-  model = await (await fetch(new URL("model.json", base))).json();
   sessions = {};
   for (const name of Object.keys(FRAMEWORKS)) {
-    const file = await (await fetch(new URL(`${name}.onnx`, base))).arrayBuffer();
+    const file = await (await fetch(new URL(`${name}.onnx`, FILES))).arrayBuffer();
     sessions[name] = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
   }
 }
@@ -40,17 +40,16 @@ function toTensor(pixels) {
 /** Run both networks on an image, and show what they find. */
 async function detect(source, name, button) {
   const mine = ++turn;
-  let image;
+  status.textContent = `Reading ${name} …`;
+  let image, pixels;
   try {
-    image = await readImage(source);
-  } catch {
-    status.textContent = `This browser cannot read ${name} as an image. Choose a JPEG, PNG or WebP file.`;
+    image = await readImage(source, model.max_pixels);
+    pixels = pixelsOf(image);
+  } catch (error) {
+    if (mine === turn) status.textContent = error.message.replace("#", () => name);
     return;
   }
-  const start = performance.now();
-  const photo = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
-  photo.drawImage(image, 0, 0);
-  const { data, width, height } = photo.getImageData(0, 0, image.width, image.height);
+  const start = performance.now(), { data, width, height } = pixels;
   const images = toTensor(resize(data, width, height, model.image_size, model.image_size));
   const outputs = {};
   for (const framework of Object.keys(FRAMEWORKS)) {
@@ -91,8 +90,8 @@ function show() {
   const names = new Map(kept.map((box, i) => [box, `${model.class_names[box.classId]} ${i + 1}`]));
   const name = (box) => names.get(box) ?? model.class_names[box.classId];
   const line = {
-    kept: (box) => `${name(box)}: score ${percent(box.score)}, corners ${inPixels(box.box)}`,
-    anchors: (box) => `${name(box)}: anchor ${box.anchor}, ${inPixels(box.anchorBox)}, map ${mapName(box)}`,
+    kept: (box) => `${name(box)} ${percent(box.score)}: corners ${inPixels(box.box)}`,
+    anchors: (box) => `${name(box)}: ${inPixels(box.anchorBox)}, map ${mapName(box)}`,
     dropped: (box) => `score ${percent(box.score)}, overlaps ${name(box.by)} by ${percent(box.iou)}`,
   }[view];
   fillList(list, shown.map((box) => ({ value: box.anchor, text: line(box) })));
@@ -111,19 +110,21 @@ function mapName(box) {
 }
 
 function draw(kept, view, name) {
-  const picked = shown.findIndex((box) => String(box.anchor) === list.value);
+  const box = shown.find(({ anchor }) => String(anchor) === list.value);
   // Large boxes come first, so that a small one on a large one can be pointed at.
   const area = ({ box: [left, top, right, bottom] }) => (right - left) * (bottom - top);
   const sorted = [...shown.keys()].sort((a, b) => area(shown[b]) - area(shown[a]));
   const boxes = sorted.map((index) => ({ box: shown[index].box, kind: view === "dropped" ? "dropped" : "kept", index }));
   if (view === "anchors") boxes.push(...sorted.map((index) => ({ box: shown[index].anchorBox, kind: "anchor", index })));
-  if (view === "dropped") boxes.unshift(...kept.map((box) => ({ box: box.box, kind: "kept faint" })));
-  else boxes.push(...kept.map((box) => ({ box: box.box, kind: "kept", label: `${name(box)} ${percent(box.score)}` })));
-  const box = shown[picked];
+  const labelled = (kind) => kept.map((one) => (
+    { box: one.box, kind, label: `${name(one)} ${percent(one.score)}`, isFirst: one === (box?.by ?? box) }));
+  if (view === "dropped") boxes.unshift(...labelled("kept faint"));
+  else boxes.push(...labelled("kept"));
   why.textContent = view === "dropped" ? "Choose or point at a dropped box to see the box that suppressed it." : "";
   if (box) {
-    if (box.by) boxes.push({ box: box.by.box, kind: "by", label: `${name(box.by)} ${percent(box.by.score)}` });
-    boxes.push({ box: view === "anchors" ? box.anchorBox : box.box, kind: "picked" });
+    if (box.by) boxes.push({ box: box.by.box, kind: "by" });
+    const picked = { box: view === "anchors" ? box.anchorBox : box.box, kind: "picked" };
+    boxes.push(box.by ? { ...picked, label: `dropped ${percent(box.score)}`, isFirst: true } : picked);
     why.textContent = box.by
       ? `Dropped: ${name(box.by)} has a higher score (${percent(box.by.score)} over ${percent(box.score)}), and the ` +
         `IoU of the two is ${box.iou.toFixed(3)}, more than ${percent(nms.valueAsNumber)}.`
@@ -145,8 +146,10 @@ function takeFile(file) {
 
 async function begin() {
   page.hidden = false;
-  buttons = sceneButtons(part("scenes"), 6, (address, button) => detect(address, button.ariaLabel, button));
+  page.inert = true; // until the networks have loaded
   try {
+    model = await readModel();
+    buttons = sceneButtons(part("scenes"), model.scenes, (address, button) => detect(address, button.ariaLabel, button));
     await load();
   } catch (error) {
     status.textContent = `The detector cannot start in this browser: ${error.message}`;
@@ -158,14 +161,18 @@ async function begin() {
   svg.addEventListener("pointerover", pointAt);
   svg.addEventListener("click", pointAt);
   part("file").addEventListener("change", (event) => takeFile(event.target.files[0]));
-  part("stage").addEventListener("dragover", (event) => event.preventDefault());
-  part("stage").addEventListener("drop", (event) => {
+  // Beside the image, too: there a browser would leave the page and open the file.
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
     event.preventDefault();
     takeFile(event.dataTransfer.files[0]);
+    if (!event.dataTransfer.files.length) status.textContent = "That was no file. Drop an image file from your computer.";
   });
+  page.inert = false;
+  performance.mark("networks loaded");
   nms.value = model.nms_threshold;
-  await detect(new URL("scene-0.png", base).href, "Scene 1", buttons[0]);
-  page.dataset.firstDetection = Math.round(performance.now());
+  await detect(new URL("scene-0.png", FILES).href, "Scene 1", buttons[0]);
+  performance.mark("first detection");
 }
 
 begin();
