@@ -7,6 +7,7 @@ Evaluation and prediction share out whole batches, so that each batch is compute
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,6 +105,12 @@ class Group:
         for piece in content.reshape(-1, PIECE):  # each byte a number: a sum is all that a group can do
             piece[:] = self.sum_array(piece.astype(np.float32))
         return [part.tobytes() for part in np.split(content, ends)[:-1]]
+
+    def collect(self, items: list[Any]) -> list[Any]:
+        """Return the items, plain values, of process 0, then those of process 1, and so on, in every process."""
+        if self.size == 1:
+            return items
+        return [item for part in self.gather(json.dumps(items).encode()) for item in json.loads(part)]
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +45,7 @@ def _follow(
         path = Path(folder) / "start.safetensors"
         path.write_bytes(group.broadcast())
         start = load_checkpoint(path)
-    *counts_of_first, measures_first = json.loads(group.broadcast())
+    *counts_of_first, measures_first = group.collect([])
     with group.together():
         source = DataSource(start.run.data, data_dir)
         data = source.load("train", start.run.limit or None)

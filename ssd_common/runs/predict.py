@@ -127,12 +127,10 @@ def predict_files(
         InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
             another threshold or of the other framework; or an image cannot be read.
     """
-    model_config, predict_config = checkpoint.config.model, checkpoint.config.predict
-    names = model_config.class_names
     with ExitStack() as stack:
         with group.together():
             where = backend.data.get_device(device)
-            net = backend.weights.make_net(model_config, checkpoint.weights, where)
+            net = backend.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
             targets: dict[Path, str] = {}
             if group.rank == 0:
                 check_output_folder(out)
@@ -141,49 +139,30 @@ def predict_files(
                 file = stack.enter_context(DetectionsFile(out, settings))
                 targets = _drawn_names((path for path in paths if not file.has(path)), file.drawn_names())
                 _check_targets(out, targets, paths, file.drawn_names())
-        told = group.broadcast(json.dumps({str(path): name for path, name in targets.items()}).encode())
-        targets = {Path(path): name for path, name in json.loads(told).items()}
+        targets = {Path(path): name for path, name in group.collect([[str(p), name] for p, name in targets.items()])}
         unreadable: list[tuple[int, str]] = []
-
-        def predicted(number: int, batch: Sequence[Path]) -> Iterator[tuple[Path, bytes, dict[str, Any]]]:
-            """Yield each image of a batch, drawn, and what its line says."""
-            versions = {}
-
-            def noted() -> Iterator[Path]:
-                for path in batch:
-                    versions[path] = file_version(path)
-                    yield path
-
-            def note(error: InputError) -> None:
-                unreadable.append((number, str(error)))
-
-            for path, image, rows in detect_in_files(backend, net, noted(), model_config, predict_config, note, where):
-                rows = rows[rows[:, 1] >= score_threshold]
-                objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
-                drawn = io.BytesIO()
-                Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
-                yield path, drawn.getvalue(), {"image": str(path), "version": versions[path], "objects": objects}
-
         batches = _batches(list(targets))
         for first in range(0, len(batches), group.size):  # batch i is that of process i % size
             number = first + group.rank
-            images = predicted(number, batches[number] if number < len(batches) else ())
+            batch = batches[number] if number < len(batches) else ()
+
+            def note(error: InputError, number: int = number) -> None:
+                unreadable.append((number, str(error)))
+
+            images = _predicted(backend, net, batch, checkpoint, score_threshold, note, where)
             for done in ([image] for image in images) if group.size == 1 else [list(images)]:
-                parts = group.gather(json.dumps([line for _, _, line in done]).encode())
-                lines = [line for part in parts for line in json.loads(part)]
+                lines = group.collect([line for _, _, line in done])
                 if group.rank == 0 and lines:
                     file.begin()
                     for line in lines:
                         path = Path(line["image"])
                         file.add(path, line["version"] and tuple(line["version"]), targets[path], line["objects"])
-                group.broadcast()  # the folder is there, and its drawn images are known to be ours
+                group.collect([])  # the folder is there, and its drawn images are known to be ours
                 for path, drawn, _ in done:
                     (out / targets[path]).write_bytes(drawn)
                 if group.rank == 0:
                     yield from ((Path(line["image"]), line["objects"]) for line in lines)
-        parts = group.gather(json.dumps(unreadable).encode())
-        wrong = [item for part in parts for item in json.loads(part)]
-        messages = [text for _, text in sorted(wrong, key=lambda item: item[0])]
+        messages = [text for _, text in sorted(group.collect(unreadable), key=lambda item: item[0])]
         with group.together():
             if group.rank == 0 and len(messages) < len(paths):
                 file.write_json(out / "detections.json", paths)
@@ -191,6 +170,32 @@ def predict_files(
                 count = f"; {len(messages)} of {len(paths)} images could not be read" if len(paths) > 1 else ""
                 others = f", the others are in {out}" if len(messages) < len(paths) else ""
                 raise InputError(f"{messages[0]}{count}{others}")
+
+
+def _predicted(
+    backend: Backend,
+    net: Any,
+    batch: Sequence[Path],
+    checkpoint: Checkpoint,
+    score_threshold: float,
+    on_unreadable: Callable[[InputError], object],
+    device: Any,
+) -> Iterator[tuple[Path, bytes, dict[str, Any]]]:
+    """Yield each image of a batch, drawn, and what its line says."""
+    model_config, names, versions = checkpoint.config.model, checkpoint.config.model.class_names, {}
+
+    def noted() -> Iterator[Path]:
+        for path in batch:
+            versions[path] = file_version(path)
+            yield path
+
+    found = detect_in_files(backend, net, noted(), model_config, checkpoint.config.predict, on_unreadable, device)
+    for path, image, rows in found:
+        rows = rows[rows[:, 1] >= score_threshold]
+        objects = [_object(path, row, names, *image.shape[:2]) for row in rows]
+        drawn = io.BytesIO()
+        Image.fromarray(draw_detections(image, rows, names, threshold=score_threshold)).save(drawn, "PNG")
+        yield path, drawn.getvalue(), {"image": str(path), "version": versions[path], "objects": objects}
 
 
 def _batches(paths: Sequence[Path]) -> list[Sequence[Path]]:

@@ -9,7 +9,6 @@ from there.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +81,7 @@ def train_run(
     undrawn = bool(run.rows) and start.epoch >= config.epochs  # only the images are missing
     if group.size > 1:
         group.broadcast(encode_checkpoint(start, str(run.path)))
-        group.broadcast(json.dumps([len(data), len(val), unmeasured or undrawn]).encode())
+        group.collect([len(data), len(val), unmeasured or undrawn])
     if not run.rows and not start.step:  # a run that is stopped in its first epoch can go on, too
         run.save(start, best=True)
         run.write_rows()
