@@ -27,8 +27,8 @@ class LostError(InputError):
     """Another process of the group has ended."""
 
 
-class SaidError(InputError):
-    """What is wrong in a process of the group, raised in all but process 0, which says it."""
+class SharedError(InputError):
+    """What is wrong in one process of the group, raised in all of them; process 0 says it."""
 
 
 class Group:
@@ -85,7 +85,8 @@ class Group:
 
     def weighted_sum(self, arrays: Mapping[str, Array], weight: float) -> dict[str, Array]:
         """Return the sum over all processes of each array times the weight of its process, by name."""
-        flat = np.concatenate([value.ravel() * value.dtype.type(weight) for value in arrays.values()])
+        weighted = (value * value.dtype.type(weight) if weight else np.zeros_like(value) for value in arrays.values())
+        flat = np.concatenate([value.ravel() for value in weighted])  # 0 times infinity would be nan
         parts = np.split(self.sum_array(flat), np.cumsum([value.size for value in arrays.values()])[:-1])
         return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
 
@@ -117,7 +118,7 @@ class Group:
         """After the block, wait for the other processes: an InputError of one ends all, and process 0 raises it.
 
         Raises:
-            SaidError: in all processes but 0.
+            SharedError: in all processes, where there are several.
         """
         wrong = ""
         try:
@@ -127,7 +128,14 @@ class Group:
                 raise
             wrong = str(error)
         for text in filter(None, self.gather(wrong.encode(errors="surrogatepass"))):
-            raise (SaidError if self.rank else InputError)(text.decode(errors="surrogatepass"))
+            raise SharedError(text.decode(errors="surrogatepass"))
+
+    def agree(self, value: Any, what: str) -> None:
+        """Raise InputError in all processes unless each has the same plain value; `what` it is, is for the message."""
+        first = self.collect([value])[0]
+        with self.together():
+            if value != first:
+                raise InputError(f"process {self.rank} has other {what} than process 0")
 
 
 ALONE = Group()

@@ -1,4 +1,4 @@
-"""Several processes that train one network: the framework adds up their arrays."""
+"""Several processes that work together: the framework adds up their arrays."""
 
 import atexit
 import os

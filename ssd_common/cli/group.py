@@ -26,14 +26,14 @@ def joined(distributed: bool, backend: str | None, device: str) -> Iterator[tupl
         device: as on the command line.
     """
     from ssd_common.backends import load_backend
-    from ssd_common.group import ALONE, LostError, SaidError, launched
+    from ssd_common.group import ALONE, LostError, SharedError, launched
 
     launcher = launched(os.environ)
     if distributed and not launcher:
         raise InputError("--distributed: no launcher has started this process; use tinyssd launch, or torchrun")
     if distributed and backend not in (None, launcher):
         raise InputError(f"--backend {backend}: the launcher is that of {launcher}; leave --backend out")
-    if launcher and not distributed:
+    if launcher and not distributed and os.environ.get("WORLD_SIZE") != "1":
         if os.environ.get("RANK", "0") != "0":
             raise SystemExit(2)  # the first process says it
         raise InputError("several processes were started, and each would work by itself; add --distributed")
@@ -48,6 +48,9 @@ def joined(distributed: bool, backend: str | None, device: str) -> Iterator[tupl
         if group.rank == 0:
             raise
         raise SystemExit(getattr(ended, "code", 1)) from None
-    except SaidError:
-        pass  # and exit with 0: a launcher that saw a failure would end process 0 before it has said it
+    except SharedError:
+        engine.distributed.leave(group)  # the others leave, too
+        if group.rank == 0:
+            raise
+        return  # and exit with 0: a launcher that saw a failure would end process 0 before it has said it
     engine.distributed.leave(group)

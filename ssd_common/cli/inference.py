@@ -50,6 +50,7 @@ def evaluate(
         distributed: Work together with the other processes that torchrun or tinyssd launch has started.
     """
     from ssd_common.backends import load_backend
+    from ssd_common.checkpoints.checkpoint import weights_digest
     from ssd_common.checkpoints.convert import load_weights
     from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
@@ -86,6 +87,7 @@ def evaluate(
             framework = load_backend(backend)
             where = framework.data.get_device(device)
             net = framework.weights.make_net(checkpoint.config.model, checkpoint.weights, where)
+        group.agree([len(pictures), weights_digest(checkpoint.weights)], "images or weights")
         loss = checkpoint.config.train.loss
         measured = framework.evaluate.evaluate(
             net, pictures, checkpoint.config.model, checkpoint.config.predict, loss, device=where, group=group

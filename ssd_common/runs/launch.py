@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 
 from ssd_common.errors import InputError
 from ssd_common.machine import threads
+from ssd_common.runs.stop import Stopped
 
 GRACE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
@@ -78,6 +79,7 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
 
     Raises:
         InputError: a process was killed, or the time is over.
+        Stopped: it was told to, by a signal, and nothing has to be saved.
     """
     running: dict[str, subprocess.Popen] = {}
     asked: list[int] = []
@@ -99,9 +101,13 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
             if any(codes.values()):
                 _say_killed(running, codes, again)
                 return max(code for code in codes.values() if code)
-            if asked:
+            if asked and arguments[:1] == ["train"]:  # it saves
                 _end(running, asked[0])
                 return 128 + asked[0]
+            if asked:
+                for process in running.values():
+                    process.kill()
+                raise Stopped(asked[0], f"stopped by {signal.Signals(asked[0]).name}{again}")
             if time.monotonic() > end:
                 raise InputError(f"the job was not done after --timeout {timeout:g} seconds; its processes were ended")
             time.sleep(0.05)

@@ -127,6 +127,9 @@ def predict_files(
         InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
             another threshold or of the other framework; or an image cannot be read.
     """
+    sha256 = sha256 or _digest(checkpoint)
+    group.agree(sha256, "weights")
+    settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": sha256}
     with ExitStack() as stack:
         with group.together():
             where = backend.data.get_device(device)
@@ -134,34 +137,36 @@ def predict_files(
             targets: dict[Path, str] = {}
             if group.rank == 0:
                 check_output_folder(out)
-                sha256 = sha256 or _digest(checkpoint)
-                settings = {"backend": backend.name, "score_threshold": score_threshold, "detector_sha256": sha256}
                 file = stack.enter_context(DetectionsFile(out, settings))
                 targets = _drawn_names((path for path in paths if not file.has(path)), file.drawn_names())
                 _check_targets(out, targets, paths, file.drawn_names())
+                if group.size > 1:
+                    file.begin()  # the others need the folder
         targets = {Path(path): name for path, name in group.collect([[str(p), name] for p, name in targets.items()])}
         unreadable: list[tuple[int, str]] = []
+
+        def kept(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+            for line in lines if group.rank == 0 else ():
+                path = Path(line["image"])
+                file.add(path, line["version"] and tuple(line["version"]), targets[path], line["objects"])
+                yield path, line["objects"]
+
         batches = _batches(list(targets))
         for first in range(0, len(batches), group.size):  # batch i is that of process i % size
             number = first + group.rank
             batch = batches[number] if number < len(batches) else ()
-
-            def note(error: InputError, number: int = number) -> None:
-                unreadable.append((number, str(error)))
-
-            images = _predicted(backend, net, batch, checkpoint, score_threshold, note, where)
-            for done in ([image] for image in images) if group.size == 1 else [list(images)]:
-                lines = group.collect([line for _, _, line in done])
-                if group.rank == 0 and lines:
-                    file.begin()
-                    for line in lines:
-                        path = Path(line["image"])
-                        file.add(path, line["version"] and tuple(line["version"]), targets[path], line["objects"])
-                group.collect([])  # the folder is there, and its drawn images are known to be ours
-                for path, drawn, _ in done:
-                    (out / targets[path]).write_bytes(drawn)
+            lines: list[dict[str, Any]] = []
+            errors: list[InputError] = []
+            for path, drawn, line in _predicted(backend, net, batch, checkpoint, score_threshold, errors.append, where):
                 if group.rank == 0:
-                    yield from ((Path(line["image"]), line["objects"]) for line in lines)
+                    file.begin()
+                (out / targets[path]).write_bytes(drawn)
+                lines.append(line)
+                if group.size == 1:
+                    yield from kept(lines)
+                    lines = []
+            yield from kept(group.collect(lines))
+            unreadable += [(number, str(error)) for error in errors]
         messages = [text for _, text in sorted(group.collect(unreadable), key=lambda item: item[0])]
         with group.together():
             if group.rank == 0 and len(messages) < len(paths):
@@ -199,7 +204,7 @@ def _predicted(
 
 
 def _batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
-    """Return the images of each batch; the first image is one of its own: nobody waits for 31 others."""
+    """Return the images of each batch; the first image is a batch of its own, so that it is shown at once."""
     return [paths[:1], *(paths[i : i + BATCH_SIZE] for i in range(1, len(paths), BATCH_SIZE))]
 
 

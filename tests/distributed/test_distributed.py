@@ -104,7 +104,7 @@ def check_measured(path, expected, rank):
                 assert np.asarray(value).dtype == found[name].dtype, name
                 np.testing.assert_array_equal(found[name], value, err_msg=name)
         assert expected["error"] == "InputError: image 12 cannot be read"
-        assert str(found["error"]) == ("SaidError" if rank else "InputError") + ": image 12 cannot be read"
+        assert str(found["error"]) == "SharedError: image 12 cannot be read"
 
 
 def check_predicted(path, expected, rank):
@@ -113,7 +113,7 @@ def check_predicted(path, expected, rank):
         assert found["images"].tolist() == ([] if rank else expected["images"])
         kind, text = str(found["error"]).split(": ", 1)
     assert len(expected["images"]) == 36
-    assert kind == ("SaidError" if rank else "InputError")
+    assert kind == "SharedError"
     assert "07.png: not an image" in text
     assert "; 1 of 40 images could not be read" in text
 
@@ -204,6 +204,18 @@ def test_a_job_that_is_told_to_stop_saves_first_and_has_measured_as_one_process_
     written = {name: value for name, value in rows[0].items() if name.startswith("val_")}
     np.testing.assert_equal(written, {name: metrics[name.removeprefix("val_")] for name in written})
     assert len(written) == 4
+
+
+@NEEDS_PROC
+def test_a_job_with_nothing_to_save_stops_at_once(backend):
+    launched = tinyssd("launch", "--backend", backend.name, "--", "eval")
+    while not (processes := children(launched.pid)):
+        assert launched.poll() is None, launched.stderr.read()
+        time.sleep(0.05)
+    launched.terminate()
+    _, said = launched.communicate(timeout=5)
+    assert (launched.returncode, said) == (128 + signal.SIGTERM, "tinyssd: stopped by SIGTERM\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
 def test_an_image_that_a_follower_cannot_read_is_one_line(backend, tmp_path):

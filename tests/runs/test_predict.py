@@ -107,6 +107,22 @@ def test_an_image_that_cannot_be_read_does_not_spoil_its_batch(images, tmp_path)
     assert [row["image"] for row in json.loads((out / "detections.json").read_text())] == [str(path) for path in paths]
 
 
+def test_an_image_that_could_not_be_drawn_is_predicted_again(images, tmp_path, monkeypatch):
+    paths, out, write = images(3), tmp_path / "out", Path.write_bytes
+
+    def on_a_full_disk(path, content):
+        write(path, content[:20] if path.stem == paths[1].stem else content)
+        if path.stem == paths[1].stem:
+            raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        list(run(paths, out))
+    monkeypatch.undo()
+    assert [path for path, _ in run(paths, out)] == paths[1:]
+    assert (out / f"{paths[1].stem}.png").stat().st_size > 20
+
+
 def test_images_in_batches_have_the_detections_that_they_have_alone(backend, images):
     rng = np.random.default_rng(0)
     paths = images(5)

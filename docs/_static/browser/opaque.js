@@ -87,6 +87,7 @@ function opaqueWebp(bytes) {
     if (type === "VP8L" && bytes[at + 12] & 0x10) {
       throw new ImageError("# is a lossless WebP file with transparency, whose colours browsers blend: save it as PNG.");
     }
+    if (type === "ANMF") throw new ImageError("# is an animated WebP file: save one of its images as PNG.");
     if (type === "ALPH") bytes[at] = 0x2d; // a name that no decoder knows
     at += 8 + size + (size & 1);
   }

@@ -33,7 +33,7 @@ export function drawBoxes(svg, boxes) {
   svg.replaceChildren(...rects, ...labels(boxes, width, height));
 }
 
-const ruler = new OffscreenCanvas(1, 1).getContext("2d"), { fontFamily } = getComputedStyle(document.body);
+const ruler = document.createElement("canvas").getContext("2d"), { fontFamily } = getComputedStyle(document.body);
 
 /** The labels of boxes, each above, below or within its box, where it overlaps no other. */
 function labels(boxes, width, height) {
