@@ -58,7 +58,7 @@ def leave(group):
 
 
 def _abandon():
-    """End this process at once if it has failed: MXNet's own end waits for all the others, which wait for it."""
+    """Leave the other processes at once, after a failure: the engine's own end would wait for them, or abort."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(2)

@@ -1,5 +1,7 @@
 """Several processes that work together: the framework adds up their arrays."""
 
+import atexit
+
 import torch
 from torch import distributed
 
@@ -28,7 +30,10 @@ def join(device=None):
         except RuntimeError as error:
             raise LostError(f"another process of the job has ended ({str(error).splitlines()[0]:.80})") from None
 
-    return Group(distributed.get_rank(), distributed.get_world_size(), sum_array, get_gradients, set_gradients)
+    group = Group(distributed.get_rank(), distributed.get_world_size(), sum_array, get_gradients, set_gradients)
+    atexit.register(_abandon)
+    group.gather(b"")  # all are connected before one of them can fail
+    return group
 
 
 def leave(group):
@@ -37,4 +42,10 @@ def leave(group):
     Args:
         group: as returned by `join`.
     """
+    atexit.unregister(_abandon)
+    distributed.destroy_process_group()
+
+
+def _abandon():
+    """Leave the other processes at once, after a failure: the engine's own end would wait for them, or abort."""
     distributed.destroy_process_group()

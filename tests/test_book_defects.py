@@ -231,7 +231,7 @@ class Ours:
         arrays = (cls_preds, classes, np.zeros_like(offsets), offsets, mask)
         cls_preds, classes, bbox_preds, offsets, mask = (self._device(array) for array in arrays)
         terms = b.losses.loss_terms(cls_preds, classes, bbox_preds, offsets, mask)
-        meter = b.evaluate.EpochMeter()
+        meter = metrics.EpochMeter()
         meter.add(b.evaluate.batch_metrics(*terms, cls_preds, classes, bbox_preds, offsets, mask))
         m = meter.summary()
         return (
@@ -240,7 +240,7 @@ class Ours:
         )
 
     def examples_per_second(self, batches):
-        meter = self.backend.train.EpochMeter() if self.backend else metrics.EpochMeter()
+        meter = metrics.EpochMeter()
         sums = dict.fromkeys(
             ("cls_loss", "bbox_loss", "correct", "positives", "anchors", "abs_error", "abs_offsets", "offsets"), 1.0
         )

@@ -41,13 +41,15 @@ def joined(distributed: bool, backend: str | None, device: str) -> Iterator[tupl
         yield ALONE, backend
         return
     engine = load_backend(launcher)
-    group = engine.distributed.join(engine.data.get_device(device))
+    where, rank = engine.data.get_device(device), int(os.environ.get("RANK", "0"))
     try:
+        group = engine.distributed.join(where)
+        rank = group.rank
         yield group, launcher
     except (LostError, KeyboardInterrupt) as ended:
-        if group.rank == 0:
+        if rank == 0:
             raise
-        raise SystemExit(getattr(ended, "code", 1)) from None
+        raise SystemExit(getattr(ended, "code", 2)) from None
     except SharedError:
         engine.distributed.leave(group)  # the others leave, too
         if group.rank == 0:
