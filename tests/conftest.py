@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 if "MPLCONFIGDIR" not in os.environ:  # what libraries keep and notebooks save, in a folder that goes with the tests
     _kept = tempfile.mkdtemp(prefix="tinyssd-tests-")
     atexit.register(shutil.rmtree, _kept, ignore_errors=True)
-    os.environ |= {"MPLCONFIGDIR": _kept, "TORCHINDUCTOR_CACHE_DIR": _kept, "TMPDIR": _kept}
+    os.environ |= dict.fromkeys(("MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "IPYTHONDIR", "TMPDIR"), _kept)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import ONNX Runtime by themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # also `benchmarks`
 REQUIRED = set(filter(None, os.environ.get("TINYSSD_REQUIRE_BACKENDS", "").split(",")))
