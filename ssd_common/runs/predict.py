@@ -142,7 +142,9 @@ def predict_files(
                 _check_targets(out, targets, paths, file.drawn_names())
                 if group.size > 1:
                     file.begin()  # the others need the folder
-        targets = {Path(path): name for path, name in group.collect([[str(p), name] for p, name in targets.items()])}
+        if group.size > 1:
+            told = group.collect([[str(path), name] for path, name in targets.items()])
+            targets = {Path(path): name for path, name in told}
         unreadable: list[tuple[int, str]] = []
 
         def kept(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
