@@ -19,7 +19,7 @@ from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.config.tables import to_dict
-from ssd_common.data.formats.files import listed
+from ssd_common.data.formats.files import files_in
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.detection import Detections
 from ssd_common.errors import InputError
@@ -44,7 +44,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in listed(path) if p.suffix.lower() in _EXTENSIONS and not p.is_dir()]
+            inside = files_in(path, _EXTENSIONS)
             if not inside:
                 raise InputError(f"{path}: no images in this folder; the folders in it are not searched")
             found += inside

@@ -338,10 +338,12 @@ def test_hidden_files_of_a_folder_are_no_images_and_links_that_lead_nowhere_are_
     assert find_pictures([folder]) == paths
     assert find_pictures([folder / ".hidden.png"]) == [folder / ".hidden.png"]  # it is what was asked for
     (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "folder.png").symlink_to(tmp_path)
     os.mkfifo(folder / "pipe.png")
-    assert find_pictures([folder]) == [*paths, folder / "gone.png", folder / "pipe.png"]
+    assert find_pictures([folder]) == [*paths, *(folder / f"{name}.png" for name in ("gone", "loop", "pipe"))]
     with pytest.raises(
-        InputError, match=r"gone\.png: .*No such file.*; 2 of 3 images could not be read, the others are"
+        InputError, match=r"gone\.png: .*No such file.*; 3 of 4 images could not be read, the others are"
     ):
         list(run(find_pictures([folder]), tmp_path / "out"))
     assert (tmp_path / "out" / "000.png").exists()
