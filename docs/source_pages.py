@@ -8,18 +8,8 @@ from pathlib import Path
 import tomllib
 from pages import KEYS, WITHOUT_CONTENTS, PageFolder, fenced, in_order, tabs, toctree
 
-from ssd_common.teaching.side_by_side import (
-    STYLE,
-    aligned_rows,
-    code_lines,
-    docstring,
-    equal_share,
-    find_row,
-    framework_words,
-    parts,
-    to_html,
-    without_docstring,
-)
+from ssd_common.teaching.side_by_side import STYLE, aligned_rows, equal_share, find_row, to_html
+from ssd_common.teaching.source import code_lines, docstring, framework_words, parts, without_docstring
 
 ROOT = Path(__file__).parent.parent
 READING_ORDER = (

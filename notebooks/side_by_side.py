@@ -44,7 +44,6 @@ from ssd_common.figures import save_curves_by_start, save_step_losses
 from ssd_common.machine import machine, versions
 from ssd_common.parity.report import COLUMNS, farther_off, ladder_cells
 from ssd_common.teaching import show_figure, show_side_by_side, show_table
-from ssd_common.teaching.side_by_side import code_lines, equal_share
 from ssd_common.weights import initial_weights
 
 # %%
@@ -85,6 +84,9 @@ show_side_by_side(backends["torch"].train.train_step, backends["mxnet"].train.tr
 
 # %%
 from pathlib import Path
+
+from ssd_common.teaching.side_by_side import equal_share
+from ssd_common.teaching.source import code_lines
 
 root = Path(backends["torch"].train.__file__).parents[1]
 for file in sorted((root / "ssd_mxnet").glob("[a-z]*.py")):

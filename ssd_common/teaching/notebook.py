@@ -16,7 +16,7 @@ from IPython.display import HTML, Code, Image, Markdown, display
 
 from ssd_common.figures.curves import save_training_curves
 from ssd_common.runs.folder import Row, trivial_baselines
-from ssd_common.teaching import side_by_side
+from ssd_common.teaching import side_by_side, source
 
 T = TypeVar("T")
 
@@ -49,14 +49,14 @@ def show_source(*objects: Any) -> None:
         module = inspect.getmodule(thing)
         name = module.__name__.replace(".", "/") if module else "?"
         display(Markdown(f"`{name}.py`, lines {first}–{first + len(lines) - 1}"))
-        display(Code(side_by_side.without_docstring("".join(lines)), language="python"))
+        display(Code(source.without_docstring("".join(lines)), language="python"))
 
 
 def show_side_by_side(left: Any, right: Any) -> None:
     """Show a function or class of PyTorch beside its twin of MXNet, without docstrings, what differs marked."""
-    code = [side_by_side.without_docstring(inspect.getsource(thing)) for thing in (left, right)]
+    code = [source.without_docstring(inspect.getsource(thing)) for thing in (left, right)]
     modules = [inspect.getsource(inspect.getmodule(thing) or thing) for thing in (left, right)]
-    words = side_by_side.framework_words(modules[0]), side_by_side.framework_words(modules[1])
+    words = source.framework_words(modules[0]), source.framework_words(modules[1])
     table = side_by_side.to_html(side_by_side.aligned_rows(code[0], code[1]), words=words)
     display(HTML(f"<style>{side_by_side.STYLE}{JUPYTER_STYLE}</style>\n{table}"))
 

@@ -1,14 +1,11 @@
 """Two sources side by side: their lines aligned, the words that differ and the frameworks' own words marked.
 
-Reads source as text, imports none of it. The site makes a page of every file of the two backends with it.
+The site makes a page of every file of the two backends with it.
 """
 
 from __future__ import annotations
 
-import ast
-import io
 import re
-import tokenize
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from html import escape
@@ -20,8 +17,8 @@ from pygments.lexers import PythonLexer
 from pygments.token import STANDARD_TYPES
 
 from ssd_common.errors import InputError
+from ssd_common.teaching.source import code_lines
 
-FRAMEWORKS = ("torch", "torchvision", "mxnet")
 STYLE = """
 .side-by-side { overflow-x: auto; }
 .side-by-side table { border-collapse: collapse; min-width: 44rem; table-layout: fixed; width: 100%; }
@@ -111,21 +108,6 @@ def aligned_rows(left: str, right: str) -> list[Row]:
     return rows
 
 
-def code_lines(source: str) -> list[str]:
-    """Return the lines of code of a module's source, without docstrings, comments and what is blank then."""
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            lines[node.body[0].lineno - 1 : node.body[0].end_lineno] = [""] * len(
-                lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
-            )
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return [line.rstrip() for line in lines if line.strip()]
-
-
 def equal_share(left: str, right: str) -> float:
     """Return the share of the code lines of two sources that are equal: of each line and its equal one, both count.
 
@@ -144,67 +126,6 @@ def _neutral(line: str) -> str:
     """Return a line of either framework in the words of MXNet."""
     line = " ".join(line.split())
     return _SAME.sub(lambda found: SAME_WORDS[found[0]], line)
-
-
-def framework_words(source: str) -> frozenset[str]:
-    """Return the names that a module's source imports from PyTorch or MXNet: `torch`, `nn`, `npx`, …."""
-    words = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            words |= {_bound(alias) for alias in node.names if alias.name.partition(".")[0] in FRAMEWORKS}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in FRAMEWORKS:
-            words |= {_bound(alias) for alias in node.names}
-    return frozenset(words)
-
-
-def _bound(alias: ast.alias) -> str:
-    return alias.asname or alias.name.partition(".")[0]
-
-
-def parts(source: str) -> dict[str, str]:
-    """Return a module's source in parts that together are the whole: "" is what stands before the first public name.
-
-    Every public function and class of the module is a part, by its name, with the comments above it and the private
-    definitions between it and the next one.
-
-    Args:
-        source: of a module.
-    """
-    lines = source.splitlines(keepends=True)
-    starts = {"": 0}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-            while first and lines[first - 1].startswith("#"):
-                first -= 1
-            starts[node.name] = first
-    ends = [*list(starts.values())[1:], len(lines)]
-    return {name: "".join(lines[start:end]) for (name, start), end in zip(starts.items(), ends, strict=True)}
-
-
-def docstring(part: str) -> str:
-    """Return the docstring of a part's first definition, or of the module whose first part it is; "" without one."""
-    return ast.get_docstring(_documented(part)) or ""
-
-
-def without_docstring(part: str) -> str:
-    """Return a part without the docstring that `docstring` returns.
-
-    Args:
-        part: as `parts` returns it.
-    """
-    node = _documented(part)
-    if ast.get_docstring(node) is None:
-        return part
-    lines = part.splitlines(keepends=True)
-    del lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
-    return "".join(lines).lstrip("\n")
-
-
-def _documented(part: str) -> ast.Module | ast.FunctionDef | ast.ClassDef:
-    module = ast.parse(part)
-    first = module.body[0] if module.body else module
-    return first if isinstance(first, ast.FunctionDef | ast.ClassDef) else module
 
 
 def find_row(rows: Sequence[Row], piece: str) -> int:
@@ -234,7 +155,7 @@ def to_html(
     Args:
         rows: as `aligned_rows` returns them.
         titles: of the two columns.
-        words: of the two columns, the words that are set in bold; see `framework_words`.
+        words: of the two columns, the words that are set in bold; see `source.framework_words`.
         notes: why a row differs, by its place: a third column, if there are any. `code` may be in backticks.
     """
     left = _cells([(row.left, row.left_spans) for row in rows], words[0])

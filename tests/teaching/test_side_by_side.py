@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ssd_common.teaching.side_by_side import (
-    STYLE,
-    Row,
-    aligned_rows,
-    code_lines,
-    docstring,
-    equal_share,
-    framework_words,
-    parts,
-    to_html,
-    without_docstring,
-)
+from ssd_common.teaching.side_by_side import STYLE, Row, aligned_rows, equal_share, to_html
+from ssd_common.teaching.source import code_lines, docstring, framework_words, parts, without_docstring
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.name for path in (ROOT / "ssd_mxnet").glob("*.py") if (ROOT / "ssd_torch" / path.name).is_file())

@@ -11,7 +11,8 @@ else:
     import tomli as tomllib
 
 from ssd_common.errors import InputError
-from ssd_common.teaching.side_by_side import aligned_rows, find_row, parts, to_html, without_docstring
+from ssd_common.teaching.side_by_side import aligned_rows, find_row, to_html
+from ssd_common.teaching.source import parts, without_docstring
 
 ROOT = Path(__file__).parents[2]
 WHY = tomllib.loads((ROOT / "docs" / "why.toml").read_text(encoding="utf-8"))["why"]
