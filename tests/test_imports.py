@@ -80,6 +80,14 @@ def test_the_common_half_imports_without_a_framework():
     assert not set(result["loaded"]) & {*blocked, *BACKENDS.values()}
 
 
+def test_a_prediction_does_not_wait_for_what_it_does_not_use():
+    """Matplotlib's figures take 0.2 s to import, and the first image comes after all imports."""
+    modules = "ssd_common.cli, ssd_common.checkpoints.convert, ssd_common.runs.predict"
+    loaded = run_python(f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))")
+    assert "matplotlib.colors" in loaded
+    assert not {"matplotlib.figure", "onnx", "onnxruntime", "pygments", "ssd_common.parity"}.intersection(loaded)
+
+
 @pytest.mark.parametrize(
     ("name", "other"),
     [

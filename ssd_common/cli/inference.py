@@ -149,7 +149,6 @@ def predict(
     from ssd_common.checkpoints.convert import load_weights
     from ssd_common.checkpoints.pretrained import which_weights
     from ssd_common.config import get_preset
-    from ssd_common.onnx_files import load_onnx, onnx_backend
     from ssd_common.output.folders import check_output_folder
     from ssd_common.runs.predict import find_pictures, predict_files
 
@@ -169,6 +168,8 @@ def predict(
                     raise InputError(f"{weights}: an ONNX file runs in one process: leave launch and --distributed out")
                 if backend or preset:
                     raise InputError(f"{weights}: an ONNX file runs in ONNX Runtime; leave --backend and --preset out")
+                from ssd_common.onnx_files import load_onnx, onnx_backend
+
                 net = load_onnx(weights)
                 framework, checkpoint, sha256 = onnx_backend(net), Checkpoint({}, net.run), net.sha256
             else:

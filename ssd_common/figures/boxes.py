@@ -14,10 +14,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ssd_common.boxes import box_iou
+from ssd_common.drawing import BOX_COLORS, checked_image
 from ssd_common.errors import InputError
 from ssd_common.figures.canvas import grid, new_figure, show_image
 from ssd_common.figures.detections import show_bboxes
-from ssd_common.figures.drawing import BOX_COLORS, checked_image
 
 PANEL = 4.6  # inches that a panel is wide
 CROWDED = 20  # boxes of one layer above which they are drawn in thin lines

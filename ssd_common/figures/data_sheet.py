@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ssd_common.data.formats.annotations import AnnotatedSet
 from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import image_size, read_image
+from ssd_common.drawing import BOX_COLORS, class_color, shown_names
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.detections import CROWDED, show_bboxes
-from ssd_common.figures.drawing import BOX_COLORS, class_color
-from ssd_common.figures.names import in_legend, legend_columns, shown_names
+from ssd_common.figures.names import in_legend, legend_columns
 
 COLUMNS = 4
 WIDTH = 14.0  # inches

@@ -21,11 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ssd_common.data.dataset import Dataset
 from ssd_common.detection import Detections
+from ssd_common.drawing import BOX_COLORS, checked_image, class_color, label_text, shown_names, text_color, visible
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import differing
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
-from ssd_common.figures.drawing import BOX_COLORS, checked_image, class_color, label_text, text_color, visible
-from ssd_common.figures.names import in_legend, legend_columns, shown_names
+from ssd_common.figures.names import in_legend, legend_columns
 
 DIFFERS = "#FF00FF"  # the colour of no class: what the other backend does not have
 # The band around it, from below: colour, width in points, dashes.

@@ -12,12 +12,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ssd_common.data.dataset import Dataset
+from ssd_common.drawing import BOX_COLORS, class_color, shown_names
 from ssd_common.evaluation.average_precision import PrecisionRecall, best_precision, voc12_average_precision
 from ssd_common.evaluation.mistakes import SCORE_THRESHOLD, Mistake, count_mistakes, worst_mistakes
 from ssd_common.figures.canvas import DASHES, LARGE_TEXT, new_figure
 from ssd_common.figures.detections import save_detection_grid
-from ssd_common.figures.drawing import BOX_COLORS, class_color
-from ssd_common.figures.names import in_legend, legend_columns, shown_names
+from ssd_common.figures.names import in_legend, legend_columns
 
 NAMED = len(BOX_COLORS) * 3  # classes that have a line of their own look: each time the colours repeat, other dashes
 

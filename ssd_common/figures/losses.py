@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
+from ssd_common.drawing import class_color
 from ssd_common.figures.canvas import DASHES, LARGE_TEXT, new_figure
-from ssd_common.figures.drawing import class_color
 
 
 def save_loss_curves(

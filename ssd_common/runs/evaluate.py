@@ -23,7 +23,6 @@ from ssd_common.evaluation.average_precision import (
     voc_average_precision,
 )
 from ssd_common.evaluation.mistakes import KINDS, SCORE_THRESHOLD, Mistake, count_mistakes
-from ssd_common.figures.evaluation import save_precision_recall, save_worst_mistakes
 from ssd_common.output.console import MISSING, format_number
 from ssd_common.output.json_file import write_json
 
@@ -105,6 +104,8 @@ def write_evaluation(
     mistakes: Sequence[Mistake],
 ) -> None:
     """Write the `FILES` of an evaluation into a folder, which is made if it is not there."""
+    from ssd_common.figures.evaluation import save_precision_recall, save_worst_mistakes  # matplotlib: 0.2 s
+
     curves = [precision_recall(detections, truths, class_id) for class_id in range(len(data.class_names))]
     title = f"precision and recall at IoU 0.5, {data.name}"
     write_json(out / FILES[2], summary)  # first: no figure that fails takes it along

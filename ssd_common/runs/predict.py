@@ -22,8 +22,8 @@ from ssd_common.config.tables import to_dict
 from ssd_common.data.formats.files import files_in
 from ssd_common.data.transforms import FORMATS, read_image
 from ssd_common.detection import Detections
+from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
-from ssd_common.figures.drawing import draw_detections
 from ssd_common.group import ALONE, Group
 from ssd_common.output.folders import check_output_folder
 from ssd_common.runs.detections_file import DetectionsFile, file_version

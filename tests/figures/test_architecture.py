@@ -9,9 +9,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ssd_common.config import BOOK, AnchorConfig, ModelConfig
+from ssd_common.drawing import BOX_COLORS
 from ssd_common.figures import save_architecture
 from ssd_common.figures.architecture import ANCHOR_COLORS, ROW, WIDTH
-from ssd_common.figures.drawing import BOX_COLORS
 from ssd_common.weights import parameter_shapes
 
 FOUR = AnchorConfig(((0.1,), (0.2, 0.3), (0.4, 0.5), (0.8, 0.9)), ((1.0,), (1.0, 2.0), (1.0, 2.0, 0.5), (1.0,)))

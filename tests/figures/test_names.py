@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
+from ssd_common.drawing import LONGEST, draw_detections, shown_names
 from ssd_common.evaluation.average_precision import PrecisionRecall
 from ssd_common.figures.detections import save_detection_grid
-from ssd_common.figures.drawing import draw_detections
 from ssd_common.figures.evaluation import save_precision_recall
-from ssd_common.figures.names import LONGEST, shown_names
 
 LONG = "Agaricus campestris var. campestris Linnaeus"
 NAMES = ("翘头剪", "_background_", "ไทย", "$5 & $10 note", "café ☕", f"{LONG} 1753", f"{LONG} 1787")

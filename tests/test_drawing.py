@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from ssd_common import drawing
+from ssd_common.drawing import BOX_COLORS
 from ssd_common.errors import InputError
-from ssd_common.figures import drawing
-from ssd_common.figures.drawing import BOX_COLORS
 from tests.figures.pixels import GREY, ORANGE, grey, is_color
 
 

@@ -1,22 +1,26 @@
-"""Detections drawn on an image, pixel by pixel, at the image's own resolution."""
+"""Detections drawn on an image, pixel by pixel, at its own resolution; class names as a figure can show them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
+import matplotlib  # its colours and its font, without its figures: `predict` does not wait for them
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.ft2font import FT2Font
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import checked_rows
-from ssd_common.figures.names import FONT, shown_names
 
 BOX_COLORS = ("#E69F00", "#56B4E9", "#D55E00", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 SMALLEST_FONT = 8  # pixels
+FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+LONGEST = 20  # letters of a name
 
 
 def draw_detections(
@@ -98,9 +102,33 @@ def text_color(background: str) -> str:
     return "black" if np.dot([0.2126, 0.7152, 0.0722], linear) > 0.179 else "white"
 
 
+def shown_names(class_names: Sequence[str]) -> list[str]:
+    """Return names for the classes that a figure can show and that tell one from the other.
+
+    A name with a letter that the font lacks is "class 3", as where classes have no names. One that is too long is
+    shortened, and has its class id where another one begins alike.
+    """
+    shown: list[str] = []
+    for class_id, name in enumerate(class_names):
+        name = " ".join(name.split())
+        if any(ord(letter) not in _letters() for letter in name):
+            name = f"class {class_id}"
+        if len(name) > LONGEST:
+            name = f"{name[: LONGEST - 1]}…"
+        if name in shown:
+            name = f"{name[: LONGEST - 8]}… ({class_id})"
+        shown.append(name)
+    return shown
+
+
 def label_text(row: NDArray[np.float64], class_names: Sequence[str]) -> str:
     """Return what stands on a box: class name, as `shown_names` has it, and score."""
     return f"{class_names[int(row[0])]} {row[1]:.2f}"
+
+
+@lru_cache(maxsize=1)
+def _letters() -> frozenset[int]:
+    return frozenset(FT2Font(str(FONT)).get_charmap())
 
 
 @lru_cache(maxsize=64)
