@@ -11,6 +11,7 @@ from ssd_common.cli.flags import (
     PROGRAM,
     DataSpec,
     Device,
+    Int,
     OptionalFloat,
     OptionalInt,
     OptionalPath,
@@ -30,16 +31,16 @@ def compare(
     val_data: OptionalSpec = None,
     data_dir: OptionalPath = None,
     preset: OptionalPreset = None,
-    epochs: int = DEMO_EPOCHS,
-    batch_size: int = DEMO_BATCH,
+    epochs: Int = DEMO_EPOCHS,
+    batch_size: Int = DEMO_BATCH,
     lr: OptionalFloat = None,
     seed: OptionalInt = None,
     image_size: OptionalInt = None,
-    limit: Annotated[int | None, arg(metavar="INT")] = DEMO_PICTURES,
+    limit: Int = DEMO_PICTURES,
     dtype: Literal["float64", "float32"] = "float64",
     isa: Literal["native", "avx2"] = "native",
-    steps: int = 20,
-    pictures: int = 100,
+    steps: Int = 20,
+    pictures: Int = 100,
     rungs: Annotated[str | None, arg(metavar="FIRST-LAST", help_behavior_hint="")] = None,
     weights: OptionalPath = None,
     device: Device = "auto",
@@ -110,7 +111,7 @@ def compare(
     if weights and image_size:
         raise InputError("--image-size cannot be changed with --weights, whose file has its own; leave it out")
     config = change_config(get_preset(preset or "book"), changes)
-    run_config = RunConfig(config, preset or "book", data=data, val_data=val_data or "", limit=limit or 0)
+    run_config = RunConfig(config, preset or "book", data=data, val_data=val_data or "", limit=limit)
     training, validation = splits(data, data_dir, limit, val_data)
     if 12 in climbed and steps < 2:
         raise InputError("--steps 1: rung 12 changes the framework between two steps; ask for 2, or for --rungs 1-11")

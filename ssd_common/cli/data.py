@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import OptionalPath
+from ssd_common.cli.flags import Int, OptionalPath
 from ssd_common.errors import InputError
 from ssd_common.output.console import new_console, print_lines
 from ssd_common.output.folders import check_file
@@ -54,7 +54,7 @@ def show(
     spec: Spec,
     data_dir: OptionalPath = None,
     out: Annotated[Path, arg(metavar="FILE.png")] = Path("data.png"),
-    count: int = 12,
+    count: Int = 12,
     allow_outside: AllowOutside = False,
 ) -> int:
     """Draw images of a dataset with their boxes, and plot the number and the sizes of its objects.

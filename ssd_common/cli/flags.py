@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PROGRAM = "tinyssd"
 
 
-def _optional(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
-    """Return how a flag is read that may be left out: tyro's own message would say that the value is not None, too."""
+def _number(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
+    """Return how a number is read: tyro's own messages speak of literals, of bases, and of None."""
 
     def read(values: list[str]) -> Any:
         try:
@@ -46,8 +46,11 @@ DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-OptionalInt = Annotated[int | None, _optional("INT", int, "a whole number"), arg(help_behavior_hint="")]
-OptionalFloat = Annotated[float | None, _optional("FLOAT", float, "a number"), arg(help_behavior_hint="")]
+Int = Annotated[int, _number("INT", int, "a whole number")]
+Float = Annotated[float, _number("FLOAT", float, "a number")]
+Seconds = Annotated[float, _number("SECONDS", float, "a number")]
+OptionalInt = Annotated[int | None, _number("INT", int, "a whole number"), arg(help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, _number("FLOAT", float, "a number"), arg(help_behavior_hint="")]
 
 
 def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | None = None) -> tuple[Dataset, Dataset]:

@@ -9,6 +9,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ssd_common.cli.flags import (
     Device,
+    Float,
     OptionalBackend,
     OptionalInt,
     OptionalPath,
@@ -122,7 +123,7 @@ def predict(
     weights: Weights = Path("pretrained"),
     backend: OptionalBackend = None,
     preset: OptionalPreset = None,
-    score_threshold: float = 0.5,
+    score_threshold: Float = 0.5,
     device: Device = "auto",
     out: Annotated[Path, arg(metavar="DIR")] = Path("out"),
     distributed: FlagCreatePairsOff[bool] = False,

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from ssd_common.cli.flags import PROGRAM, BackendName
+from ssd_common.cli.flags import PROGRAM, BackendName, Int, Seconds
 from ssd_common.cli.inference import evaluate, predict
 from ssd_common.cli.training import train
 from ssd_common.errors import InputError
@@ -20,10 +20,10 @@ VERBS: dict[str, Callable[..., int]] = {"train": train, "eval": evaluate, "predi
 def launch(
     command: Annotated[Positional[tuple[str, ...]], arg(metavar="-- train|eval|predict ...")],
     backend: BackendName = "torch",
-    workers: int = 2,
-    servers: int = 1,
-    port: int = 0,
-    timeout: Annotated[float, arg(metavar="SECONDS")] = 0.0,
+    workers: Int = 2,
+    servers: Int = 1,
+    port: Int = 0,
+    timeout: Seconds = 0.0,
 ) -> int:
     """Train, eval or predict in several processes on this machine: tinyssd launch --workers 2 -- train ...
 
