@@ -23,7 +23,8 @@
 # descent. **Time**: 90 minutes to read, about 1 minute to run. The full setting (the chapter's sizes) takes an
 # hour on a CPU. The same notebook exists [for PyTorch](chapter_torch.ipynb). Every function and class is in a
 # cell: change the cell, then run the cells below it again. `check_same` compares a cell with the tested code in
-# `ssd_mxnet`.
+# `ssd_mxnet`. The folded cells check the numbers of the notebook as it is written: delete one that stops after a
+# change of yours.
 
 # %%
 import os
@@ -362,7 +363,7 @@ from ssd_common.anchors import multibox_prior as numpy_prior
 def anchor_panels(sizes, ratios, labels, units_of_maps=(32, 16, 8, 4, 1)):
     """Return the anchors of the unit under the middle of the object, on each map."""
     middle, found = (labels[0, 1:3] + labels[0, 3:5]) / 2, {}
-    for units, size, ratio in zip(units_of_maps, sizes, ratios, strict=True):
+    for units, size, ratio in zip(units_of_maps, sizes, ratios, strict=False):  # there may be fewer maps
         per_unit = len(size) + len(ratio) - 1
         boxes = numpy_prior(numpy.empty((units, units)), size, ratio).reshape(units, units, per_unit, 4)
         cells = numpy_prior(numpy.empty((units, units)), [1 / units], [1])[0]
@@ -686,7 +687,8 @@ for row in live(train(net, trainer, train_data, model_config, train_config, devi
 # Look at the class error first. Below the dotted line, the network gets more anchors right than "background
 # everywhere" does. Above the line, it can still find bananas: it marks the right anchors, and some neighbours of
 # them as well. Each such neighbour counts as an error, but non-maximum suppression will remove its box. AP50
-# rises before AP does: first the boxes are roughly right, then they become tight.
+# rises before AP does: first the boxes are roughly right, then they become tight. If you run the cell again, it
+# trains on. To start anew, run the cell that makes `net` first.
 
 # %% tags=["check"] jupyter={"source_hidden": true}
 last = live.rows[-1]
@@ -884,8 +886,8 @@ class Residual(nn.HybridBlock):  # a HybridSequential takes no plain Block
             if i == 0:
                 self.layers.add(nn.Activation("relu"))
 
-    def forward(self, X):
-        return npx.relu(X + self.layers(X))
+    def hybrid_forward(self, F, X):  # F has the functions for arrays, or those for hybridize()
+        return F.npx.relu(X + self.layers(X))
 
 
 # %% tags=["framework"]
@@ -906,7 +908,10 @@ assert QUICK or residual_ap50 > book_ap50 - 0.2
 # %% [markdown]
 # **Change it 2: fewer feature maps.** Only the first two maps predict. **Expect** far fewer weights and no lower
 # AP50: the bananas have sides of 0.16 to 0.25, so the anchors of the other maps are too large for them. **Try**:
-# the last three maps instead, or images with larger bananas.
+# larger bananas. In the cell of `small_data`, write `SyntheticDataset("train", size_range=(0.4, 0.6), image_size=64,
+# num_images=320)`, and the same with `"val"`. Or try the last three maps. `sizes[2:]` is not enough, because
+# `TinySSD` gives these sizes to its first maps. Write a `get_blk` whose block 0 is the old blocks 0 to 2 in one; its
+# map has 128 channels.
 
 # %%
 two_maps = TinySSD(1, sizes[:2], ratios[:2])
@@ -930,14 +935,14 @@ show_figure(
     save_box_panels,
     example.image,
     anchor_panels(large_sizes, ratios, example.labels),
-    caption="The anchors after the change: those of the first map are three times as large.",
+    caption="The anchors after the change.",
 )
 
 
 # %%
 def count_anchors(sizes):
     """Return how many anchors an object has on small images, in the mean."""
-    maps = zip((8, 4, 2, 1, 1), sizes, ratios, strict=True)
+    maps = zip((8, 4, 2, 1, 1), sizes, ratios, strict=False)
     made = [numpy_prior(numpy.empty((units, units)), size, ratio) for units, size, ratio in maps]
     made = to_device(numpy.concatenate(made, axis=1).astype("float32"), device)
     return float((to_numpy(multibox_target(made, every_label)[2]) > 0).sum(axis=1).mean())
@@ -958,10 +963,12 @@ assert QUICK or large_ap50 < book_ap50
 # value, which cannot be compared with the one before. Only AP50 can. The chapter prefers absolute errors, so that
 # a few large errors do not dominate. Our images have no wrong labels, so squares are no disadvantage here: they
 # make the large errors of the first epochs small sooner. **Try**: a factor of 2 in front of one of the two
-# losses. The package's `train` takes such a function as `terms=`, if it returns the two losses as a pair.
+# losses. The package's `train` takes a loss as `terms=`: a function with a sixth parameter, the `LossConfig`, that
+# returns the two losses as a pair.
 
 
 # %% tags=["framework"]
+# A Huber loss: gluon's takes no arrays of `np`, so use `np.where`, with arrays on both sides and no number.
 def squared_loss(cls_preds, cls_labels, bbox_preds, bbox_labels, bbox_masks):
     cls = cls_loss(cls_preds, cls_labels)
     bbox = (((bbox_preds - bbox_labels) * bbox_masks) ** 2).mean(axis=1)
@@ -980,22 +987,25 @@ assert QUICK or squared_ap50 > book_ap50 - 0.2
 # ## Saving, loading, and a photo of your own
 #
 # A `.safetensors` file of this project keeps the weights and the configuration. Both frameworks read it, so you
-# can train in one and predict in the other. Each framework also has a format of its own.
+# can train in one and predict in the other. Each framework also has a format of its own, for weights only.
+# `load_weights` reads all of these files in either notebook, but only for the chapter's network. Save a network with
+# other blocks in the framework's own format.
 
 # %%
 from ssd_common.checkpoints import Checkpoint, load_weights, save_checkpoint
 from ssd_common.config import Config, RunConfig
 from ssd_mxnet.weights import get_weights
 
-folder = Path(tempfile.mkdtemp())  # choose a folder that stays
+folder = Path(tempfile.mkdtemp())  # choose a folder that stays: Path("weights")
 run = RunConfig(Config(model_config, train_config), backend="mxnet", data="synthetic-book")
 save_checkpoint(folder / "mine.safetensors", Checkpoint(get_weights(net), run))
-again = load_checkpoint(folder / "mine.safetensors")
+again = load_weights(folder / "mine.safetensors")
 loaded_net = make_net(again.config.model, again.weights, device)
 
 # %% tags=["framework"]
 net.save_parameters(str(folder / "mine.params"))  # the framework's own format
-same_weights = load_weights(folder / "mine.params").weights  # net.load_parameters reads it, too
+# Reads it into a network with blocks of yours: net.load_parameters(str(folder / "mine.params"))
+same_weights = load_weights(folder / "mine.params").weights
 
 # %% tags=["check"] jupyter={"source_hidden": true}
 one, other = (predict(each, [example.image], model_config, device=device)[0] for each in (net, loaded_net))
@@ -1005,17 +1015,17 @@ assert all((same_weights[name] == value).all() for name, value in get_weights(ne
 # %% [markdown]
 # A photo from a file has any size. `read_image` reads the file. `to_batch` resizes the photo to the size that
 # the network expects, and puts the channels first. Boxes are fractions of the image, so they fit the photo of
-# any size. Write the path of a photo of yours. We use the trained detector of the package: it was trained on
-# more varied bananas than your network.
+# any size. Write the path of a photo of yours, with `/` between folders (on Windows, too). We use the trained
+# detector of the package: it was trained on more varied bananas than your network.
 
 # %%
 from PIL import Image
 
 from ssd_common.data.transforms import read_image
 
-photo_file = folder / "photo.png"  # the path of your photo
-drawn = SyntheticDataset("val", num_images=6)[5].image  # a photo to begin with; leave these two lines out then
-Image.fromarray(drawn).resize((400, 300)).save(photo_file)
+drawn = SyntheticDataset("val", num_images=6)[5].image  # a photo to begin with
+Image.fromarray(drawn).resize((400, 300)).save(folder / "photo.png")
+photo_file = folder / "photo.png"  # write the path of your photo here
 
 # %%
 photo = read_image(photo_file)
@@ -1030,7 +1040,7 @@ show_figure(
 )
 
 # %% tags=["check"] jupyter={"source_hidden": true}
-assert len(photo_found) >= 1
+assert len(photo_found) >= 1 or photo_file != folder / "photo.png"
 
 # %% [markdown]
 # ## Summary
@@ -1052,14 +1062,18 @@ assert len(photo_found) >= 1
 # 2. Draw the figure of the twelve images with a threshold of 0.2, and of 0.7. What do you gain, and what do you
 #    lose?
 # 3. A unit sees 6 × 6 pixels after one downsampling block. How many pixels does it see after three blocks?
-#    Compare with the side of the anchors there. To check: change one pixel and look which units of the map
-#    change. Do this in evaluation mode, because batch normalisation in training mode lets all pixels of a batch
-#    influence each other.
-# 4. A sixth feature map: what has to change in `get_blk`, `sizes`, `ratios`, and in the smallest possible image?
+#    Compare with the side of the anchors there. To check: change the columns of an image one at a time, and count
+#    the columns that change a unit in the middle of the map. Do this in evaluation mode, because batch
+#    normalisation in training mode lets all pixels of a batch influence each other.
+# 4. A sixth feature map: what has to change in `get_blk`, `sizes`, `ratios`, in PyTorch also in `TinySSD`, and in
+#    the smallest possible image?
 # 5. Write your own matching rule: an anchor takes the object whose center lies in the anchor, if the anchor is at
-#    most twice as large as the object. Train with `targets=`.
+#    most twice as large as the object. Parameters, results and their types are those of `multibox_target`. numpy
+#    may compute them: `to_numpy` and `to_device` translate. Train with `targets=`.
 # 6. Find bananas and apples. `SyntheticDataset(classes=("banana", "apple"), max_objects=3)` draws them. What
-#    changes in the model? Which of the two fruits is found more easily?
+#    changes in the model? Which of the two fruits is found more easily? `coco_average_precision` from
+#    `ssd_common.evaluation.average_precision` returns the AP50 of each class. (MXNet gives no error if a network
+#    has too few classes.)
 #
 # ## Where to look
 #

@@ -10,6 +10,7 @@ import inspect
 import zlib
 from collections.abc import Iterator
 from importlib import import_module
+from traceback import walk_tb
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -24,6 +25,9 @@ TOLERANCE = 1e-9
 """Of the largest value of an array, in float64. Two ways to write the same sum differ by less than 1e-12."""
 TOLERANCE_FLOAT32 = 1e-4
 """The same for what a package does in float32 only: a training run and predictions."""
+
+NO_RETURN = "; is a `return` missing?"
+"""What to look for where something is None."""
 
 
 class DiffersError(AssertionError):
@@ -55,10 +59,12 @@ def check_same(*things: Any, own: bool = False, name: str = "", backend: str = "
     if name and len(things) > 1:
         raise InputError(f"check_same: name= is for a single function, and there are {len(things)}")
     for thing in things:
-        called = name or getattr(thing, "__name__", repr(thing))
+        if not hasattr(thing, "__name__"):
+            raise InputError(f"check_same: takes functions and classes, not what they return: {thing!r:.40}")
+        called = name or thing.__name__
         if called not in CASES:
             known = ", ".join(sorted(CASES))
-            raise InputError(f"check_same: the package has nothing to compare {called!r:.80} with; it has {known}")
+            raise InputError(f"check_same: nothing to compare {called!r} with; name= chooses one of {known}")
         kit = KITS[backend or framework_of(thing)]()
         twin, where = _twin(called, kit)
         found = first_difference(thing, twin, CASES[called], kit)
@@ -86,7 +92,7 @@ def first_difference(thing: Any, twin: Any, case: Case, kit: Kit) -> str | None:
         try:
             seen = call(thing, np.random.default_rng(_seed(twin.__name__, number)))
         except Exception as error:  # whatever the cell stumbles on
-            return f"{name}: calling it fails with {type(error).__name__}: {_first_line(error)}"
+            return f"{name}: calling it fails{_place(error, thing)} with {type(error).__name__}: {_message(error)}"
         tolerance = TOLERANCE_FLOAT32 if case.float32 else TOLERANCE
         difference = _difference(seen, expected, tolerance)
         if difference is not None:
@@ -159,13 +165,26 @@ def _seed(name: str, number: int) -> list[int]:
     return [zlib.crc32(name.encode()), number]
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"
+def _place(error: Exception, thing: Any) -> str:
+    """Return the last line of the thing's own cell that an error passed through, in words; empty if there is none."""
+    codes = [v.__code__ for v in (thing, *getattr(thing, "__dict__", {}).values()) if inspect.isfunction(v)]
+    files = {code.co_filename for code in codes}
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename in files]
+    return f" in line {lines[-1]}" if lines else ""
+
+
+def _message(error: Exception) -> str:
+    """Return the line of an error's message that says what is wrong: the first; MXNet puts a traceback before it."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return line.removeprefix(f"{type(error).__name__}: ") + (NO_RETURN if "NoneType" in line else "")
 
 
 def _difference(seen: Seen, expected: Seen, tolerance: float) -> str | None:
     """Return in words the first difference between what a cell's thing did and what the package's did."""
+    for name, value in seen.outputs.items():
+        if np.asarray(value).dtype == object and np.ndim(value) == 0:  # how numpy keeps None
+            return f"{name} is None{NO_RETURN}"
     for kind, what in (("parameters", "parameter"), ("outputs", "result"), ("gradients", "gradient")):
         own, theirs = getattr(seen, kind), getattr(expected, kind)
         if len(own) != len(theirs):

@@ -113,7 +113,7 @@ class LiveTraining:
             self.rows.append(row)
             line = _epoch_line(row, self.epochs)
             if is_watched():
-                self._show("bar", HTML(f"<pre>{line}</pre>"))
+                self._show("bar", HTML(f'<pre style="word-break: normal">{line}</pre>'))
                 self._show("curves", self._curves())
             else:
                 print(line)

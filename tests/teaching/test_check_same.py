@@ -24,7 +24,7 @@ def define(framework, source):
     """Return what a notebook's cells define: the names of the framework, and those of the source."""
     names = {}
     exec(IMPORTS[framework], names)
-    exec(source, names)
+    exec(compile(source, "a cell", "exec"), names)
     return names
 
 
@@ -125,7 +125,12 @@ def test_a_cell_as_the_chapter_has_it_passes(framework, name, capsys):
             r"flatten_pred: the result at \[0, 6\] is .+, the package's is .+; \d+ of 144 values differ; they are the "
             "same values in another order",
         ),
-        ("concat_preds", "=1)", "=0)", r"concat_preds: calling it fails with \w+: .*"),
+        (
+            "concat_preds",
+            "=1)",
+            "=0)",
+            r"concat_preds: calling it fails in line 6 with \w+: (Sizes|Check failed: .+ expected)",
+        ),
         (
             "bbox_eval",
             " * bbox_masks",
@@ -139,7 +144,19 @@ def test_a_cell_as_the_chapter_has_it_passes(framework, name, capsys):
             r"l1_loss: the result at \[0, 0\] is .+; 24 of 24 values differ; every value is 0.5 times the package's",
         ),
         ("l1_loss", "np.abs(errors)", "np.abs(errors.detach())", "l1_loss: no gradient reaches errors"),
-        ("l1_loss", "np.abs(errors)", "errors_that_do_not_exist", "l1_loss: calling it fails with NameError: name .+"),
+        (
+            "l1_loss",
+            "np.abs(errors)",
+            "errors_that_do_not_exist",
+            "l1_loss: calling it fails in line 3 with NameError: name .+",
+        ),
+        (
+            "cls_predictor",
+            "return nn",
+            "nn",
+            "cls_predictor: calling it fails with AttributeError: 'NoneType' object .+; is a `return` missing",
+        ),
+        ("l1_loss", "return np.", "np.", r"l1_loss: the result is None; is a `return` missing\? \(compared"),
     ],
 )
 @pytest.mark.parametrize("framework", BOTH)
@@ -202,12 +219,14 @@ def test_a_notebook_with_both_frameworks_has_to_say_which(capsys):
 
 
 def test_a_name_that_no_package_has_is_refused():
-    with pytest.raises(InputError, match=r"nothing to compare 'l2_loss' with; it has TinySSD, "):
+    with pytest.raises(InputError, match=r"nothing to compare 'l2_loss' with; name= chooses one of TinySSD, "):
         check_same(define("numpy", "def l2_loss(errors):\n    return errors**2\n")["l2_loss"])
     with pytest.raises(InputError, match="ssd_common has no flatten_pred to compare with"):
         check_same(define("numpy", "def flatten_pred(pred):\n    return pred\n")["flatten_pred"])
     with pytest.raises(InputError, match="name= is for a single function"):
         check_same(np.abs, np.sin, name="l1_loss")
+    with pytest.raises(InputError, match=r"takes functions and classes, not what they return: array\(\[1\.\]\)"):
+        check_same(np.ones(1))
 
 
 NETWORKS = {
@@ -259,6 +278,14 @@ def network_cells(framework, source):
     return define(
         framework, f"from ssd_common.data.sampling import batches, epoch_order, to_batch\n{imports}\n{source}"
     )
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_network_that_returns_nothing_is_told_so(framework):
+    source = f"from ssd_{framework}.model import TinySSD as Complete\nclass TinySSD(Complete):\n"
+    source += "    def forward(self, X):\n        super().forward(X)\n"
+    with pytest.raises(DiffersError, match=r"TinySSD\(1\): the output is None; is a `return` missing\?"):
+        check_same(define(framework, source)["TinySSD"], backend=framework)
 
 
 @pytest.mark.parametrize("framework", BOTH)
