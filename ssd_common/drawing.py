@@ -14,6 +14,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ssd_common.data.transforms import checked_image
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import checked_rows
 
@@ -60,13 +61,6 @@ def draw_detections(
         canvas.rectangle(place, fill=color)
         canvas.text((place[0] + 2, place[1] + 1), text, fill=text_color(color), font=font)
     return np.array(picture)
-
-
-def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image; raise InputError unless it is uint8 (height, width, 3)."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise InputError(f"an image is uint8 (height, width, 3), not {image.dtype} {image.shape}: convert it first")
-    return image
 
 
 def visible(detections: ArrayLike, class_names: Sequence[str], threshold: float) -> NDArray[np.float64]:

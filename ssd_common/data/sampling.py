@@ -12,7 +12,7 @@ from ssd_common.config.augment import AugmentConfig
 from ssd_common.data.augment.augmentation import augment as augment_picture
 from ssd_common.data.augment.augmentation import picture_rng
 from ssd_common.data.dataset import Dataset, Example
-from ssd_common.data.transforms import normalise, resize_image
+from ssd_common.data.transforms import checked_image, normalise, resize_image
 
 Batch = tuple[NDArray[np.floating], NDArray[np.float32]]
 
@@ -89,9 +89,12 @@ def to_batch(
 
     Returns:
         `(batch, 3, image_size, image_size)`.
+
+    Raises:
+        InputError: an image is of another kind.
     """
     size = (model_config.image_size, model_config.image_size)
-    fitting = [image if image.shape[:2] == size else resize_image(image, size) for image in images]
+    fitting = [image if image.shape[:2] == size else resize_image(image, size) for image in map(checked_image, images)]
     return normalise(np.stack(fitting), model_config.mean, np.dtype(dtype))
 
 

@@ -145,6 +145,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
+def checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image; raise InputError unless it is an array, uint8, `(height, width, 3)`."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"an image is an array (height, width, 3), not {type(image).__name__}: use read_image")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(f"an image is uint8 (height, width, 3), not {image.dtype} {image.shape}: convert it first")
+    return image
+
+
 def resize_image(image: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:
     """Return the image at the given size, uint8, `(height, width, 3)`, without keeping the aspect ratio.
 

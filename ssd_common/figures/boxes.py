@@ -14,7 +14,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ssd_common.boxes import box_iou
-from ssd_common.drawing import BOX_COLORS, checked_image
+from ssd_common.data.transforms import checked_image
+from ssd_common.drawing import BOX_COLORS
 from ssd_common.errors import InputError
 from ssd_common.figures.canvas import grid, new_figure, show_image
 from ssd_common.figures.detections import show_bboxes

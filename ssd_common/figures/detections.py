@@ -20,8 +20,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from ssd_common.data.dataset import Dataset
+from ssd_common.data.transforms import checked_image
 from ssd_common.detection import Detections
-from ssd_common.drawing import BOX_COLORS, checked_image, class_color, label_text, shown_names, text_color, visible
+from ssd_common.drawing import BOX_COLORS, class_color, label_text, shown_names, text_color, visible
 from ssd_common.errors import InputError
 from ssd_common.evaluation.agreement import differing
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image

@@ -7,6 +7,7 @@ from PIL import Image
 from ssd_common.config import ModelConfig
 from ssd_common.data import Example
 from ssd_common.data.sampling import batches, epoch_order, in_order, pad_labels, to_batch
+from ssd_common.errors import InputError
 
 MODEL = ModelConfig(image_size=64)
 MEAN = (123.0, 117.0, 104.0)
@@ -103,6 +104,15 @@ def test_pictures_of_another_size_are_resized_by_pillow():
     resized = [np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR)) for image in images]
     np.testing.assert_array_equal(to_batch(images, MODEL), np.stack(resized).transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(resized[0], images[0])
+
+
+@pytest.mark.parametrize(
+    "image", ["a.png", Image.new("RGB", (64, 64)), np.ones((64, 64, 3)), np.ones((3, 64, 64), np.uint8)]
+)
+def test_what_is_no_image_is_refused(image):
+    """A network would take fractions, or channels that come first, without a word, and find nothing."""
+    with pytest.raises(InputError, match="an image is "):
+        to_batch([image], MODEL)
 
 
 def test_labels_are_padded_with_rows_of_minus_1():
