@@ -115,6 +115,11 @@ def shown_names(class_names: Sequence[str]) -> list[str]:
     return shown
 
 
+def drawable(text: str) -> str:
+    """Return a text with "?" for each letter that the font lacks, such as those of a file name in Chinese."""
+    return "".join(letter if ord(letter) in _letters() or letter == "\n" else "?" for letter in text)
+
+
 def label_text(row: NDArray[np.float64], class_names: Sequence[str]) -> str:
     """Return what stands on a box: class name, as `shown_names` has it, and score."""
     return f"{class_names[int(row[0])]} {row[1]:.2f}"

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import warnings
 import zipfile
 
 import torch
@@ -30,7 +31,9 @@ def read_state_dict(path):
     size = os.path.getsize(path)
     try:
         _check_zip(path, size)
-        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - weights_only
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of tensors that are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - weights_only
     except InputError:
         raise
     except Exception as error:  # on damaged bytes zipfile and torch raise whatever they stumble on
@@ -43,7 +46,9 @@ def read_state_dict(path):
     # One stored number can pass for a tensor of any shape, and for any number of tensors.
     needed = sum(value.numel() * value.element_size() for value in state.values())
     if needed > size:
-        raise InputError(f"{path}: tensors of {needed} bytes in a file of {size}: it is damaged, take another copy")
+        raise InputError(
+            f"{path}: tensors of {needed} bytes in a file of {size}: it is damaged, or its tensors share values"
+        )
     return {name: _as_numpy(value, f"{path}: tensor {name!r:.80}") for name, value in state.items()}
 
 

@@ -24,6 +24,8 @@ FORMAT = "tinyssd-weights-2"
 FORMATS = (FORMAT, "tinyssd-weights-1")
 """What this version reads; the second is that of version 0.1.0."""
 
+NUMPY_TYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64")
+"""The types of safetensors that numpy has by itself; another package may have added others to it."""
 _VELOCITY = "momentum/"  # prefix of the optimiser's tensors in a weights file
 
 
@@ -108,8 +110,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(weights, run, velocity, epoch, step, _sums(metadata, path))
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+def read_safetensors(path: Path, *, widen: bool = False) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the tensors and the metadata of any safetensors file.
+
+    Args:
+        path: the file.
+        widen: return bfloat16, which numpy lacks, as float32; no bit is lost.
 
     Raises:
         InputError: the file is missing, is not a safetensors file, or has a type that numpy lacks.
@@ -119,14 +125,27 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            for name, value in tensors.items():
-                if value.dtype.isbuiltin != 1:  # a type that another package, ml_dtypes, has added to numpy
-                    raise TypeError(f"tensor {name} is {value.dtype}, which numpy lacks: save it as float32")
+            tensors = {}
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                kind = file.get_slice(name).get_dtype()
+                if kind not in NUMPY_TYPES and not (widen and kind == "BF16"):
+                    raise TypeError(f"tensor {name:.80} is {kind}, which numpy lacks: save it as float32")
+                tensors[name] = _widened(path, name) if kind == "BF16" else file.get_tensor(name)
             return tensors, metadata
-    except (safetensors.SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
+
+
+def _widened(path: Path, name: str) -> NDArray[np.float32]:
+    """Return a tensor of bfloat16, of which float32 has the bits in its upper half."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+        first, end = entry["data_offsets"]
+        file.seek(8 + length + first)
+        upper = np.frombuffer(file.read(end - first), "<u2").astype(np.uint32)
+    return (upper << 16).view(np.float32).reshape(entry["shape"])
 
 
 def table_in(metadata: dict[str, str], name: str, path: Path | str, hint: str = "") -> dict[str, Any]:

@@ -62,7 +62,7 @@ def load_weights(
     """Return the checkpoint in a weights file of any kind; the file's content says which, its suffix does not matter.
 
     A foreign file has weights only. Its number of classes is that of its class predictors; anchors, preprocessing and
-    the rest come from a preset. float16 becomes float32, which loses nothing.
+    the rest come from a preset. float16 and bfloat16 become float32, which loses nothing.
 
     Args:
         path: the file.
@@ -151,7 +151,7 @@ def _read_arrays(path: Path) -> Arrays | None:
         arrays: Arrays = load_backend("torch").state_dict.read_state_dict(path)
         return arrays
     if start[8:] == b"{":  # behind the length of the header, its JSON
-        tensors, metadata = read_safetensors(path)
+        tensors, metadata = read_safetensors(path, widen=True)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
         return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
     kinds = "neither safetensors, nor MXNet's .params, nor a zip of torch.save, which PyTorch 1.6 and later write"

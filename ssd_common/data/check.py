@@ -11,12 +11,15 @@ from typing import Any
 from ssd_common.data import DataSource
 from ssd_common.data.dataset import counted
 from ssd_common.data.formats.annotations import AnnotatedSet, Annotation, Problem
+from ssd_common.data.formats.class_names import numbered_classes
 from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
 
 DARK = 16
 """An image with objects and no brighter pixel shows nothing; 12 bits in an image of 16 give 15 at most."""
+FEW_CLASSES = 100
+"""So many classes without names, or fewer than there are objects, are no reason to doubt the highest class id."""
 
 
 @dataclass
@@ -68,6 +71,7 @@ def check_data(
     data = DataSource(spec, data_dir, allow_outside)
     check = Check(spec)
     seen: dict[Path, str] = {}
+    doubts: dict[Problem, None] = {}  # those of the dataset as a whole are told with each split
     for split in data.separate_splits():
         try:
             source = data.read(split)
@@ -77,7 +81,8 @@ def check_data(
             check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
             continue
         check.objects = {name: check.objects.get(name, 0) for name in source.class_names}
-        check.problems += [*source.problems, *source.strays, *source.doubts]
+        check.problems += [*source.problems, *source.strays, *(doubt for doubt in source.doubts if doubt not in doubts)]
+        doubts |= dict.fromkeys(source.doubts)
         check.pictures += len(source.annotations)
         for index in progress(range(len(source.annotations))):
             try:
@@ -90,11 +95,25 @@ def check_data(
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
+    _check_classes(check)
     if not check.pictures and not check.problems:
         check.problems.append(Problem(spec, "", "", "no image, there is none in the dataset"))
     elif check.pictures and not any(check.objects.values()):
         check.problems.append(Problem(spec, "", "", "no good object, there is none in any image"))
     return check
+
+
+def _check_classes(check: Check) -> None:
+    """Add what is doubtful about the classes of a dataset."""
+    alike: dict[str, list[str]] = {}
+    for class_name in check.objects:
+        alike.setdefault(class_name.casefold(), []).append(class_name)
+    reason = "class names alike, are they one class? they differ in upper and lower case only"
+    check.problems += [Problem(check.data, "", ", ".join(names), reason) for names in alike.values() if len(names) > 1]
+    names, total = tuple(check.objects), sum(check.objects.values())
+    if len(names) > max(total, FEW_CLASSES) and names == numbered_classes(len(names)):
+        reason = f"doubtful class, it makes {len(names):,} classes of {counted(total, 'good object')}"
+        check.problems.append(Problem(check.data, "", names[-1], reason))
 
 
 def _check_picture(check: Check, source: AnnotatedSet, annotation: Annotation) -> None:

@@ -84,7 +84,7 @@ def convert_data(
     outputs = row.outputs(wanted.path)
     added = row.divided and wanted.split is not None and _in_use(outputs[0])
     _require_free(wanted, row, outputs, added, sets[0].class_names)
-    done = Conversion()
+    done = Conversion(doubts=len({doubt for data in sets for doubt in data.doubts}))
     taken = Counter(_names_in(outputs[0] / row.pictures)) if row.pictures else None
     plans = [_plan(data, Counter() if taken is None else taken, done, progress) for data in sets]
     try:
@@ -116,7 +116,10 @@ def _staged(row: Format, outputs: Outputs, added: bool) -> Iterator[Outputs]:
         yield outputs
         return
     ending = f".{os.getpid()}.tmp"
-    stages = tuple((path if added else path.parent) / f".{path.name}{ending}" for path in outputs)
+    first = outputs[0]
+    stages = [(path if added else path.parent) / f".{path.name}{ending}" for path in outputs]
+    inside = [path for path in outputs[1:] if path.is_relative_to(first)]  # a file in the folder of its images
+    stages = [stages[0] / p.relative_to(first) if p in inside else s for s, p in zip(stages, outputs, strict=True)]
     made = [folder for path in outputs for folder in path.parents if not folder.exists()]
     done = False
     try:
@@ -125,12 +128,12 @@ def _staged(row: Format, outputs: Outputs, added: bool) -> Iterator[Outputs]:
             if added and row.adds_to and (path / row.adds_to).exists():
                 stage.mkdir()
                 shutil.copyfile(path / row.adds_to, stage / row.adds_to)
-        yield stages
+        yield tuple(stages)
         for stage, path in zip(stages, outputs, strict=True):
             if added:
                 for part in sorted(stage.iterdir(), key=lambda part: part.name == row.last_part):
                     _move(part, path / part.name)
-            else:
+            elif path not in inside:
                 os.replace(stage, path)
         done = True
     finally:
@@ -177,7 +180,6 @@ def _plan(data: AnnotatedSet, taken: Counter[str], done: Conversion, progress: P
     """Read every image to its end, and give it a name that is not taken, where upper and lower case are the same."""
     plan = []
     done.bad += len(data.strays)
-    done.doubts += len(data.doubts)
     for index in progress(range(len(data.annotations))):
         annotation = data.annotations[index]
         height, width = read_image(annotation.image, annotation.image_label).shape[:2]

@@ -5,6 +5,7 @@ A format is one row of `FORMATS`: nothing else needs to know of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,7 @@ def parse_spec(text: str) -> Spec:
         return Spec(kind, "", rest or None)
     if not rest:
         raise InputError(f"'{text}' names no path; write {kind}:{row.path}")
+    rest = ",".join(map(os.path.expanduser, rest.split(",")))  # a shell leaves the ~ of voc:~/cells alone
     path, _, split = rest.rpartition(":")
     if not path or "/" in split or "\\" in split or split in (".", "..") or row.outputs(rest)[-1].exists():
         path, split = rest, ""

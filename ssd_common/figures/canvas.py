@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
+from ssd_common.drawing import drawable
 from ssd_common.output.atomic import write_atomically
 
 STYLE: list[str | dict[str, Any]] = [
@@ -86,5 +87,6 @@ def show_image(axes: Axes, image: NDArray[Any]) -> None:
 
 
 def short_name(name: str) -> str:
-    """Return the end of a name that is too long for a title."""
+    """Return a name of a file for a title: its end if it is too long, "?" for what the font lacks."""
+    name = drawable(name)
     return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

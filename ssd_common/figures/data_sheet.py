@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ssd_common.data.formats.annotations import AnnotatedSet
 from ssd_common.data.formats.objects import check_objects
 from ssd_common.data.transforms import image_size, read_image
-from ssd_common.drawing import BOX_COLORS, class_color, shown_names
+from ssd_common.drawing import BOX_COLORS, class_color, drawable, shown_names
 from ssd_common.figures.canvas import grid, new_figure, row_heights, short_name, show_image
 from ssd_common.figures.detections import CROWDED, show_bboxes
 from ssd_common.figures.names import in_legend, legend_columns
@@ -60,7 +60,7 @@ def save_data_sheet(
     every, shown = np.concatenate(objects), shown_names(data.class_names)
     sheet_height = sum(tile * height + 0.25 for height in heights) + 1.1
     with new_figure(path, (WIDTH, sheet_height + PLOTS_HEIGHT)) as figure:
-        figure.suptitle(f"{data.name}: {len(objects):,} images, {len(every):,} objects")
+        figure.suptitle(f"{drawable(data.name)}: {len(objects):,} images, {len(every):,} objects")
         above, below = figure.subfigures(2, 1, height_ratios=[sheet_height, PLOTS_HEIGHT])
         present = np.unique(every[:, 0].astype(int)).tolist()
         told_apart = len(present) <= len(BOX_COLORS)  # with more classes than colours each box has its name

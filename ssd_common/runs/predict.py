@@ -20,7 +20,7 @@ from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import ModelConfig, PredictConfig
 from ssd_common.config.tables import to_dict
 from ssd_common.data.formats.files import files_in
-from ssd_common.data.transforms import FORMATS, read_image
+from ssd_common.data.transforms import FORMATS, OTHER_SUFFIXES, read_image
 from ssd_common.detection import Detections
 from ssd_common.drawing import draw_detections
 from ssd_common.errors import InputError
@@ -33,6 +33,7 @@ BATCH_BYTES = 256 * 1024 * 1024
 """Pixels of a batch: large photographs go through the network in smaller batches."""
 
 _EXTENSIONS = {ending for ending, format_ in Image.registered_extensions().items() if format_ in FORMATS}
+_EXTENSIONS |= set(OTHER_SUFFIXES)  # not read, and told
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:

@@ -170,10 +170,12 @@ def test_a_type_that_mxnet_lacks_is_refused_by_name(value, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_type_that_numpy_lacks_is_refused(tmp_path):
-    header = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-    (tmp_path / "w").write_bytes(struct.pack("<Q", len(header)) + header + bytes(2))
-    with pytest.raises(InputError, match="w: not a readable safetensors file"):
+@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1)])
+def test_a_type_that_numpy_lacks_is_refused(dtype, size, tmp_path):
+    header = json.dumps({"x": {"dtype": dtype, "shape": [1], "data_offsets": [0, size]}}).encode()
+    (tmp_path / "w").write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    words = rf"w: not a readable safetensors file \(tensor x is {dtype}, which numpy lacks: save it as float32\)"
+    with pytest.raises(InputError, match=words):
         load_any(tmp_path / "w")
 
 

@@ -159,8 +159,9 @@ def test_pictures_without_any_object_are_a_problem(tmp_path: Path, labels: str) 
     (folder / "labels").rename(folder / "elsewhere")
     (folder / labels).parent.mkdir(exist_ok=True)
     (folder / "elsewhere" / "train").rename(folder / labels)
-    unused = {("labels/training", "", "", "unused annotations")} if labels == "labels/training" else set()
-    assert problems_of(f"yolo:{folder}") == {(f"yolo:{folder}", "", "", "no good object")} | unused
+    why = {"Labels": ("images/train", "", "", "no labels")}
+    why["labels/training"] = ("labels/training", "", "", "unused annotations")
+    assert problems_of(f"yolo:{folder}") == {(f"yolo:{folder}", "", "", "no good object"), why[labels]}
 
 
 def test_everything_wrong_in_records_is_found(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ TWO_BOXES = CAT.replace("</object>", f"{BOX}</object>")
 TWO_NAMES = f"<object><name>cat</name><name>dog</name>{BOX}</object>"
 PART = f"<object><name>cat</name><part>{BOX}</part></object>"
 PART_AND_BOX = f"<object><name>cat</name><part>{BOX}</part>{BOX}</object>"
+FIVE_SIDES = CAT.replace("<ymax>17</ymax>", "<ymax>17</ymax><ymax>19</ymax>")
 THREE_SIDES = CAT.replace("<ymax>17</ymax>", "")
 
 
@@ -44,8 +45,11 @@ THREE_SIDES = CAT.replace("<ymax>17</ymax>", "")
         pytest.param(CAT + PART, 1, ["no bndbox"], id="a part"),
         pytest.param(CAT + PART_AND_BOX, 2, [], id="a part and a box"),
         pytest.param(CAT + THREE_SIDES, 1, ["missing number"], id="three sides"),
+        pytest.param(CAT + FIVE_SIDES, 1, ["more than one ymax"], id="five sides"),
         pytest.param(CAT + voc_object("cat", "1,5", 2, 9, 9), 1, ["not a number"], id="decimal comma"),
         pytest.param(voc_object("cat", "1.5", "2e0", 9.25, " 9 "), 1, [], id="floats"),
+        pytest.param(CAT + voc_object("cat", "1_5", 2, 29, 9), 1, ["not a number"], id="an underscore"),
+        pytest.param(f"<objects>{CAT}</objects>", 1, [], id="within objects"),
     ],
 )
 def test_an_object_of_an_xml_is_read_or_told(tmp_path: Path, objects: str, good: int, kinds: list[str]) -> None:
@@ -80,11 +84,46 @@ def test_a_list_that_lies_elsewhere_is_told(tmp_path: Path) -> None:
     assert told(f"voc:{folder}") == (1, 0, ["unused list"])
 
 
+@pytest.mark.parametrize(("width", "kinds"), [("40.0", []), (" 41 ", ["wrong image size"]), ("wide", []), ("inf", [])])
+def test_a_size_may_be_a_fraction(tmp_path: Path, width: str, kinds: list[str]) -> None:
+    xml = voc_xml(CAT).replace("<width>40<", f"<width>{width}<")
+    assert told(f"voc:{write_voc(tmp_path / 'v', {'one': xml})}") == (1, 0, kinds)
+
+
+@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0" encoding="UTF-8"?>'])
+def test_an_xml_that_is_not_utf_8_is_told_in_words(tmp_path: Path, declaration: str) -> None:
+    folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT)})
+    start = f"{declaration}<annotation><object><name>"
+    (folder / "Annotations/one.xml").write_bytes(f"{start}é</name></object></annotation>".encode("latin-1"))
+    problem = check_data(f"voc:{folder}").problems[0]
+    assert problem.reason == f"unreadable annotation, byte {len(start) + 1} is not UTF-8: save the file as UTF-8"
+
+
 @pytest.mark.parametrize("text", ["one\r\ntwo\r\n", "\ufeffone\ntwo", "one\rtwo\r", "two 1\none -1\n"])
 def test_a_list_has_lines_of_any_system(tmp_path: Path, text: str) -> None:
     folder = write_voc(tmp_path / "v", {"one": voc_xml(CAT), "two": voc_xml(CAT)})
     (folder / "ImageSets/Main/train.txt").write_bytes(text.encode())
     assert told(f"voc:{folder}") == (2, 0, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_text_file_may_be_in_the_utf_16_of_windows(tmp_path: Path, encoding: str) -> None:
+    voc = write_voc(tmp_path / "v", {"one": voc_xml(voc_object("é", 1, 2, 21, 17))})
+    yolo = write_yolo(tmp_path / "y", {"one": LINE})
+    mark = "\ufeff" if encoding == "utf-16-be" else ""  # the others write it
+    for path, text in {
+        voc / "ImageSets/Main/train.txt": "one\r\n",
+        voc / "classes.txt": "é\r\n",
+        yolo / "labels/train/one.txt": "0 0.5 0.5 0.5 0.5\r\n",
+        yolo / "data.yaml": "names: [é]\r\n",
+    }.items():
+        path.write_bytes(f"{mark}{text}".encode(encoding))
+    for spec in (f"voc:{voc}", f"yolo:{yolo}"):
+        assert told(spec) == (1, 0, [])
+        assert load_dataset(spec).class_names == ("é",)
+    (yolo / "data.yaml").unlink()
+    (yolo / "labels/train/one.txt").write_bytes(f"{mark}2 0.5 0.5 0.5 0.5".encode(encoding))
+    assert load_dataset(f"yolo:{yolo}").class_names == ("class 0", "class 1", "class 2")
 
 
 # --- Names of classes, in every format
@@ -110,6 +149,10 @@ def test_a_class_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
         ("names: [cat]\nnames: [dog]\n", "'names' is given twice"),
         ("names: [cat, cat]\n", "class name 'cat' is given twice"),
         ("names: [cat, dog]\nnc: 3\n", "nc is 3, but 'names' has 2: correct one of them"),
+        ("names: [cat, dog]\nnc: 3.0\n", "nc is 3.0, but 'names' has 2: correct one of them"),
+        ("names: [cat, dog]\nnc: two\n", "nc is two, but 'names' has 2: correct one of them"),
+        ("names:\n  - light: red\n  - dog\n", "a list that is not of names: a name with a colon needs quotation marks"),
+        ("base: &n [cat, dog]\nnames: *n\n", r"its 'names' are the text '\*n'"),
         ("names: {1: cat, 2: dog}\n", "a table from 0 on"),
         ("names:\n", "its 'names' are empty"),
         ("names: cat\n", "its 'names' are the text 'cat'"),
@@ -128,17 +171,33 @@ def test_a_yaml_without_clear_names_is_refused_in_one_line(tmp_path: Path, text:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("count", ["2", "2.0", "02", "'2'", "", "2  # two"])
+def test_a_number_of_classes_may_be_written_in_several_ways(tmp_path: Path, count: str) -> None:
+    folder = write_yolo(tmp_path / "y", {"one": LINE}, f"names: [cat, dog]\nnc: {count}\n")
+    assert load_dataset(f"yolo:{folder}").class_names == ("cat", "dog")
+
+
 # --- YOLO
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path / "y", {"one": LINE})
+    with pytest.raises(InputError, match=r"data.yaml: a file, not the folder of a dataset"):
+        load_dataset(f"yolo:{folder / 'data.yaml'}")
 
 
 @pytest.mark.parametrize(
     ("text", "good", "kinds"),
     [
         pytest.param("0.0 0.5 0.5 0.5 0.5\r\n1. 0.5 0.5 0.2 0.2\r\n", 2, [], id="whole numbers as 1.0"),
+        pytest.param("1.000000e+00 5e-01 5e-01 5e-01 5e-01\n+0 .5 .5 .2 .2\n", 2, [], id="as numpy.savetxt writes"),
         pytest.param(LINE + "1.5 0.5 0.5 0.5 0.5\n", 1, ["unknown class"], id="class 1.5"),
+        pytest.param(LINE + "1e99 0.5 0.5 0.5 0.5\n", 1, ["unknown class"], id="class 1e99"),
         pytest.param(LINE + "3 0.5 0.5 0.5 0.5\n-1 0.5 0.5 0.5 0.5\n", 1, ["unknown class"] * 2, id="beyond the names"),
         pytest.param(LINE + "cat 0.5 0.5 0.5 0.5\n٠ 0.5 0.5 0.2 0.2\n", 1, ["unknown class"] * 2, id="no number"),
         pytest.param(LINE + "0 0,5 0,5 0,5 0,5\n", 1, ["not a number"], id="decimal comma"),
+        pytest.param(LINE + "0,0.5,0.5,0.2,0.2\n0;.5;.5;.2;.2\n", 1, ["no spaces"] * 2, id="commas"),
+        pytest.param(LINE + "0 0_5 0.5 0.5 0.5\n", 1, ["not a number"], id="an underscore"),
         pytest.param(LINE + "0 20 15 10 10\n", 1, ["outside the image"], id="pixels"),
         pytest.param(LINE + "0 0.5 0.5 0.2 0.2 0.9\n", 1, ["wrong number of values"], id="a confidence"),
         pytest.param(LINE + "0 nan .5 .5 .5\n0 .5 .5 -.5 .5\n", 1, ["inverted", "not a finite number"], id="no box"),
@@ -159,6 +218,7 @@ def test_a_label_is_read_or_told(tmp_path: Path, text: str, good: int, kinds: li
         ("path: /data/images\ntrain: train/\n", []),
         ("train: [images/train]\n", []),
         ("train: C:\\data\\images\\train\n", []),
+        ("train: null\nval: ~\ntest:\n", []),
         ("train: train.txt\n", ["unused path"]),
         ("train: [images/train, images/more]\n", ["unused path"]),
     ],
@@ -211,6 +271,14 @@ def test_an_image_that_is_there_under_two_names_is_told(tmp_path: Path) -> None:
     ]
     problems = check_data(write_coco(tmp_path, images=images, annotations=[])).problems
     assert [problem.reason for problem in problems[:2]] == ["duplicate image, the same as image 1"] * 2
+
+
+def test_a_field_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    spec = write_coco(tmp_path)
+    text = (tmp_path / "boxes.json").read_text()
+    (tmp_path / "boxes.json").write_text(f'{text[:-1]}, "annotations": []}}')
+    with pytest.raises(InputError, match=r"boxes.json: not a readable JSON file \('annotations' is given twice\)"):
+        load_dataset(spec)
 
 
 def test_a_size_may_be_written_as_text(tmp_path: Path) -> None:

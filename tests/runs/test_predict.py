@@ -349,6 +349,14 @@ def test_hidden_files_of_a_folder_are_no_images_and_links_that_lead_nowhere_are_
     assert (tmp_path / "out" / "000.png").exists()
 
 
+def test_an_image_of_a_telephone_in_a_folder_is_told_as_one_that_cannot_be_read(images, tmp_path):
+    folder = images(1)[0].parent
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(InputError, match=r"IMG_1\.HEIC: not an image .*; 1 of 2 images could not be read, the others"):
+        list(run(find_pictures([folder]), tmp_path / "out"))
+    assert (tmp_path / "out" / "000.png").exists()
+
+
 def test_where_no_image_can_be_read_no_others_are_spoken_of(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_text("no image")

@@ -216,7 +216,7 @@ def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
         if value is None:
             raise BadObjectError(name, "missing number")
         try:
-            if isinstance(value, bool):
+            if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # to Python 0_5 is 5
                 raise TypeError
             finite = math.isfinite(float(value))  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):

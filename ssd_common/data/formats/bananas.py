@@ -63,7 +63,7 @@ def read_bananas(folder: Path, split: str, name: str) -> AnnotatedSet:
         table = csv.DictReader(io.StringIO(read_text(path), newline=""))
         columns = tuple(table.fieldnames or ())
         lines = list(enumerate(table, start=2))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error}): delete {folder}, and it is fetched again") from error
     if not set(COLUMNS) <= set(columns):
         raise InputError(f"{path}: its columns are {', '.join(columns)}; expected {', '.join(COLUMNS)}")

@@ -20,12 +20,10 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
     """
     try:
         lines = read_text(path).splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a readable text file ({error}): save class names in UTF-8, one a line"
-        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: not a readable text file ({error}): write one class name a line") from error
     return checked_class_names([clean_name(line) for line in lines if line.strip()], str(path))
 
 

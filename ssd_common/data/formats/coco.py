@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
-from ssd_common.data.formats.files import files_below, lies_outside, normal, read_bytes
+from ssd_common.data.formats.files import files_below, lies_outside, normal, read_bytes, rough
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
@@ -86,6 +87,8 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         picture_id, file_name = _id(item.get("id")), item.get("file_name")
         if picture_id is None or not isinstance(file_name, str) or not file_name:
             problems.append(Problem(file.name, place, _short(item), "no id or no file_name"))
+            if picture_id is not None:  # its annotations are not told as well
+                pictures.setdefault(picture_id, (place, None, item))
         elif picture_id in pictures:
             reason = f"duplicate image id, the same as {pictures[picture_id][0]}"
             problems.append(Problem(file.name, place, f"id {picture_id}", reason))
@@ -112,7 +115,17 @@ def read_coco(images: Path, file: Path, name: str, allow_outside: bool = False) 
         annotations.append(
             annotate(image, item["file_name"], file.name, rows, bad, noun="annotation", header_size=size, lost=lost)
         )
-    return AnnotatedSet(name, class_names, annotations, tuple(problems), tuple(strays))
+    doubts = _unused_roots(content, file.name)
+    return AnnotatedSet(name, class_names, annotations, tuple(problems), tuple(strays), tuple(doubts))
+
+
+def _unused_roots(content: Mapping[str, list[dict[str, Any]]], file: str) -> list[Problem]:
+    """The categories that are there for the sake of those below them, as Roboflow exports one, and are classes here."""
+    above = {str(root) for item in content["categories"] if (root := item.get("supercategory")) != item["name"]}
+    roots = [item for item in content["categories"] if item["name"] in above]
+    used = {_id(item.get("category_id")) for item in content["annotations"]} if roots else set()
+    reason = "category without objects, it is the supercategory of others, and a class all the same"
+    return [Problem(file, f"category {i['id']}", i["name"], reason) for i in roots if _id(i["id"]) not in used]
 
 
 class _Pictures:
@@ -124,6 +137,10 @@ class _Pictures:
     @cached_property
     def _by_normal_name(self) -> dict[str, Path]:
         return {normal(path.relative_to(self._folder).as_posix()): path for path in files_below(self._folder)}
+
+    @cached_property
+    def _by_rough_name(self) -> dict[str, str]:
+        return {rough(name): name for name in self._by_normal_name}
 
     def __call__(self, name: str) -> tuple[Path | None, str]:
         """Return the path of an image; None where it cannot be used, and why."""
@@ -138,12 +155,16 @@ class _Pictures:
         if os.path.exists(path):
             return (path, "") if path.is_file() else (None, "not a file, but a folder, a pipe or a device")
         hint = ", in which the backslashes of Windows are taken for slashes" if "\\" in name else ""
+        if os.path.islink(path):
+            return None, "missing image, it is a link that leads nowhere"
+        if like := self._by_rough_name.get(rough(name)):
+            hint += f", but {like}"
         return None, f"missing image, there is no such file in {self._folder}{hint}"
 
 
 def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(read_bytes(file, MAX_JSON))
+        content = json.loads(read_bytes(file, MAX_JSON), object_pairs_hook=_table)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; write coco:IMAGES,FILE.json") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -160,6 +181,15 @@ def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
             if not isinstance(item, dict):
                 raise InputError(f"{file}: {key}: item {number} is {_short(item)}, not an object with fields")
     return cast("dict[str, list[dict[str, Any]]]", content)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What stands between braces; json takes the last of what is given twice, and drops the first."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{counts.most_common(1)[0][0][:40]!r} is given twice")
+    return table
 
 
 def _read_categories(categories: list[dict[str, Any]], file: Path) -> tuple[tuple[str, ...], dict[int | str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -49,6 +50,7 @@ def read_yaml(path: Path) -> Top | None:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if isinstance(event, yaml.NodeEvent):
                 word = event.value if isinstance(event, yaml.ScalarEvent) else None
+                word = f"*{event.anchor}" if isinstance(event, yaml.AliasEvent) else word
                 if depth == 1 and key is None:
                     key = str(word)
                     if key in top:
@@ -69,7 +71,7 @@ def read_yaml(path: Path) -> Top | None:
                 break
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())}): correct it") from error
     return top
 
@@ -94,12 +96,13 @@ def class_names_of(top: Top, path: Path) -> tuple[str, ...]:
     if kind not in ("list", "table") or None in names:
         word = " ".join(map(str, items))[:40]
         text = f"its 'names' are the text {word!r}" if word else "its 'names' are empty"
-        found = {"": "no 'names' in it", "text": text}
+        listed = "its 'names' are a list that is not of names: a name with a colon needs quotation marks"
+        found = {"": "no 'names' in it", "text": text, "list": listed}
         what = found.get(kind, f"its 'names' are a {kind} that is not of names from 0 on, each once")
         raise InputError(f"{path}: {what}; {AS_NAMES}")
     class_names = checked_class_names([clean_name(name) for name in names if name is not None], f"{path}: names")
     count = " ".join(map(str, top.get("nc", Entry("", [])).items))
-    if count.isdecimal() and count.lstrip("0") != str(len(class_names)):
+    if count and not re.fullmatch(rf"0*{len(class_names)}(\.0*)?", count):
         raise InputError(f"{path}: nc is {count[:40]}, but 'names' has {len(class_names)}: correct one of them")
     return class_names
 
@@ -118,11 +121,13 @@ def num_keypoints_of(top: Top, path: Path) -> int | None:
     return math.prod(int(text) for text in shape.items if text)
 
 
-def other_paths(top: Top, split: str, images: PurePosixPath) -> list[str]:
-    """Return where a `data.yaml` says that the images of a split are, except for places that end as `images`."""
+def other_paths(top: Top, split: str, *images: PurePosixPath) -> list[str]:
+    """Return where a `data.yaml` says that the images of a split are, except for places that end as one of `images`."""
     base = "/".join(text or "" for text in top.get("path", Entry("", [])).items)
     paths = [text or "" for text in top.get(split, Entry("", [])).items]
-    count = len(images.parts)
-    return [
-        text for text in paths if PurePosixPath(base, text.replace("\\", "/")).parts[-count:] != images.parts and text
-    ]
+
+    def known(text: str) -> bool:
+        parts = PurePosixPath(base, text.replace("\\", "/")).parts
+        return any(parts[-len(place.parts) :] == place.parts for place in images)
+
+    return [text for text in paths if text.lower() not in ("", "~", "null") and not known(text)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from ssd_common.data.transforms import SUFFIXES
 
 MAX_BYTES = 1 << 26
 """Of a file of text that is read whole; no annotation, list or table of names has 64 MiB."""
@@ -14,6 +18,13 @@ MAX_BYTES = 1 << 26
 def normal(name: str) -> str:
     """Return a name in the one form (NFC) in which names are compared: macOS and some archives write another (NFD)."""
     return unicodedata.normalize("NFC", name)
+
+
+def rough(name: str) -> str:
+    """Return a name without folders, image suffix, %20 and upper case: names alike have the same."""
+    base = unquote(normal(name)).replace("\\", "/").rpartition("/")[2].strip().casefold()
+    start, dot, end = base.rpartition(".")
+    return start if dot + end in SUFFIXES else base
 
 
 def stem(path: Path, folder: Path) -> str:
@@ -41,9 +52,20 @@ def files_below(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+    seen = {os.path.realpath(folder)}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [n for n in sorted(folders) if not _is_hidden(n) and _leads_on(f"{root}/{n}", seen)]
         yield from (Path(root, name) for name in names if not _is_hidden(name))
+
+
+def _leads_on(path: str, seen: set[str]) -> bool:
+    """Return whether a folder is no link, or one that leads neither back nor where another one led before."""
+    if not os.path.islink(path):
+        return True
+    target, inside = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    known = target in seen or f"{inside}/".startswith(f"{target.rstrip('/')}/")
+    seen.add(target)
+    return not known
 
 
 def _is_hidden(name: str) -> bool:
@@ -70,5 +92,14 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file; raise UnicodeDecodeError, or OSError as `read_bytes`."""
-    return read_bytes(path).decode("utf-8-sig")
+    """Return the text of a file in UTF-8, or in UTF-16 if it begins so; raise OSError for any other."""
+    return decoded(read_bytes(path))
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file's content, as `read_text`."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows PowerShell writes
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(f"byte {error.start + 1} is not UTF-8: save the file as UTF-8") from error

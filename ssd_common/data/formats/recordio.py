@@ -58,7 +58,7 @@ class IndexedRecordReader:
         index_path: the `.idx` file; by default the one beside it if there is one.
 
     Raises:
-        InputError: a file is missing, a line of the index is wrong, or the index does not end where the file does.
+        InputError: a file is missing, a line of the index is wrong, or the index lacks a record or has one twice.
     """
 
     def __init__(self, path: str | Path, index_path: str | Path | None = None) -> None:
@@ -242,12 +242,19 @@ def _read_index(index_path: Path, path: Path) -> dict[int, int]:
             if position >= _size(file):
                 raise InputError(f"{where}: position {position} is past the end of {path}: {BAD_INDEX}")
             positions[key] = position
-        # An index that was cut short would pass for a smaller dataset.
-        end = 0
-        if positions:
-            key, position = max(positions.items(), key=lambda item: item[1])
-            _, end = _read_record(file, position, f"{path}: record {key}", keep=False)
-        if end != _size(file):
+        # An index that lacks a record would pass for a smaller dataset. A damaged record is told when it is read.
+        end: int | None = 0
+        complete = True
+        for number, (key, position) in enumerate(sorted(positions.items(), key=lambda item: item[1]), start=1):
+            before, end = end, None
+            try:
+                _, end = _read_record(file, position, f"{path}: record {key}", keep=False)
+            except InputError:
+                if number == len(positions):
+                    raise
+            else:
+                complete &= before in (None, position)
+        if not complete or end != _size(file):
             raise InputError(f"{index_path}: lists {len(positions)} records, not all of {path}: {BAD_INDEX}")
     return positions
 

@@ -161,7 +161,9 @@ def _read_object(num_classes: int, row: list[float]) -> tuple[int, Box, bool]:
 
 
 def open_records(path: Path) -> Opened:
-    """Return a detection dataset in RecordIO; see `read_record_set`."""
+    """Return a detection dataset in RecordIO, see `read_record_set`; raise InputError for a file beside the records."""
+    if path.suffix.lower() in (".idx", ".lst"):
+        raise InputError(f"{path}: lists records and has none: name the file {path.with_suffix('.rec').name}")
     return Opened((), lambda split, name: read_record_set(path, name))
 
 

@@ -8,6 +8,7 @@ Source of the format: "The PASCAL Visual Object Classes Challenge 2012 Developme
 
 from __future__ import annotations
 
+import codecs
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
-from ssd_common.data.formats.files import files_below, listed, normal, read_bytes, read_text, stem
+from ssd_common.data.formats.files import decoded, files_below, listed, normal, read_bytes, read_text, rough, stem
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
@@ -38,6 +39,7 @@ KNOWN_TAGS = ("name", "bndbox", "difficult")
 PICTURE_TAGS = ("folder", "filename", "path", "size", "object")
 SAYS_NOTHING = ("", "0", "Unspecified", "Unknown")  # what tools write into the fields that nobody filled in
 ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["'][^>]*\?>""")
+NOT_OF_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")  # nor are they fast
 LISTS, PICTURES = "ImageSets/Main", "JPEGImages"
 CLASS_FLAG = re.compile(r"\s+-?[01]$")  # behind an ID in the list of a single class
 OBJECT_FIELDS = {"pose": "Unspecified", "truncated": "0"}  # what readers of the format expect to find
@@ -51,7 +53,7 @@ class Object(NamedTuple):
     """The texts of xmin, ymin, xmax, ymax; empty if there is no box."""
     difficult: str | None
     repeated: str
-    """What it has more than one of, a name or a box."""
+    """What it has more than one of: a name, a box, or a side of the box."""
 
 
 class Document(NamedTuple):
@@ -71,16 +73,23 @@ class VocFolder:
         folder: the dataset.
 
     Raises:
-        InputError: there is no such folder, or it has no annotations.
+        InputError: there is no such folder, or it has no annotations or no images.
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "Annotations").is_dir():
-            what = "no folder Annotations in it" if folder.is_dir() else "no such folder"
+        missing = [part for part in ("Annotations", PICTURES) if not (folder / part).is_dir()]
+        if missing:
+            what = f"no folder {missing[0]} in it" if folder.is_dir() else "no such folder"
             raise InputError(f"{folder}: {what}; a VOC dataset has Annotations, {PICTURES} and {LISTS}")
         self.folder = folder
         self._lists = {path.stem: path for path in listed(folder / LISTS) if path.suffix.lower() == ".txt"}
-        self._files = {stem(path, folder / "Annotations"): path for path in files_below(folder / "Annotations", ".xml")}
+        self._files: dict[str, Path] = {}
+        self._doubles: dict[str, Problem] = {}
+        for path in files_below(folder / "Annotations", ".xml"):
+            key = stem(path, folder / "Annotations")
+            if (other := self._files.setdefault(key, path)) is not path:  # one.XML and one.xml
+                place = path.relative_to(folder).as_posix()
+                self._doubles[key] = Problem(place, "", "", f"duplicate annotation, {other.name} is read")
 
     def opened(self) -> Opened:
         """Return its splits, `read`, and the lists that repeat others: trainval, and those of a single class."""
@@ -116,6 +125,13 @@ class VocFolder:
         unused = () if self._lists else (path for path in listed(self.folder / "ImageSets") if path.suffix == ".txt")
         reason = f"unused list, lists are read from {LISTS}"
         doubts = [Problem(f"ImageSets/{path.name}", "", "", reason) for path in unused]
+        if not self._lists:
+            doubts += [
+                Problem(f"{PICTURES}/{key}{path.suffix}", "", "", f"unused image, there is no Annotations/{key}.xml")
+                for key, path in images.items()
+                if key not in self._files and path.suffix.lower() in SUFFIXES
+            ]
+        alike: dict[str, str] = {}
         for key in ids:
             file, document = f"Annotations/{key}.xml", self._documents.get(key)
             if document is None:
@@ -123,11 +139,13 @@ class VocFolder:
             elif isinstance(document, Problem):
                 problems.append(document)
             elif key not in images:
-                problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing image, {file} is there"))
+                alike = alike or {rough(other): path.name for other, path in images.items()}
+                like = f", and {alike[rough(key)]}" if rough(key) in alike else ""
+                problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing image, {file} is there{like}"))
             else:
                 rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
                 image, other = images[key], images.get(document.picture)
-                problems += doubles.get(key, [])
+                problems += [*doubles.get(key, []), *([self._doubles[key]] if key in self._doubles else [])]
                 if document.picture != key and other is not None:
                     reason = f"another image, it says that it is for {other.name}, and is taken for {image.name}"
                     doubts.append(Problem(file, "", "", reason))
@@ -141,14 +159,16 @@ class VocFolder:
         path = self._lists[split]
         try:
             lines = read_text(path).splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a readable list of annotations ({error})") from error
+        except OSError as error:
+            raise InputError(f"{path}: not a readable list of annotations ({error}): correct it") from error
         first: dict[str, int] = {}
         problems = []
         for number, line in enumerate(lines, start=1):
             key = normal(line.strip())
             if key not in self._files:
                 key = CLASS_FLAG.sub("", key)
+                if key.lower().endswith((".xml", *SUFFIXES)) and key not in self._files:
+                    key = key.rpartition(".")[0]
             if key in first:
                 reason = f"duplicate image, first in line {first[key]}"
                 problems.append(Problem(f"{LISTS}/{path.name}", f"line {number}", key, reason))
@@ -180,17 +200,19 @@ def _read_document(path: Path, file: str) -> Document | Problem:
     except (ET.ParseError, ValueError, LookupError, OSError) as error:
         return Problem(file, "", "", f"unreadable annotation, {error}")
     lost = {field.tag for field in root if field.tag not in PICTURE_TAGS and _says(field)}
+    lost -= {field.tag for field in root if field.find(".//object") is not None}  # <objects>, which is read
     objects = []
-    for element in root.iterfind("object"):
+    for element in root.iter("object"):
         box = element.find("bndbox")
         corners = () if box is None else tuple(box.findtext(side) for side in SIDES)
-        repeated = next((tag for tag in ("name", "bndbox") if len(element.findall(tag)) > 1), "")
+        paths = ("name", "bndbox", *(f"bndbox/{side}" for side in SIDES))
+        repeated = next((path for path in paths if len(element.findall(path)) > 1), "").rpartition("/")[2]
         name = clean_name(element.findtext("name") or "")
         objects.append(Object(name, corners, element.findtext("difficult"), repeated))
         lost |= {field.tag for field in element if field.tag not in KNOWN_TAGS and _says(field)}
     try:
-        size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
-    except ValueError:
+        size = int(float(root.findtext("size/width") or 0)), int(float(root.findtext("size/height") or 0))
+    except (ValueError, OverflowError):
         size = 0, 0  # nothing is made of it: the image knows its size
     picture = normal((root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2])
     folder = file.removeprefix("Annotations/").rpartition("/")[0]
@@ -202,14 +224,18 @@ def _decoded(content: bytes) -> bytes | str:
     """The content of an XML file; as text if it is in an encoding that Python can read, and XML parsers cannot."""
     declared = ENCODING.match(content)
     if declared is None or declared[1].lower().startswith(b"utf"):
+        if b"\0" not in content[:4] and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            decoded(content)  # raises if it is no UTF-8, for which an XML parser has no clear words
         return content
     encoding = declared[1].decode().lower()
+    if codecs.lookup(encoding).name.replace("_", "-") in NOT_OF_FILES:
+        raise LookupError(f"unknown encoding: {encoding}")
     return content[declared.end() :].decode({"gb2312": "gb18030", "gbk": "gb18030"}.get(encoding, encoding))
 
 
 def _says(field: ET.Element) -> bool:
     """Whether somebody filled in a field, or a field within it."""
-    return (field.text or "").strip() not in SAYS_NOTHING or any(_says(inner) for inner in field)
+    return any((inner.text or "").strip() not in SAYS_NOTHING for inner in field.iter())
 
 
 def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, bool]:

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ssd_common.data.dataset import counted
 from ssd_common.data.formats.annotations import (
     AnnotatedSet,
     BadObjectError,
@@ -34,14 +35,18 @@ from ssd_common.data.formats.annotations import (
     read_numbers,
     read_rows,
 )
-from ssd_common.data.formats.class_names import numbered_classes
+from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes
 from ssd_common.data.formats.data_yaml import YAML, Top, class_names_of, num_keypoints_of, other_paths, read_yaml
-from ssd_common.data.formats.files import files_below, listed, read_bytes, read_text, stem
-from ssd_common.data.transforms import SUFFIXES
+from ssd_common.data.formats.files import files_below, listed, read_text, rough, stem
+from ssd_common.data.transforms import OTHER_SUFFIXES, SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
-CLASS_ID = re.compile(r"(\d{1,9})(?:\.0*)?", re.ASCII)  # 1.0 is the number 1, as some tools write it
+CONVERT = "convert it to JPEG or PNG"
+NAMES = (".yaml", ".yml", ".names", FILE_NAME)  # how files with names of classes end, of this and of other tools
+CLASS_ID = re.compile(r"\+?\d{1,9}(\.\d{0,30})?(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
+MAX_CLASS = 10_000
+USUAL_SPLITS = ("train", "val", "valid", "test")
 
 
 class YoloFolder:
@@ -76,9 +81,12 @@ class YoloFolder:
     def _labelled(self, split: str) -> tuple[dict[str, tuple[Path, Path | None]], dict[str, Path], list[Problem]]:
         """By name: each image with its labels if it has any, the labels without an image; and duplicate images."""
         images, labels = self._folders[split]
-        files = {stem(path, labels): path for path in files_below(labels, ".txt")}
+        files: dict[str, Path] = {}
         pictures: dict[str, tuple[Path, Path | None]] = {}
         problems = []
+        for path in files_below(labels, ".txt"):
+            if (other := files.setdefault(stem(path, labels), path)) is not path:  # one.TXT and one.txt
+                problems.append(Problem(self._place(path), "", "", f"duplicate annotation, {other.name} is read"))
         for path in files_below(images, *SUFFIXES):
             key = stem(path, images)
             if key in pictures:
@@ -94,9 +102,9 @@ class YoloFolder:
         highest = 0
         for _, file in self._labelled(split)[0].values():
             with suppress(OSError):
-                lines = read_bytes(file).decode("utf-8-sig", "replace").splitlines() if file else []
-                first = (CLASS_ID.fullmatch(next(iter(line.split()), "")) for line in lines)
-                highest = max([highest, *(int(word[1]) for word in first if word and len(word[1]) < 5)])
+                lines = read_text(file).splitlines() if file else []
+                ids = (_class_id(line.split()[0]) for line in lines if line.strip())
+                highest = max([highest, *(class_id for class_id in ids if class_id is not None)])
         return highest
 
     def read(self, split: str, name: str) -> AnnotatedSet:
@@ -119,7 +127,7 @@ class YoloFolder:
             where = self._place(file) if file else f"{self._place(labels / key)}.txt"
             try:
                 lines = read_text(file).splitlines() if file else []
-            except (OSError, UnicodeDecodeError) as error:
+            except OSError as error:
                 problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
                 continue
             beside = path.with_suffix(".txt")
@@ -132,10 +140,20 @@ class YoloFolder:
                 doubts += _six_numbers(dict(numbered), rows, where)
             place = path.relative_to(images).as_posix()
             annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
-        missing = [
-            Problem(self._place(path), "", "", f"missing image, there is no {self._place(images / key)}")
-            for key, path in strays.items()
-        ]
+        unread = {stem(path, images): path for path in files_below(images, *OTHER_SUFFIXES)}
+        alike = {rough(key): path for key, (path, _) in pictures.items()} if strays else {}
+        missing = []
+        for key, path in strays.items():
+            reason = f"there is no {self._place(images / key)}"
+            if image := unread.pop(key, None):
+                reason = f"{self._place(image)} is not read: {CONVERT}"
+            elif image := alike.get(rough(key)):  # one.jpg.txt, or One.txt
+                reason = f"{image.name} has its labels in {image.stem}.txt"
+            missing.append(Problem(self._place(path), "", "", f"missing image, {reason}"))
+        doubts += [Problem(self._place(path), "", "", f"unused image, {CONVERT}") for path in unread.values()]
+        if pictures and not labels.is_dir() and not any("annotation" in doubt.kind for doubt in doubts):
+            reason = f"no labels, there is no folder {self._place(labels)}"
+            doubts.append(Problem(self._place(images), "", "", reason))
         return AnnotatedSet(name, self.class_names, annotations, tuple(problems), tuple(missing), tuple(doubts))
 
     def _unused(self, split: str) -> list[Problem]:
@@ -146,14 +164,22 @@ class YoloFolder:
             Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
             for path in folders
         ]
+        if above := [path for path in listed(self.folder / "images") if path.suffix.lower() in SUFFIXES]:
+            reason = f"unused images, they are in no split, {counted(len(above), 'file')}"
+            doubts.append(Problem(self._place(above[0]), "", "", reason))
         if self._yaml is None:
-            others = (path for path in listed(self.folder) if path.suffix.lower() in (".yaml", ".yml"))
+            others = (path for path in listed(self.folder) if path.name.lower().endswith(NAMES))
             reason = f"unused file, the names of the classes are read from {YAML}"
             return doubts + [Problem(path.name, "", "", reason) for path in others]
         place = self._place(self._folders[split][0])
         reason = f"unused path, the images are those in {place}"
         paths = other_paths(self._yaml, split, PurePosixPath(place))
-        return doubts + [Problem(YAML, split, path, reason) for path in paths]
+        doubts += [Problem(YAML, split, path, reason) for path in paths]
+        places = [PurePosixPath(self._place(images)) for images, _ in self._folders.values()]
+        for key in sorted({"train", "val"} - set(self._folders)):  # exports name a test set that need not be there
+            paths = other_paths(self._yaml, key, *places)
+            doubts += [Problem(YAML, key, path, "unused path, the dataset has no such folder") for path in paths]
+        return doubts
 
     def _place(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -162,9 +188,12 @@ class YoloFolder:
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Where the images and the labels of each split are, in either layout, by name; valid is val."""
     folders: dict[str, tuple[Path, Path]] = {}
-    for path in listed(folder):  # Roboflow's
-        if (path / "images").is_dir() and (path / "labels").is_dir():
-            folders["val" if path.name == "valid" else path.name] = path / "images", path / "labels"
+    parts = [path for path in listed(folder) if (path / "images").is_dir()]
+    if any((path / "labels").is_dir() for path in parts):  # Roboflow's
+        parts = [path for path in parts if path.name in USUAL_SPLITS or (path / "labels").is_dir()]
+        names = {path: path.name for path in parts}
+        names |= {folder / "valid": "val"} if folder / "valid" in parts and folder / "val" not in parts else {}
+        folders = {names[path]: (path / "images", path / "labels") for path in parts}
     labels = {path.name: path for path in listed(folder / "labels") if path.is_dir()}
     for path in listed(folder / "images"):
         other = {"val": "valid", "valid": "val"}.get(path.name, "")
@@ -172,21 +201,30 @@ def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
             folders[path.name] = path, labels.get(path.name, labels.get(other, folder / "labels" / path.name))
     if not folders:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
+        what = "a file, not the folder of a dataset" if folder.is_file() else what
         raise InputError(f"{folder}: {what}; a YOLO dataset has images/train and labels/train")
     return {name: folders[name] for name in sorted(folders)}
 
 
 def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) -> tuple[int, Box, bool]:
-    class_id, *numbers = words
-    number = CLASS_ID.fullmatch(class_id)
-    if number is None or int(number[1]) >= num_classes:
-        raise BadObjectError(f"class {class_id}", f"unknown class, the classes are 0 to {num_classes - 1}")
+    word, *numbers = words
+    class_id = _class_id(word)
+    if not numbers and ("," in word or ";" in word):
+        raise BadObjectError(word, "no spaces, which separate the numbers of a line")
+    if class_id is None or class_id >= num_classes:
+        raise BadObjectError(f"class {word}", f"unknown class, the classes are 0 to {num_classes - 1}")
     if num_keypoints is not None and len(numbers) == 4 + num_keypoints:
         numbers = numbers[:4]
     elif num_keypoints is None and len(numbers) >= 6 and len(numbers) % 2 == 0:
-        return int(number[1]), _box_of_polygon(numbers), False
+        return class_id, _box_of_polygon(numbers), False
     x, y, width, height = read_box(numbers, ("x", "y", "width", "height"))
-    return int(number[1]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+    return class_id, (x - width / 2, y - height / 2, x + width / 2, y + height / 2), False
+
+
+def _class_id(word: str) -> int | None:
+    """The class that a word stands for, 1.0 and 1e+00 for the class 1, as numpy writes it; None for what is none."""
+    number = float(word) if CLASS_ID.fullmatch(word) else -1.0
+    return int(number) if number.is_integer() and 0 <= number < MAX_CLASS else None
 
 
 def _six_numbers(lines: Mapping[int, list[str]], rows: Iterable[Row], where: str) -> list[Problem]:
