@@ -26,7 +26,7 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 """What their files are usually called; `read_image` goes by the content."""
-OTHER_SUFFIXES = (".avif", ".dng", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".mpo", ".svg", ".tga")
+OTHER_SUFFIXES = (".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".tga")
 """What files of images in other formats are called: not read, and told, because a camera or a browser leaves them."""
 
 # Pillow's own default for "perhaps a decompression bomb": 256 MiB of RGB. Held here because Pillow only warns at it,
