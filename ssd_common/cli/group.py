@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from ssd_common.errors import InputError
 
 if TYPE_CHECKING:
     from ssd_common.group import Group
+
+LAUNCHER_SAYS_IT = 2.0
+"""Seconds in which a launcher that sees why another process has ended says so, and ends this one."""
 
 
 @contextmanager
@@ -48,6 +52,8 @@ def joined(distributed: bool, backend: str | None, device: str) -> Iterator[tupl
         yield group, launcher
     except (LostError, KeyboardInterrupt) as ended:
         if rank == 0:
+            if isinstance(ended, LostError):
+                time.sleep(LAUNCHER_SAYS_IT)
             raise
         raise SystemExit(getattr(ended, "code", 2)) from None
     except SharedError:

@@ -77,7 +77,10 @@ def test_a_killed_worker_ends_the_job_and_its_run_goes_on_in_one_process(backend
     out = tmp_path / "run"
     with training_job(backend, out) as (launched, processes):
         (second,) = (pid for pid, environment in processes.items() if "LOCAL_RANK=1" in environment)
+        launched.send_signal(signal.SIGSTOP)  # it looks late: the first worker knows before it
         os.kill(second, signal.SIGKILL)
+        time.sleep(0.8)
+        launched.send_signal(signal.SIGCONT)
         _, said = launched.communicate(timeout=30)
     assert launched.returncode == 2
     assert said.count("\n") == 1, said
