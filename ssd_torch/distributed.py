@@ -3,6 +3,7 @@
 import atexit
 
 import torch
+import torch.distributed.nn  # before there is a group: its functions would keep the group, and its threads, to the end
 from torch import distributed
 
 from ssd_common.group import Group, LostError
