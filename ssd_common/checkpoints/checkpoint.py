@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,27 +126,31 @@ def read_safetensors(path: Path, *, widen: bool = False) -> tuple[dict[str, NDAr
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {}
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                kind = file.get_slice(name).get_dtype()
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - not a dict
+            for name, kind in kinds.items():
                 if kind not in NUMPY_TYPES and not (widen and kind == "BF16"):
                     raise TypeError(f"tensor {name:.80} is {kind}, which numpy lacks: save it as float32")
-                tensors[name] = _widened(path, name) if kind == "BF16" else file.get_tensor(name)
-            return tensors, metadata
+            wide = _widened(path, [name for name, kind in kinds.items() if kind == "BF16"])
+            return {name: wide[name] if name in wide else file.get_tensor(name) for name in kinds}, metadata
     except (safetensors.SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
-def _widened(path: Path, name: str) -> NDArray[np.float32]:
-    """Return a tensor of bfloat16, of which float32 has the bits in its upper half."""
+def _widened(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return tensors of bfloat16 by name: float32 has their bits in its upper half."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    if not names:
+        return tensors
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length))[name]
-        first, end = entry["data_offsets"]
-        file.seek(8 + length + first)
-        upper = np.frombuffer(file.read(end - first), "<u2").astype(np.uint32)
-    return (upper << 16).view(np.float32).reshape(entry["shape"])
+        header = json.loads(file.read(length))
+        for name in names:
+            first, end = header[name]["data_offsets"]
+            file.seek(8 + length + first)
+            upper = np.frombuffer(file.read(end - first), "<u2").astype(np.uint32)
+            tensors[name] = (upper << 16).view(np.float32).reshape(header[name]["shape"])
+    return tensors
 
 
 def table_in(metadata: dict[str, str], name: str, path: Path | str, hint: str = "") -> dict[str, Any]:

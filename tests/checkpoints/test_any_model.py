@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ssd_common.checkpoints.any_model import load_any, save_any, table
+from ssd_common.checkpoints.checkpoint import read_safetensors
 from ssd_common.checkpoints.params_file import write_params
 from ssd_common.checkpoints.params_list import TYPES, ParamsList
 from ssd_common.cli import main
@@ -241,3 +242,15 @@ def test_without_any_the_file_to_write_is_asked_for(tmp_path, capsys):
         main(["convert", "w.params"])
     assert exit_.value.code == 2
     assert "convert IN OUT: name the file to write; only convert --any IN prints" in capsys.readouterr().err
+
+
+def test_the_header_of_a_file_with_many_bfloat16_tensors_is_read_once(tmp_path, monkeypatch):
+    count, path, loads, read = 1000, tmp_path / "w.safetensors", json.loads, []
+    header = {f"{i}": {"dtype": "BF16", "shape": [2], "data_offsets": [4 * i, 4 * i + 4]} for i in range(count)}
+    encoded = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + b"\x80\x3f\x00\x40" * count)
+    monkeypatch.setattr(json, "loads", lambda text: read.append(text) or loads(text))
+    tensors, _ = read_safetensors(path, widen=True)
+    assert len(read) == 1
+    assert all(value.tolist() == [1.0, 2.0] for value in tensors.values())
+    assert list(tensors) == sorted(header)

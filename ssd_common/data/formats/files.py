@@ -40,6 +40,8 @@ def listed(folder: Path) -> list[Path]:
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the files in a folder, sorted, as `listed`, with these suffixes in any case; it asks no file for more."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         named = (entry for entry in entries if os.path.splitext(entry.name)[1].lower() in suffixes)
         names = sorted(entry.name for entry in named if not _is_hidden(entry.name) and not _is_folder(entry))
