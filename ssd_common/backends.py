@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ssd_common.errors import InputError
-from ssd_common.machine import keep_freed_memory
+from ssd_common.machine import keep_freed_memory, no_garbage_collection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -277,9 +277,10 @@ def load_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; the backends are {', '.join(BACKENDS)}")
     try:
-        package: Any = importlib.import_module(BACKENDS[name])
-        for module in package.__all__:
-            importlib.import_module(f"{package.__name__}.{module}")
+        with no_garbage_collection():  # an import makes a million objects that stay
+            package: Any = importlib.import_module(BACKENDS[name])
+            for module in package.__all__:
+                importlib.import_module(f"{package.__name__}.{module}")
         keep_freed_memory()
         return package
     except InputError as error:

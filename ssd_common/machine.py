@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
@@ -44,6 +47,18 @@ def keep_freed_memory(keep: bool = True) -> bool:
         else ((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 * mebibyte), (_M_TRIM_THRESHOLD, 64 * mebibyte))
     )
     return all(mallopt(option, value) for option, value in settings)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Let Python look for no garbage within the block, whose many new objects are all there to stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def versions() -> dict[str, str]:

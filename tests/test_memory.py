@@ -1,9 +1,12 @@
-"""Freed memory stays in the process when it is asked to, and goes back when it is not."""
+"""Freed memory stays in the process when it is asked to, and goes back when it is not; so with Python's garbage."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from ssd_common.machine import no_garbage_collection
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
 
@@ -105,3 +108,15 @@ def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
 
     monkeypatch.setattr(machine.sys, "platform", "darwin")
     assert machine.keep_freed_memory() is False
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_rests_for_a_block_and_is_then_what_it_was(enabled):
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with no_garbage_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was else gc.disable)()

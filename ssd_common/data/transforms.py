@@ -23,10 +23,11 @@ from ssd_common.errors import InputError
 # The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
+    ".webp",
 )  # fmt: skip
 """What their files are usually called; `read_image` goes by the content."""
-OTHER_SUFFIXES = (".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".tga")
+OTHER_SUFFIXES = (".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pfm", ".tga")
 """What files of images in other formats are called: not read, and told, because a camera or a browser leaves them."""
 
 # Pillow's own default for "perhaps a decompression bomb": 256 MiB of RGB. Held here because Pillow only warns at it,

@@ -67,10 +67,12 @@ class DetectionsFile:
     def __exit__(self, *exception: object) -> None:
         self._closing.close()
 
-    def has(self, image: Path) -> bool:
+    def has(self, image: str) -> bool:
         """Whether an image is done: it has a line, has not changed since, and is drawn."""
-        entry = self._entries.get(str(image))
-        return entry is not None and entry.version == file_version(image) and (self.path.parent / entry.drawn).is_file()
+        entry = self._entries.get(image)
+        if entry is None or entry.version != file_version(image):
+            return False
+        return os.path.isfile(os.path.join(self.path.parent, entry.drawn))
 
     def drawn_names(self) -> dict[str, str]:
         """Return the file name of the drawn image by the image's path, of every line."""
@@ -87,7 +89,7 @@ class DetectionsFile:
             if not self._end:
                 self._write(self._settings)
 
-    def add(self, image: Path, version: Version | None, drawn: str, objects: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, image: str, version: Version | None, drawn: str, objects: Sequence[Mapping[str, Any]]) -> None:
         """Write the line of an image, after `begin`.
 
         Args:
@@ -96,10 +98,10 @@ class DetectionsFile:
             drawn: file name of the drawn image, beside this file.
             objects: what was found in it.
         """
-        self._entries[str(image)] = _Entry(self._end, drawn, version)
-        self._write({"image": str(image), "version": version, "drawn": drawn, "objects": objects})
+        self._entries[image] = _Entry(self._end, drawn, version)
+        self._write({"image": image, "version": version, "drawn": drawn, "objects": objects})
 
-    def write_json(self, path: Path, images: Iterable[Path]) -> None:
+    def write_json(self, path: Path, images: Iterable[str]) -> None:
         """Write the objects in those of the images that have a line as one JSON list."""
         with open_atomically(path) as file:
             separator = "[\n"
@@ -108,10 +110,10 @@ class DetectionsFile:
                 separator = ",\n"
             file.write(b"[]\n" if separator == "[\n" else b"\n]\n")
 
-    def _objects(self, images: Iterable[Path]) -> Iterator[Any]:
+    def _objects(self, images: Iterable[str]) -> Iterator[Any]:
         with self.path.open("rb") as file:
             for image in images:
-                if entry := self._entries.get(str(image)):
+                if entry := self._entries.get(image):
                     file.seek(entry.start)
                     yield from json.loads(file.readline())["objects"]
 
@@ -159,10 +161,10 @@ class DetectionsFile:
         self._end += len(line)
 
 
-def file_version(path: Path) -> Version | None:
+def file_version(path: str) -> Version | None:
     """Return the version of a file; None if it is not there."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns

@@ -241,6 +241,17 @@ def test_a_prediction_into_the_folder_of_its_images_goes_on_as_well(images, tmp_
     assert [path for path, _ in run(paths, paths[0].parent)] == paths[1:]
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_an_image_is_not_drawn_over_through_a_link(images, tmp_path, link):
+    (path,) = images(1)
+    (tmp_path / "out").mkdir()
+    link(path, tmp_path / "out" / path.name)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"in/000\.png would be drawn over 000\.png there; name another folder"):
+        list(run([path], tmp_path / "out"))
+    assert path.read_bytes() == before
+
+
 # What must agree
 
 
@@ -319,11 +330,21 @@ def test_where_no_image_can_be_read_nothing_is_written(images, tmp_path):
 # Finding images
 
 
+def found(paths):
+    return [Path(name) for name in find_pictures(paths)]
+
+
+def test_images_of_the_current_folder_are_called_by_their_names(images, monkeypatch):
+    paths = images(2)
+    monkeypatch.chdir(paths[0].parent)
+    assert find_pictures([Path(".")]) == find_pictures([Path(path.name) for path in paths]) == ["000.png", "001.png"]
+
+
 def test_an_image_that_is_named_twice_is_found_once(images):
     paths = images(3)
     shutil.copy(paths[0], paths[0].with_name("notes.txt"))
-    assert find_pictures([paths[1], paths[0].parent]) == [paths[1], paths[0], paths[2]]
-    assert find_pictures([Path(f"{paths[0].parent}/./{paths[0].name}"), paths[0]]) == [paths[0]]
+    assert found([paths[1], paths[0].parent]) == [paths[1], paths[0], paths[2]]
+    assert found([Path(f"{paths[0].parent}/./{paths[0].name}"), paths[0]]) == [paths[0]]
 
 
 # What is in a folder
@@ -335,13 +356,13 @@ def test_hidden_files_of_a_folder_are_no_images_and_links_that_lead_nowhere_are_
     for name in (".hidden.png", "._000.png"):
         shutil.copy(paths[0], folder / name)
     (folder / "__MACOSX").mkdir()
-    assert find_pictures([folder]) == paths
-    assert find_pictures([folder / ".hidden.png"]) == [folder / ".hidden.png"]  # it is what was asked for
+    assert found([folder]) == paths
+    assert found([folder / ".hidden.png"]) == [folder / ".hidden.png"]  # it is what was asked for
     (folder / "gone.png").symlink_to("nowhere.png")
     (folder / "loop.png").symlink_to("loop.png")
     (folder / "folder.png").symlink_to(tmp_path)
     os.mkfifo(folder / "pipe.png")
-    assert find_pictures([folder]) == [*paths, *(folder / f"{name}.png" for name in ("gone", "loop", "pipe"))]
+    assert found([folder]) == [*paths, *(folder / f"{name}.png" for name in ("gone", "loop", "pipe"))]
     with pytest.raises(
         InputError, match=r"gone\.png: .*No such file.*; 3 of 4 images could not be read, the others are"
     ):

@@ -38,14 +38,13 @@ def listed(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if not _is_hidden(name)]
 
 
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return the files in a folder, sorted, as `listed`, with these suffixes in any case; it asks no file for more."""
+def file_names(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """Return the names of the files in a folder, sorted, as `listed`, with these suffixes in any case; opens none."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
         named = (entry for entry in entries if os.path.splitext(entry.name)[1].lower() in suffixes)
-        names = sorted(entry.name for entry in named if not _is_hidden(entry.name) and not _is_folder(entry))
-    return [folder / name for name in names]
+        return sorted(entry.name for entry in named if not _is_hidden(entry.name) and not _is_folder(entry))
 
 
 def files_below(folder: Path, *suffixes: str) -> list[Path]:

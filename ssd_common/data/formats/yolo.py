@@ -37,7 +37,7 @@ from ssd_common.data.formats.annotations import (
 )
 from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes
 from ssd_common.data.formats.data_yaml import YAML, Top, class_names_of, num_keypoints_of, other_paths, read_yaml
-from ssd_common.data.formats.files import files_below, files_in, listed, read_text, rough, stem
+from ssd_common.data.formats.files import file_names, files_below, listed, read_text, rough, stem
 from ssd_common.data.transforms import OTHER_SUFFIXES, SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
@@ -164,9 +164,9 @@ class YoloFolder:
             Problem(self._place(path), "", "", f"unused annotations, there is no images/{path.name}")
             for path in folders
         ]
-        if above := files_in(self.folder / "images", SUFFIXES):
+        if above := file_names(self.folder / "images", SUFFIXES):
             reason = f"unused images, they are in no split, {counted(len(above), 'file')}"
-            doubts.append(Problem(self._place(above[0]), "", "", reason))
+            doubts.append(Problem(self._place(self.folder / "images" / above[0]), "", "", reason))
         if self._yaml is None:
             others = (path for path in listed(self.folder) if path.name.lower().endswith(NAMES))
             reason = f"unused file, the names of the classes are read from {YAML}"
