@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.cases import our_train_step
 from benchmarks.instrument import Case, Result, format_seconds, measure
-from benchmarks.processes import cold_start_help, cold_start_predict, run_peak_memory
+from benchmarks.processes import cold_start_first_image, cold_start_help, cold_start_predict, run_peak_memory
 from benchmarks.sides import Sides
 from ssd_common.backends import Backend
 from ssd_common.config import BOOK, ModelConfig
@@ -22,6 +22,8 @@ from ssd_common.weights import initial_weights, map_size, parameter_shapes
 
 HELP_GOAL = 0.3
 """Seconds until `tinyssd --help` is there."""
+MANY, FIRST_IMAGE_GOAL = 50_000, 2
+"""Images in a folder, and seconds until `tinyssd predict` shows the first one."""
 REPEATS = 5
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 SIDES = ("ours", "book")
@@ -84,6 +86,9 @@ def measure_extras(
         extras["cold_start"][name] = dataclasses.asdict(start)
         ours, book = format_seconds(start.ours_s), format_seconds(start.peer_s)
         say(f"{name}: tinyssd predict on one image {ours}, a script in the book's way {book}")
+        first = extras["cold_start"][name]["first_image"] = cold_start_first_image(sides, MANY, repeats)
+        shown = f"shows the first image after {format_seconds(first)}, goal {FIRST_IMAGE_GOAL} s"
+        say(f"{name}: tinyssd predict on {MANY:,} images {shown}")
     return extras
 
 

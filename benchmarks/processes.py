@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,28 @@ def cold_start_help(repeats: int) -> float:
         start = time.perf_counter()
         _python(_TINYSSD, "--help")
         seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def cold_start_first_image(sides: Sides, count: int, repeats: int) -> float:
+    """Return the median seconds until `tinyssd predict` on a folder of so many images has shown the first one."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as name:
+        images = Path(name, "images")
+        images.mkdir()
+        Image.fromarray(sides.inputs.pictures[0].image).save(images / "0.png")
+        for i in range(1, count):
+            os.link(images / "0.png", images / f"{i}.png")
+        command = [sys.executable, "-W", "ignore", "-c", _TINYSSD, "predict", "--backend", sides.b.name, str(images)]
+        for i in range(repeats):
+            start = time.perf_counter()
+            with subprocess.Popen([*command, "--out", f"{name}/{i}"], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                shown = any(line.startswith(str(images)) for line in process.stdout)
+                seconds.append(time.perf_counter() - start)
+                process.kill()
+            if not shown:
+                raise InputError("tinyssd predict showed no image")
     return float(np.median(seconds))
 
 

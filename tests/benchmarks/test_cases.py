@@ -265,3 +265,7 @@ def test_the_memory_of_a_step_is_that_of_a_new_process(backend, book, side):
 def test_both_sides_of_a_cold_start_run(sides):
     result = processes.cold_start_predict(sides, pairs=1)
     assert (result.name, result.backend) == ("cold_start_predict", sides.b.name)
+
+
+def test_the_first_of_many_images_is_waited_for(sides):
+    assert processes.cold_start_first_image(sides, count=100, repeats=1) > 0
