@@ -1,6 +1,15 @@
-"""The one exception that means "the user can fix this"."""
+"""The one exception that means "the user can fix this", and words for files that are not what they are called."""
 
 from __future__ import annotations
+
+STAND_INS = {
+    b"version https://git-lfs": "a Git LFS pointer: run git lfs pull",
+    b"<!doctype html": "a web page: download the file again",
+    b"<html": "a web page: download the file again",
+    b"pk\3\4": "a zip archive: unpack it",
+    b"\x1f\x8b": "a gzip archive: unpack it",
+}
+"""What is often found where another file should be, by its first bytes, in lower case."""
 
 
 class InputError(ValueError):
@@ -13,3 +22,16 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """The lines that a notebook prints: IPython asks the exception itself."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def stand_in(start: bytes) -> str:
+    """Return what a file is, and what to do about it, if it is one of those that are often found in another's place.
+
+    Args:
+        start: its first bytes, 20 or more.
+
+    Returns:
+        "a web page: download the file again"; nothing for any other file.
+    """
+    start = start[:80].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((words for beginning, words in STAND_INS.items() if start.startswith(beginning)), "")

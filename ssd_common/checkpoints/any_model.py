@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save as to_safetensors
 
 from ssd_common.checkpoints.checkpoint import read_safetensors
+from ssd_common.checkpoints.first_bytes import first_bytes
 from ssd_common.checkpoints.params_file import read_params_list, write_params
 from ssd_common.checkpoints.params_list import LIST_MAGIC, ParamsList, shown
 from ssd_common.errors import InputError
@@ -34,16 +35,10 @@ def load_any(path: Path) -> tuple[ParamsList, list[str]]:
         InputError: the file is missing, is neither, is damaged, or holds an array that numpy has no type for.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    start = first_bytes(path)
     if start[:8] == LIST_MAGIC.to_bytes(8, "little"):
         return read_params_list(path), []
-    if start[8:] != b"{":
+    if start[8:9] != b"{":
         raise InputError(f"{path}: neither a .params file of MXNet nor a safetensors file, which --any converts")
     arrays, metadata = read_safetensors(path)
     kept = _kept(metadata)

@@ -134,7 +134,8 @@ def read_safetensors(path: Path, *, widen: bool = False) -> tuple[dict[str, NDAr
             return {name: wide[name] if name in wide else file.get_tensor(name) for name in kinds}, metadata
     except (safetensors.SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable safetensors file ({reason})") from None
+        hint = ": take another copy" if isinstance(error, safetensors.SafetensorError) else ""
+        raise InputError(f"{path}: not a readable safetensors file ({reason}){hint}") from None
 
 
 def _widened(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:

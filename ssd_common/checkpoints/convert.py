@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ssd_common.backends import load_backend
 from ssd_common.checkpoints.checkpoint import FORMATS as OWN_FORMATS
 from ssd_common.checkpoints.checkpoint import Checkpoint, load_checkpoint, read_safetensors, save_checkpoint
+from ssd_common.checkpoints.first_bytes import first_bytes
 from ssd_common.checkpoints.params_file import read_params, write_params
 from ssd_common.checkpoints.params_list import LIST_MAGIC
 from ssd_common.checkpoints.pretrained import resolve
@@ -136,21 +137,13 @@ def save_weights(path: Path, checkpoint: Checkpoint, names: str = "gluon") -> No
 
 def _read_arrays(path: Path) -> Arrays | None:
     """Return the arrays of a foreign weights file by the file's names, or None for a file of this package."""
-    if path.is_dir():
-        raise InputError(f"{path}: a folder; name a file, in the folder of a training run weights/best.safetensors")
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    start = first_bytes(path)
     if start[:8] == LIST_MAGIC.to_bytes(8, "little"):
         return read_params(path)
     if start[:4] == b"PK\3\4":
         arrays: Arrays = load_backend("torch").state_dict.read_state_dict(path)
         return arrays
-    if start[8:] == b"{":  # behind the length of the header, its JSON
+    if start[8:9] == b"{":  # behind the length of the header, its JSON
         tensors, metadata = read_safetensors(path, widen=True)
         # Either key will do, so that a damaged one does not make a file without checksum out of one with.
         return None if metadata.get("format") in OWN_FORMATS or "sha256" in metadata else tensors
@@ -212,6 +205,8 @@ def _to_checkpoint(
             raise InputError(f"{path}: tensor {name} does not belong to the model: save the network without it")
         if array.dtype.kind != "f":
             raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point: save it as float32")
+        if array.itemsize > 4 and np.isfinite(array).all() and not np.isfinite(array.astype(np.float32)).all():
+            raise InputError(f"{path}: tensor {name} holds values that float32 cannot: train again with a lower rate")
     weights = {name: arrays[names[name]] for name in _CANONICAL if names[name] in arrays}
     num_classes = _count_classes(weights, names, preset, path)
     if class_names is None:

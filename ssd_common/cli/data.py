@@ -43,7 +43,7 @@ def check(
 
     check_file("--json", json)
     result = check_data(spec, data_dir, progress_bar(new_console(), "checking"), allow_outside)
-    print_lines([*map(str, result.problems), *result.summary()])
+    print_lines([*result.lines(), *result.summary()])
     if json is not None:
         write_json(json, result.as_dict())
         print_lines([f"wrote {json}"])

@@ -163,7 +163,7 @@ def predict(
             check_output_folder(out)
             said, weights = which_weights(weights)
             print_lines([] if group.rank else said, console)  # before what takes seconds: a large folder, the framework
-            paths = find_pictures(pictures)
+            paths = find_pictures(pictures, out)
             if weights.suffix.lower() == ".onnx":
                 if distributed:
                     raise InputError(f"{weights}: an ONNX file runs in one process: leave launch and --distributed out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ssd_common.errors import InputError
 
 DARK = 16
 """An image with objects and no brighter pixel shows nothing; 12 bits in an image of 16 give 15 at most."""
+FEW_ALIKE = 10
+"""So many problems of one kind are told one by one, whatever their reason."""
 FEW_CLASSES = 100
 """So many classes without names, or fewer than there are objects, are no reason to doubt the highest class id."""
 
@@ -33,6 +36,19 @@ class Check:
     ignored: int = 0
     """How many of them are difficult or crowds."""
     problems: list[Problem] = field(default_factory=list)
+    alike: list[tuple[int, int]] = field(default_factory=list)
+    """Where in `problems` those begin and end that have one kind, in a split without a good object."""
+
+    def lines(self) -> list[str]:
+        """Return a line for each problem; those that are `alike` share one."""
+        ends = dict(self.alike)
+        lines, i = [], 0
+        while i < len(self.problems):
+            end = ends.get(i, i + 1)
+            more = f" (and {end - i - 1:,} more like it)" if end > i + 1 else ""
+            lines.append(f"{self.problems[i]}{more}")
+            i = end
+        return lines
 
     def summary(self) -> list[str]:
         """Return the lines that sum it up."""
@@ -48,7 +64,9 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as dicts, lists and numbers."""
-        return {**asdict(self), "problems": [problem._asdict() for problem in self.problems]}
+        report = {**asdict(self), "problems": [problem._asdict() for problem in self.problems]}
+        del report["alike"]
+        return report
 
 
 def check_data(
@@ -81,6 +99,7 @@ def check_data(
             check.problems.append(Problem(spec, "", "", f"unreadable annotation, {error}"))
             continue
         check.objects = {name: check.objects.get(name, 0) for name in source.class_names}
+        first, good = len(check.problems), sum(check.objects.values())
         check.problems += [*source.problems, *source.strays, *(doubt for doubt in source.doubts if doubt not in doubts)]
         doubts |= dict.fromkeys(source.doubts)
         check.pictures += len(source.annotations)
@@ -95,12 +114,22 @@ def check_data(
                 reason = f"in two splits, in {other} as well"
                 check.problems.append(Problem(annotation.image_label, "", source.name, reason))
             _check_picture(check, source, annotation)
+        if sum(check.objects.values()) == good:
+            _find_alike(check, first)
     _check_classes(check)
     if not check.pictures and not check.problems:
         check.problems.append(Problem(spec, "", "", "no image, there is none in the dataset"))
     elif check.pictures and not any(check.objects.values()):
         check.problems.append(Problem(spec, "", "", "no good object, there is none in any image"))
     return check
+
+
+def _find_alike(check: Check, first: int) -> None:
+    """Note which problems of a split without a good object, from the `first` on, have a reason that they share."""
+    for _, group in groupby(range(first, len(check.problems)), lambda i: check.problems[i].kind):
+        places = list(group)
+        if len(places) > FEW_ALIKE:
+            check.alike.append((places[0], places[-1] + 1))
 
 
 def _check_classes(check: Check) -> None:

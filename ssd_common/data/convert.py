@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from ssd_common.data.formats.objects import check_objects, pixel_boxes
 from ssd_common.data.specs import FORMATS, Format, Outputs, Spec, parse_spec
 from ssd_common.data.transforms import SUFFIXES, image_suffix, read_image
 from ssd_common.errors import InputError
+from ssd_common.output.console import HIDDEN
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 Plan = list[tuple[str, int, int]]
@@ -201,9 +201,8 @@ def _plan(data: AnnotatedSet, taken: Counter[str], done: Conversion, progress: P
 
 
 def _plain(name: str) -> str:
-    """A part of a file name without what is no UTF-8, hidden or obeyed by a terminal."""
-    plain = "".join("_" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name.strip())
-    return re.sub(r"^\.|^$", "_", plain)
+    """A part of a file name without what is no UTF-8, hidden, ends a line or is obeyed by a terminal."""
+    return re.sub(r"^\.|^$", "_", HIDDEN.sub("_", name.strip()))
 
 
 def _pictures(data: AnnotatedSet, plan: Plan, done: Conversion, progress: Progress) -> Iterator[Picture]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, stand_in
 
 # The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
@@ -102,12 +103,26 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
                 yield image
                 return
     except UnidentifiedImageError as error:
+        start = source[:100] if isinstance(source, bytes) else _start(source)
+        heif = "one in HEIC, HEIF or AVIF: convert it to JPEG or PNG" if start[4:8] == b"ftyp" else ""
+        if other := stand_in(start) or heif:
+            raise InputError(f"{name}: not an image that can be read, but {other}") from error
         kinds = ", ".join(FORMATS)
         raise InputError(f"{name}: not an image in one of the formats {kinds}: replace it or leave it out") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit is twice as high
+        found = re.search(r"\d+ pixels", str(error))
+        pixels = f"{found[0]}, more than" if found else "more than"
+        raise InputError(f"{name}: {pixels} the {MAX_PIXELS} allowed: make it smaller") from error
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: cannot read the image ({reason}): replace it or leave it out") from error
     raise InputError(f"{name}: {width} x {height} pixels, more than the {allowed} allowed: make it smaller")
+
+
+def _start(path: str | Path) -> bytes:
+    """The first bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read(100)
 
 
 def image_size(source: str | Path | bytes, name: str | None = None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssd_common.boxes import Array
+from ssd_common.checkpoints.first_bytes import first_bytes
 from ssd_common.config import PredictConfig, RunConfig
 from ssd_common.detection import Detections, multibox_detection
 from ssd_common.errors import InputError
@@ -62,8 +63,7 @@ def load_onnx(path: Path) -> OnnxNet:
         InputError: the file is missing, is not ONNX, is not one of this package, is damaged, or has a graph that this
             ONNX Runtime cannot run; or ONNX Runtime is missing.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
+    first_bytes(path)
     return decode_onnx(path.read_bytes(), str(path))
 
 
@@ -84,7 +84,7 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
         if "opset" in reason.lower() or sealed:
             message = f"{version} cannot run this file ({reason}): pip install --upgrade onnxruntime"
         else:
-            message = f"not a readable ONNX file ({version}: {reason})"
+            message = f"not a readable ONNX file ({version}: {reason}): export it again"
         raise InputError(f"{source}: {message}") from None
     try:
         metadata = session.get_modelmeta().custom_metadata_map

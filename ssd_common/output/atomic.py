@@ -29,7 +29,7 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a file to write to that takes the place of `path` if the context ends well; see `write_atomically`."""
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as file:
+        with naming(path), path.open("wb") as file:
             yield file
         return
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -40,7 +40,8 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path):
+            os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,11 +49,11 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an error of the file system that names no file, such as a full disk, the name of this one."""
+    """Give an error of the file system that names no file, as of a full disk, or a temporary one, this file's name."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".tmp")):
             error.filename = str(path)
         raise
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from textwrap import indent
 from typing import Any, BinaryIO, NamedTuple
 
 from ssd_common.errors import InputError
-from ssd_common.output.atomic import open_atomically
+from ssd_common.output.atomic import naming, open_atomically
 from ssd_common.output.lock import locked
 
 NAME = "detections.jsonl"
@@ -53,12 +53,13 @@ class DetectionsFile:
         self._entries: dict[str, _Entry] = {}
         self._end = 0  # of the last whole line
         self._file: BinaryIO | None = None
+        self._locked = False
         self._closing = ExitStack()
 
     def __enter__(self) -> DetectionsFile:
         with ExitStack() as stack:
             if self.path.parent.is_dir():
-                stack.enter_context(locked(self.path.parent))
+                self._lock(stack)
             if self.path.exists():
                 self._read()
             self._closing = stack.pop_all()
@@ -66,6 +67,13 @@ class DetectionsFile:
 
     def __exit__(self, *exception: object) -> None:
         self._closing.close()
+
+    def _lock(self, stack: ExitStack) -> None:
+        """Be the folder's one writer, until the stack is closed, and take away what a writer that was killed left."""
+        stack.enter_context(locked(self.path.parent))
+        self._locked = True
+        for stale in self.path.parent.glob(".detections.json.*.tmp"):
+            stale.unlink()
 
     def has(self, image: str) -> bool:
         """Whether an image is done: it has a line, has not changed since, and is drawn."""
@@ -81,9 +89,11 @@ class DetectionsFile:
     def begin(self) -> None:
         """Make the folder and the file, unless they are there; nothing is written before."""
         if self._file is None:
-            if not self.path.parent.is_dir():
-                self.path.parent.mkdir(parents=True)  # raises if another process makes it now
-                self._closing.enter_context(locked(self.path.parent))
+            if not self._locked:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock(self._closing)
+                if self.path.exists():  # another process has made it since
+                    raise InputError(f"{self.path}: another prediction was faster; run this one again, and it goes on")
             self._file = self._closing.enter_context(self.path.open("ab"))
             self._file.truncate(self._end)
             if not self._end:
@@ -148,17 +158,34 @@ class DetectionsFile:
 
     def _keep(self, content: Any) -> None:
         image, drawn, version = content["image"], content["drawn"], content["version"]
-        if not isinstance(image, str) or not isinstance(drawn, str) or not isinstance(content["objects"], list):
+        objects = content["objects"]
+        if not isinstance(image, str) or not isinstance(drawn, str) or not isinstance(objects, list):
             raise TypeError("not the line of an image")
-        self._entries[image] = _Entry(self._end, os.path.basename(drawn), tuple(version) if version else None)
+        if not all(isinstance(item, dict) for item in objects):
+            raise TypeError("not what was found in an image")
+        if not drawn or drawn != os.path.basename(drawn):
+            raise ValueError("not the name of a file in this folder")
+        self._entries[image] = _Entry(self._end, drawn, tuple(version) if version else None)
 
     def _write(self, content: Mapping[str, Any]) -> None:
         """Write a line, and leave it with the operating system: what stops this process keeps it whole."""
         assert self._file is not None
-        line = _line(content)
-        self._file.write(line)
-        self._file.flush()
+        with naming(self.path):
+            line = _line(content)
+            self._file.write(line)
+            self._file.flush()
         self._end += len(line)
+
+
+def drawn_names(folder: Path) -> set[str]:
+    """Return the file names of the images that predictions have drawn into a folder, as far as its file can be read."""
+    names: set[str] = set()
+    path = folder / NAME
+    with suppress(OSError), path.open("rb") if path.is_file() else nullcontext(()) as file:
+        for line in file:
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                names.add(json.loads(line)["drawn"])
+    return names
 
 
 def file_version(path: str) -> Version | None:

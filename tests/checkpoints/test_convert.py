@@ -1,17 +1,21 @@
 """Weights files of others are told by their content, become the same checkpoint, and are written for their owners."""
 
 import dataclasses
+import os
 import pickle
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from ssd_common.checkpoints.any_model import load_any
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.checkpoints.convert import FORMATS, load_weights, not_kept, save_weights
 from ssd_common.checkpoints.params_file import read_params, write_params
 from ssd_common.config import BOOK, IMPROVED, STRAIGHT_DOPE, AnchorConfig, Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.errors import InputError
+from ssd_common.onnx_files import load_onnx
+from ssd_common.weights import initial_weights
 from tests.checkpoints.convert_cases import (
     FOREIGN,
     NAMES,
@@ -184,8 +188,8 @@ def test_the_weights_of_another_network_are_refused(names, message, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x12\1", b"PNG, or what else there is", pickle.dumps({"a": 1}), b"\x89HDF\r\n\x1a\n" + bytes(20)],
-    ids=["empty", "cut", "text", "pickle", "hdf5"],
+    [b"\x12\1", b"PNG, or what else there is", pickle.dumps({"a": 1}), b"\x89HDF\r\n\x1a\n" + bytes(20)],
+    ids=["cut", "text", "pickle", "hdf5"],
 )
 def test_a_file_of_no_known_kind_is_refused(content, tmp_path):
     (tmp_path / "w.pt").write_bytes(content)
@@ -194,6 +198,41 @@ def test_a_file_of_no_known_kind_is_refused(content, tmp_path):
 
 def test_a_missing_file_is_refused(tmp_path):
     assert refusal(tmp_path / "w.pt") == "no such weights file"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty: take another copy"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a Git LFS pointer: run git lfs pull",
+        ),
+        (b"\n <!DOCTYPE html><html>404", "a web page: download the file again"),
+        (b"\x1f\x8b\x08" + bytes(99), "a gzip archive: unpack it"),
+    ],
+    ids=["empty", "pointer", "page", "gzip"],
+)
+@pytest.mark.parametrize("load", [load_weights, load_any, load_onnx], ids=["weights", "any", "onnx"])
+def test_what_is_found_in_the_place_of_weights_is_named(load, content, words, tmp_path):
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load(tmp_path / "w")
+    assert str(error.value) == f"{tmp_path / 'w'}: not a weights file, but {words}"
+
+
+@pytest.mark.parametrize("load", [load_weights, load_any, load_onnx], ids=["weights", "any", "onnx"])
+def test_a_pipe_in_the_place_of_weights_is_refused(load, tmp_path):
+    os.mkfifo(tmp_path / "w")
+    with pytest.raises(InputError, match="a pipe or a device, not a file"):
+        load(tmp_path / "w")
+
+
+def test_values_that_float32_cannot_hold_are_refused(tmp_path):
+    weights = {name: value.astype(np.float64) for name, value in initial_weights(BOOK.model, BOOK.train).items()}
+    weights["cls_0.weight"][:] = 1e300
+    save_file(weights, tmp_path / "w")
+    assert refusal(tmp_path / "w").startswith("tensor cls_0.weight holds values that float32 cannot")
 
 
 # Writing.

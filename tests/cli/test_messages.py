@@ -47,7 +47,7 @@ def make(folder):
     write_voc(folder / "v-twice", {"one": voc_xml(CAT)}, {"train": "one\none\n"})
     write_voc(folder / "v-list", {"one": voc_xml(CAT)}, {"train": "two\n"})
     write_voc(folder / "v-entity", {"one": f"<!DOCTYPE annotation>{voc_xml(CAT)}"})
-    write_voc(folder / "v-html", {"one": "<html></html>"})
+    write_voc(folder / "v-html", {"one": "<xbel></xbel>"})
     write_voc(folder / "v-latin", {"one": voc_xml(CAT)})
     (folder / "v-latin/classes.txt").write_bytes(b"caf\xe9\n")
     write_voc(folder / "v-classes", {"one": voc_xml(CAT)})
@@ -102,7 +102,7 @@ def make(folder):
 
     (folder / "in").mkdir()
     for name in ("a.jpg", "b.jpg"):
-        (folder / "in" / name).write_text("<html>404</html>")
+        (folder / "in" / name).write_text("404")
     noise(60, 40).save(folder / "good.png")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:200])
     (folder / "empty.png").write_bytes(b"")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -173,6 +174,21 @@ def test_what_a_server_sends_instead_is_told_in_one_line_and_not_kept(
     assert [path.name for path in tmp_path.rglob("*")] == ["tinyssd"]
     server.send = honest  # type: ignore[attr-defined]
     assert download.fetch_file(url(server), SHA1, "file.rec").read_bytes() == CONTENT
+
+
+def test_a_server_that_trickles_is_given_up(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        answer(handler, Content_Length=len(CONTENT))
+        with contextlib.suppress(OSError):
+            for i in range(500):
+                handler.wfile.write(CONTENT[i : i + 1])
+                time.sleep(0.01)
+
+    server.send = trickle  # type: ignore[attr-defined]
+    monkeypatch.setattr(download, "AFTER", 0.1)
+    monkeypatch.setattr(download, "CHUNK", 8)
+    with pytest.raises(InputError, match=r"cannot download \(fewer than 1000 bytes a second\): try again"):
+        download.fetch_file(url(server), SHA1, "file.rec")
 
 
 def test_processes_that_fetch_at_the_same_time_fetch_it_once(server: ThreadingHTTPServer, tmp_path: Path) -> None:

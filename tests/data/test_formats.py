@@ -248,7 +248,7 @@ LOL = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]>'
         ({"Annotations/one.xml": "<annotation><object>"}, ["Annotations/one.xml: unreadable annotation", "no element"]),
         ({"Annotations/one.xml": f"{LOL}<annotation>&c;</annotation>"}, ["Annotations/one.xml", "document type a"]),
         ({"Annotations/one.xml": '<?xml version="1.0" encoding="klingon"?><a/>'}, ["one.xml", "unknown encoding"]),
-        ({"Annotations/one.xml": "<html></html>"}, ["one.xml", "begins with <html>, not with <annotation>"]),
+        ({"Annotations/one.xml": "<html></html>"}, ["one.xml", "it is a web page: download the file again"]),
         ({"ImageSets/Main/train.txt": "one\nnone\n"}, ["Annotations/none.xml: missing", "listed in split train"]),
         (
             {"ImageSets/Main/train.txt": "one\ntwo\none 1\n"},

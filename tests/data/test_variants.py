@@ -196,7 +196,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
         pytest.param(LINE + "3 0.5 0.5 0.5 0.5\n-1 0.5 0.5 0.5 0.5\n", 1, ["unknown class"] * 2, id="beyond the names"),
         pytest.param(LINE + "cat 0.5 0.5 0.5 0.5\n٠ 0.5 0.5 0.2 0.2\n", 1, ["unknown class"] * 2, id="no number"),
         pytest.param(LINE + "0 0,5 0,5 0,5 0,5\n", 1, ["not a number"], id="decimal comma"),
-        pytest.param(LINE + "0,0.5,0.5,0.2,0.2\n0;.5;.5;.2;.2\n", 1, ["no spaces"] * 2, id="commas"),
+        pytest.param(LINE + "0,0.5,0.5,0.2,0.2\n0; .5; .5; .2; .2\n", 1, ["a comma or a semicolon"] * 2, id="commas"),
         pytest.param(LINE + "0 0_5 0.5 0.5 0.5\n", 1, ["not a number"], id="an underscore"),
         pytest.param(LINE + "0 20 15 10 10\n", 1, ["outside the image"], id="pixels"),
         pytest.param(LINE + "0 0.5 0.5 0.2 0.2 0.9\n", 1, ["wrong number of values"], id="a confidence"),

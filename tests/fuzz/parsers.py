@@ -234,14 +234,14 @@ def make_detections(folder):
     with DetectionsFile(folder, SETTINGS) as file:
         file.begin()
         for i, name in enumerate("abc"):
-            file.add(Path(name), (i, i), f"{name}.png", [box] * i)
+            file.add(name, (i, i), f"{name}.png", [box] * i)
 
 
 def read_detections(folder):
     from ssd_common.runs.detections_file import DetectionsFile
 
     with DetectionsFile(folder, SETTINGS) as file:
-        file.write_json(folder / "x.json", map(Path, "abc"))
+        file.write_json(folder / "x.json", "abc")
         return file.drawn_names()
 
 

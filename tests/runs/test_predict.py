@@ -1,5 +1,6 @@
 """What `predict` does with files: batches, bounded memory, lines as it goes, and going on where it stopped."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from ssd_common.checkpoints.checkpoint import Checkpoint
 from ssd_common.config import BOOK, Config, ModelConfig, PredictConfig, RunConfig
 from ssd_common.data.transforms import read_image
 from ssd_common.errors import InputError
+from ssd_common.runs import detections_file
 from ssd_common.runs import predict as runs_predict
 from ssd_common.runs.predict import detect_in_files, find_pictures, predict_files
 from ssd_common.weights import initial_weights
@@ -230,6 +232,13 @@ def test_images_of_one_name_are_drawn_under_two_names_in_whatever_order_they_com
     }
 
 
+def test_names_that_differ_in_case_only_are_drawn_under_two_names(images, tmp_path):
+    (first,), (second,) = images(1, folder="a"), images(1, folder="b")
+    first, second = first.rename(first.with_name("Cat.png")), second.rename(second.with_name("cAT.png"))
+    list(run([first, second], tmp_path / "out"))
+    assert [row["drawn"] for row in lines(tmp_path / "out")[1:]] == ["Cat.png", "cAT-2.png"]
+
+
 def test_a_prediction_into_the_folder_of_its_images_goes_on_as_well(images, tmp_path):
     paths = images(3)
     for path in paths:
@@ -264,6 +273,50 @@ def test_a_second_prediction_into_the_folder_waits_for_the_first(images, tmp_pat
     assert len(list(first)) == 1
     assert list(run(paths, out)) == []
     assert not (out / ".lock").exists()
+
+
+def test_of_two_predictions_that_begin_at_the_same_time_one_is_refused(images, tmp_path):
+    paths, out = images(2), tmp_path / "out"
+
+    class Slow(Fake):
+        def _predict(self, *arguments):
+            list(run(paths, out))  # the other process is done meanwhile
+            return super()._predict(*arguments)
+
+    with pytest.raises(InputError, match=r"detections\.jsonl: another prediction was faster; run this one again"):
+        list(run(paths, out, Slow()))
+    assert len(lines(out)) == 3
+    assert list(run(paths, out)) == []
+
+
+def test_what_a_prediction_that_was_killed_left_is_taken_away(images, tmp_path):
+    paths, out = images(1), tmp_path / "out"
+    list(run(paths, out))
+    (out / ".detections.json.123.tmp").write_bytes(b"[")
+    list(run(paths, out))
+    assert sorted(path.name for path in out.iterdir()) == ["000.png", "detections.json", "detections.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["000.png", "detections.jsonl"])
+def test_a_full_disk_names_the_file_that_could_not_be_written(images, tmp_path, monkeypatch, name):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if name == "000.png":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(detections_file, "_line", lambda content: full(None, None))
+    with pytest.raises(OSError, match="No space") as error:
+        list(run(images(1), tmp_path / "out"))
+    assert error.value.filename == str(tmp_path / "out" / name)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_an_image_is_not_drawn_into_a_pipe_or_a_folder(images, tmp_path, make):
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out" / "000.png")
+    with pytest.raises(InputError, match=r"000\.png there is not a file"):
+        list(run(images(1), tmp_path / "out"))
 
 
 OTHER = {name: value + 1 for name, value in WEIGHTS.items()}
@@ -302,7 +355,17 @@ def test_a_file_that_is_not_ours_is_left_alone(images, tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", "7", "no json", '{"image": 1, "version": null, "drawn": "a", "objects": []}', '{"image": "a"}']
+    "line",
+    [
+        "{}",
+        "7",
+        "no json",
+        '{"image": 1, "version": null, "drawn": "a", "objects": []}',
+        '{"image": "a"}',
+        '{"image": "a", "version": null, "drawn": "a", "objects": [5]}',
+        '{"image": "a", "version": null, "drawn": "", "objects": []}',
+        '{"image": "a", "version": null, "drawn": "../a.png", "objects": []}',
+    ],
 )
 def test_a_line_that_is_not_ours_is_named(images, tmp_path, line):
     paths, out = images(1), tmp_path / "out"
@@ -338,6 +401,17 @@ def test_images_of_the_current_folder_are_called_by_their_names(images, monkeypa
     paths = images(2)
     monkeypatch.chdir(paths[0].parent)
     assert find_pictures([Path(".")]) == find_pictures([Path(path.name) for path in paths]) == ["000.png", "001.png"]
+
+
+def test_what_was_drawn_into_the_folder_of_the_images_is_no_image_of_it(images, tmp_path):
+    paths = images(2)
+    for path in paths:
+        path.rename(path.with_suffix(".bmp"))
+    folder = paths[0].parent
+    before = find_pictures([folder], folder)
+    list(run(before, folder))
+    assert find_pictures([folder], folder) == before
+    assert len(find_pictures([folder], tmp_path / "out")) == 4
 
 
 def test_an_image_that_is_named_twice_is_found_once(images):

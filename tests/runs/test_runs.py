@@ -66,6 +66,14 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_a_write_that_fails_names_the_file_and_not_a_temporary_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", Path("/dev/full")):
+        with pytest.raises(OSError, match="directory|No space") as error:
+            write_atomically(path, b"new")
+        assert error.value.filename == str(path)
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, error, tmp_path, monkeypatch):

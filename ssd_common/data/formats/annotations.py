@@ -216,11 +216,12 @@ def read_numbers(values: Sequence[object], names: Sequence[str]) -> list[float]:
         if value is None:
             raise BadObjectError(name, "missing number")
         try:
-            if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # to Python 0_5 is 5
-                raise TypeError
+            if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or not value.isascii())):
+                raise TypeError  # to Python 0_5 is 5, and a digit may be an Arabic one
             finite = math.isfinite(float(value))  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
-            raise BadObjectError(f"{name} {str(value)[:40]!r}", "not a number") from None
+            hint = ", write it with a point" if isinstance(value, str) and "," in value else ""
+            raise BadObjectError(f"{name} {str(value)[:40]!r}", f"not a number{hint}") from None
         if not finite:
             raise BadObjectError(f"{name} {value}", "not a finite number")
     return [float(value) for value in values]  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssd_common.data.formats.files import normal, read_text
+from ssd_common.data.formats.files import normal, read_lines
 from ssd_common.errors import InputError
 from ssd_common.output.console import visible
 
@@ -19,7 +19,7 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
         InputError: the file cannot be read, has no name, or has one twice.
     """
     try:
-        lines = read_text(path).splitlines()
+        lines = read_lines(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

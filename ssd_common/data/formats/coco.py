@@ -28,13 +28,13 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
-from ssd_common.data.formats.files import files_below, lies_outside, normal, read_bytes, rough
+from ssd_common.data.formats.files import elsewhere, files_below, lies_outside, normal, read_bytes, rough
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 BBOX = ("x", "y", "width", "height")
 DECIMALS = 9  # of a pixel: what adding and subtracting changes is beyond them
-KEPT = ("id", "image_id", "category_id", "bbox", "iscrowd", "area")
+KEPT = ("id", "image_id", "category_id", "bbox", "iscrowd", "ignore", "area")
 KEPT_OF_IMAGE = ("id", "file_name", "width", "height")
 MAX_JSON = 1 << 31  # bytes; the largest of COCO's own has a quarter of that
 SAYS_NOTHING: tuple[object, ...] = (None, 0, "", [], {})
@@ -60,7 +60,8 @@ def coco_paths(path: str) -> tuple[Path, Path]:
 def open_coco(images: Path, file: Path, allow_outside: bool) -> Opened:
     """Return a COCO dataset, see `read_coco`; raise InputError if there is no folder of images."""
     if not images.is_dir():
-        raise InputError(f"{images}: no such folder; it must have the images that {file} names")
+        what = "a file, not a folder" if images.exists() else "no such folder"
+        raise InputError(f"{images}: {what}; it must have the images that {file} names{elsewhere(images)}")
     return Opened((), lambda split, name: read_coco(images, file, name, allow_outside))
 
 
@@ -157,18 +158,28 @@ class _Pictures:
         hint = ", in which the backslashes of Windows are taken for slashes" if "\\" in name else ""
         if os.path.islink(path):
             return None, "missing image, it is a link that leads nowhere"
-        if like := self._by_rough_name.get(rough(name)):
+        if os.path.isfile(self._folder.parent / name) and not lies_outside(name):
+            hint += f", but in {self._folder.parent}: name that folder"
+        elif like := self._by_rough_name.get(rough(name)):
             hint += f", but {like}"
         return None, f"missing image, there is no such file in {self._folder}{hint}"
 
 
 def _load(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(read_bytes(file, MAX_JSON), object_pairs_hook=_table)
+        text = read_bytes(file, MAX_JSON)
+        if not text.strip():
+            raise ValueError("it is empty")
+        content = json.loads(text, object_pairs_hook=_table)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; write coco:IMAGES,FILE.json") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not a readable JSON file ({error}): export it again") from error
+        reason, hint = str(error), "" if isinstance(error, OSError) else ": export it again"
+        if isinstance(error, UnicodeDecodeError):
+            reason, hint = f"byte {error.start + 1} is not UTF-8", ": save the file as UTF-8"
+        elif "int_max_str_digits" in reason:  # Python's advice is none for a user
+            reason = "a number has thousands of digits"
+        raise InputError(f"{file}: not a readable JSON file ({reason}){hint}") from error
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise InputError(f"{file}: a {kind}, not a COCO dataset: name the file with images, annotations and categories")
@@ -234,7 +245,8 @@ def _read_object(class_ids: Mapping[int | str, int], item: Mapping[str, Any]) ->
         raise BadObjectError(f"bbox {_short(bbox)}", "no box, not a list of four numbers")
     x, y, width, height = read_box(bbox, BBOX)
     box = (x, y, round(x + width, DECIMALS), round(y + height, DECIMALS))
-    return class_ids[category_id], box, read_flag(item.get("iscrowd"), "iscrowd")
+    ignored = [read_flag(item.get(name), name) for name in ("iscrowd", "ignore")]
+    return class_ids[category_id], box, any(ignored)
 
 
 def _id(value: object) -> int | str | None:

@@ -50,7 +50,7 @@ def read_yaml(path: Path) -> Top | None:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if isinstance(event, yaml.NodeEvent):
                 word = event.value if isinstance(event, yaml.ScalarEvent) else None
-                word = f"*{event.anchor}" if isinstance(event, yaml.AliasEvent) else word
+                word = f"*{event.anchor}" if isinstance(event, yaml.AliasEvent) and depth == 1 else word
                 if depth == 1 and key is None:
                     key = str(word)
                     if key in top:
@@ -67,8 +67,8 @@ def read_yaml(path: Path) -> Top | None:
                     raise OSError(f"nested more than {MAX_DEPTH} deep")
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-            elif isinstance(event, yaml.DocumentEndEvent):
-                break
+            elif isinstance(event, yaml.DocumentStartEvent) and top:
+                raise OSError(f"more than one document, the second begins in line {event.start_mark.line + 1}")
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, RecursionError) as error:
@@ -96,7 +96,8 @@ def class_names_of(top: Top, path: Path) -> tuple[str, ...]:
     if kind not in ("list", "table") or None in names:
         word = " ".join(map(str, items))[:40]
         text = f"its 'names' are the text {word!r}" if word else "its 'names' are empty"
-        listed = "its 'names' are a list that is not of names: a name with a colon needs quotation marks"
+        hint = "a name with a colon needs quotation marks, and an alias, such as *a, is to be written out"
+        listed = f"its 'names' are a list that is not of names: {hint}"
         found = {"": "no 'names' in it", "text": text, "list": listed}
         what = found.get(kind, f"its 'names' are a {kind} that is not of names from 0 on, each once")
         raise InputError(f"{path}: {what}; {AS_NAMES}")

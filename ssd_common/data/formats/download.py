@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from rich.console import Console
 from ssd_common.errors import InputError
 from ssd_common.output.console import progress_bar
 
-CHUNK = 1 << 16
+CHUNK = 1 << 10  # of a slow server, more would be waited for without a look at the clock
 MAX_BYTES = 1 << 28  # three times what is fetched: a server that never ends is not believed
 SECONDS = 30  # without a byte from the server
+SLOWEST, AFTER = 1000, 60  # bytes a second on average, once so many seconds have passed
 UNFINISHED = ".unfinished-"
 
 
@@ -132,7 +134,7 @@ def _download(url: str, output_file: str, _pooch: object) -> None:
     """Called by pooch, with a file of its own."""
     import requests
 
-    console, name = Console(stderr=True), url.rpartition("/")[2]
+    console, name, started = Console(stderr=True), url.rpartition("/")[2], time.monotonic()
     with requests.get(url, stream=True, timeout=SECONDS) as response, open(output_file, "wb") as file:
         response.raise_for_status()
         if not console.is_terminal:
@@ -143,6 +145,8 @@ def _download(url: str, output_file: str, _pooch: object) -> None:
             file.write(chunk)
             if file.tell() > MAX_BYTES:
                 raise ValueError(f"more than {MAX_BYTES:,} bytes")
+            if file.tell() < SLOWEST * (seconds := time.monotonic() - started) and seconds > AFTER:
+                raise requests.RequestException(f"fewer than {SLOWEST} bytes a second")
 
 
 def _reason(error: Exception) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from ssd_common.data.transforms import SUFFIXES
+from ssd_common.errors import stand_in
 
 MAX_BYTES = 1 << 26
 """Of a file of text that is read whole; no annotation, list or table of names has 64 MiB."""
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 
 
 def normal(name: str) -> str:
@@ -84,12 +87,15 @@ def lies_outside(name: str) -> bool:
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the content of a file; raise OSError if it is too long, or a pipe, which would be waited for."""
+    """Return the content of a file; raise OSError if it is too long, a `stand_in`, or a pipe, which would wait."""
     if path.exists() and not path.is_file():
         raise OSError(f"{path.name} is a folder, a pipe or a device, not a file")
     if path.stat().st_size > max_bytes:
         raise OSError(f"more than {max_bytes:,} bytes")
-    return path.read_bytes()
+    content = path.read_bytes()
+    if other := stand_in(content[:100]):
+        raise OSError(f"it is {other}")
+    return content
 
 
 def read_text(path: Path) -> str:
@@ -97,10 +103,33 @@ def read_text(path: Path) -> str:
     return decoded(read_bytes(path))
 
 
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file; unlike `splitlines`, a line may have a U+2028 or a form feed in it."""
+    return [line.rstrip("\n") for line in io.StringIO(read_text(path), newline=None)]
+
+
 def decoded(content: bytes) -> str:
     """Return the text of a file's content, as `read_text`."""
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows PowerShell writes
     try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise OSError(f"byte {error.start + 1} is not UTF-8: save the file as UTF-8") from error
+    if (place := text.find("\0")) >= 0:  # UTF-16 without its mark, or what a crash left
+        raise OSError(f"character {place + 1} is a zero, which no text has: save the file as UTF-8")
+    return text
+
+
+def elsewhere(folder: Path, whole: Callable[[Path], bool] = lambda _: False) -> str:
+    """Return the end of a message about a folder that is missing or lacks a part: where it seems to be.
+
+    Args:
+        folder: the folder.
+        whole: whether another folder has all that this one should have.
+    """
+    if folder.is_dir():
+        inside = next((path for path in listed(folder) if path.is_dir() and whole(path)), None)
+        return f"; {inside} has them: name that folder" if inside else ""
+    packed = (path for path in (folder, *listed(folder.parent)) if path.name.lower().endswith(PACKED))
+    beside = next((path for path in packed if path.is_file() and path.name.startswith(folder.name)), None)
+    return f"; unpack {beside}" if beside else ""

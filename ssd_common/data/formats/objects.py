@@ -15,6 +15,8 @@ from ssd_common.data.formats.annotations import Annotation, Box, Problem
 MAX_OVERHANG = 1.0
 """A corner at most so many pixels outside the image is rounding, or counting from 1, and is cut off; a corner further
 outside is a mistake."""
+MAX_FRACTION = 2.0
+"""Above it, a fraction is likely to be a number of pixels, or per cent."""
 ROUNDING = 1e-15  # of a fraction that was computed in double precision
 
 
@@ -44,11 +46,14 @@ def check_objects(annotation: Annotation, height: int, width: int) -> Checked:
     low, high = boxes[:, :2], boxes[:, 2:]
     overhang = MAX_OVERHANG * np.array(unit) / size
     smaller = "smaller than a pixel" + ("" if annotation.fractions else ", are these fractions of the image?")
+    outside = f"outside the image, which is {width} x {height}"
+    in_pixels = annotation.fractions & (high > MAX_FRACTION).any(axis=1)
     # Of what is wrong with an object, the first that holds is told.
     reasons = {
         "inverted": (low > high).any(axis=1),
         "zero area": (low == high).any(axis=1),
-        f"outside the image, which is {width} x {height}": ((low < -overhang) | (high > unit + overhang)).any(axis=1),
+        f"{outside}; are these pixels, where fractions belong?": in_pixels,
+        outside: ((low < -overhang) | (high > unit + overhang)).any(axis=1),
         f"no area within the image, which is {width} x {height}": (corners[:, :2] >= corners[:, 2:]).any(axis=1),
         smaller: (high - low < np.array(unit) / size).all(axis=1),
     }

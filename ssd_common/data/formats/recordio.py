@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, stand_in
 from ssd_common.output.atomic import write_atomically
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -171,7 +171,8 @@ def _size(file: BinaryIO) -> int:
 
 def _open(path: str | Path) -> BinaryIO:
     if not os.path.isfile(path):  # a named pipe would be waited for
-        raise InputError(f"{path}: no such file: check the path")
+        what = "a folder, a pipe or a device" if os.path.exists(path) else "no such file"
+        raise InputError(f"{path}: {what}: check the path")
     try:
         return open(path, "rb")
     except OSError as error:
@@ -216,6 +217,9 @@ def _read_part_header(file: BinaryIO, position: int, name: str) -> tuple[int, in
     magic, word = PART_HEADER.unpack(file.read(PART_HEADER.size))
     # An aligned magic number always begins a part; an unaligned one can be anything.
     if magic != MAGIC or position % 4:
+        file.seek(0)
+        if other := stand_in(file.read(100)):
+            raise InputError(f"{name}: the file is {other}")
         raise InputError(f"{name}, byte {position}: found {magic.hex()}, not the magic number {MAGIC.hex()}: {DAMAGED}")
     length = word & ((1 << LENGTH_BITS) - 1)
     left -= PART_HEADER.size

@@ -12,6 +12,7 @@ import codecs
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,17 @@ from ssd_common.data.formats.annotations import (
     read_rows,
 )
 from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
-from ssd_common.data.formats.files import decoded, files_below, listed, normal, read_bytes, read_text, rough, stem
+from ssd_common.data.formats.files import (
+    decoded,
+    elsewhere,
+    files_below,
+    listed,
+    normal,
+    read_bytes,
+    read_lines,
+    rough,
+    stem,
+)
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
@@ -39,9 +50,13 @@ KNOWN_TAGS = ("name", "bndbox", "difficult")
 PICTURE_TAGS = ("folder", "filename", "path", "size", "object")
 SAYS_NOTHING = ("", "0", "Unspecified", "Unknown")  # what tools write into the fields that nobody filled in
 ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["'][^>]*\?>""")
+OF_ONE_BYTE = ("ascii", "iso8859", "cp125", "latin")
+"""How encodings begin in which a text that is valid UTF-8 by accident is hardly ever one; it was declared wrongly."""
+WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}
 NOT_OF_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")  # nor are they fast
 LISTS, PICTURES = "ImageSets/Main", "JPEGImages"
-CLASS_FLAG = re.compile(r"\s+-?[01]$")  # behind an ID in the list of a single class
+CLASS_FLAGS = ("-1", "0", "1")  # behind an ID in the list of a single class
+MAX_DEPTH = 100  # elements in elements
 OBJECT_FIELDS = {"pose": "Unspecified", "truncated": "0"}  # what readers of the format expect to find
 
 
@@ -77,10 +92,10 @@ class VocFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        missing = [part for part in ("Annotations", PICTURES) if not (folder / part).is_dir()]
-        if missing:
+        if missing := _missing(folder):
             what = f"no folder {missing[0]} in it" if folder.is_dir() else "no such folder"
-            raise InputError(f"{folder}: {what}; a VOC dataset has Annotations, {PICTURES} and {LISTS}")
+            hint = elsewhere(folder, lambda path: not _missing(path))
+            raise InputError(f"{folder}: {what}; a VOC dataset has Annotations, {PICTURES} and {LISTS}{hint}")
         self.folder = folder
         self._lists = {path.stem: path for path in listed(folder / LISTS) if path.suffix.lower() == ".txt"}
         self._files: dict[str, Path] = {}
@@ -131,16 +146,19 @@ class VocFolder:
                 for key, path in images.items()
                 if key not in self._files and path.suffix.lower() in SUFFIXES
             ]
-        alike: dict[str, str] = {}
+        alike: dict[str, str] = {}  # the annotations, and the images, by their rough names
+        named: dict[str, str] = {}
         for key in ids:
             file, document = f"Annotations/{key}.xml", self._documents.get(key)
             if document is None:
-                problems.append(Problem(file, "", "", f"missing annotation, listed in split {split}"))
+                alike = alike or {rough(other): other for other in self._files}
+                like = f"; a list has names such as {alike[rough(key)]}" if rough(key) in alike else ""
+                problems.append(Problem(file, "", "", f"missing annotation, listed in split {split}{like}"))
             elif isinstance(document, Problem):
                 problems.append(document)
             elif key not in images:
-                alike = alike or {rough(other): path.name for other, path in images.items()}
-                like = f", and {alike[rough(key)]}" if rough(key) in alike else ""
+                named = named or {rough(other): path.name for other, path in images.items()}
+                like = f", and {named[rough(key)]}" if rough(key) in named else ""
                 problems.append(Problem(f"{PICTURES}/{key}.jpg", "", "", f"missing image, {file} is there{like}"))
             else:
                 rows, bad = read_rows(enumerate(document.objects, start=1), read, file, "object")
@@ -158,7 +176,7 @@ class VocFolder:
         """The IDs in a list, each once, and those that are there twice."""
         path = self._lists[split]
         try:
-            lines = read_text(path).splitlines()
+            lines = read_lines(path)
         except OSError as error:
             raise InputError(f"{path}: not a readable list of annotations ({error}): correct it") from error
         first: dict[str, int] = {}
@@ -166,7 +184,8 @@ class VocFolder:
         for number, line in enumerate(lines, start=1):
             key = normal(line.strip())
             if key not in self._files:
-                key = CLASS_FLAG.sub("", key)
+                words = key.rsplit(None, 1)  # a regular expression would count many spaces again and again
+                key = words[0] if len(words) == 2 and words[1] in CLASS_FLAGS else key
                 if key.lower().endswith((".xml", *SUFFIXES)) and key not in self._files:
                     key = key.rpartition(".")[0]
             if key in first:
@@ -177,13 +196,23 @@ class VocFolder:
         return list(first), problems
 
 
+def _missing(folder: Path) -> list[str]:
+    return [part for part in ("Annotations", PICTURES) if not (folder / part).is_dir()]
+
+
 class _Builder(ET.TreeBuilder):
-    """Names elements in lower case and without namespace, and reads no entities, of which bombs are made."""
+    """Names elements in lower case and without namespace; reads no entities, of which bombs are made, and no depths."""
+
+    depth = 0
 
     def start(self, tag: str, attributes: dict[str, str], /) -> ET.Element:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         return super().start(tag.rpartition("}")[2].lower(), attributes)
 
     def end(self, tag: str, /) -> ET.Element:
+        self.depth -= 1
         return super().end(tag.rpartition("}")[2].lower())
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
@@ -222,15 +251,30 @@ def _read_document(path: Path, file: str) -> Document | Problem:
 
 def _decoded(content: bytes) -> bytes | str:
     """The content of an XML file; as text if it is in an encoding that Python can read, and XML parsers cannot."""
-    declared = ENCODING.match(content)
-    if declared is None or declared[1].lower().startswith(b"utf"):
-        if b"\0" not in content[:4] and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            decoded(content)  # raises if it is no UTF-8, for which an XML parser has no clear words
+    if not content.strip():
+        raise ValueError("the file is empty")
+    if b"\0" in content[:4] or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content
+    content = content.removeprefix(codecs.BOM_UTF8)
+    declared = ENCODING.match(content)
+    if declared is None:
+        return decoded(content)  # of what is no UTF-8, an XML parser has no clear words
     encoding = declared[1].decode().lower()
-    if codecs.lookup(encoding).name.replace("_", "-") in NOT_OF_FILES:
-        raise LookupError(f"unknown encoding: {encoding}")
-    return content[declared.end() :].decode({"gb2312": "gb18030", "gbk": "gb18030"}.get(encoding, encoding))
+    content = b" " * declared.end() + content[declared.end() :]  # messages count bytes
+    try:
+        name = codecs.lookup(encoding).name
+        if name.replace("_", "-") in NOT_OF_FILES:
+            raise LookupError
+        if not name.startswith(OF_ONE_BYTE):
+            # .NET writes UTF-8 and declares UTF-16: what declares it in single bytes is none.
+            return decoded(content) if name.startswith("utf") else content.decode(WIDER.get(name, name))
+        with suppress(OSError):
+            return decoded(content)
+        return content.decode(name)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} is not {encoding}: save the file as UTF-8") from error
+    except LookupError:
+        raise ValueError(f"unknown encoding {encoding}: save the file as UTF-8") from None
 
 
 def _says(field: ET.Element) -> bool:

@@ -35,17 +35,21 @@ from ssd_common.data.formats.annotations import (
     read_numbers,
     read_rows,
 )
-from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes
+from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes, read_class_names
 from ssd_common.data.formats.data_yaml import YAML, Top, class_names_of, num_keypoints_of, other_paths, read_yaml
-from ssd_common.data.formats.files import file_names, files_below, listed, read_text, rough, stem
+from ssd_common.data.formats.files import elsewhere, file_names, files_below, listed, read_lines, read_text, rough, stem
 from ssd_common.data.transforms import OTHER_SUFFIXES, SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
 CONVERT = "convert it to JPEG or PNG"
+OTHER_LABELS = (".csv", ".json", ".xml")
+"""How annotations of other formats end, that lie among the labels."""
 NAMES = (".yaml", ".yml", ".names", FILE_NAME)  # how files with names of classes end, of this and of other tools
 CLASS_ID = re.compile(r"\+?\d{1,9}(\.\d{0,30})?(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 MAX_CLASS = 10_000
+MAX_LINES = 100_000  # of the labels of an image
+KEYS = ("kpt_shape", "names", "nc", "path")  # of data.yaml, beside the splits
 USUAL_SPLITS = ("train", "val", "valid", "test")
 
 
@@ -102,7 +106,7 @@ class YoloFolder:
         highest = 0
         for _, file in self._labelled(split)[0].values():
             with suppress(OSError):
-                lines = read_text(file).splitlines() if file else []
+                lines = read_lines(file) if file else []
                 ids = (_class_id(line.split()[0]) for line in lines if line.strip())
                 highest = max([highest, *(class_id for class_id in ids if class_id is not None)])
         return highest
@@ -122,11 +126,13 @@ class YoloFolder:
         num_keypoints = num_keypoints_of(self._yaml or {}, self.folder / YAML)
         read = partial(_read_object, len(self.class_names), num_keypoints)
         annotations = []
-        doubts = self._unused(split)
+        doubts = self._unused(split, pictures.get(Path(FILE_NAME).stem, (None, None))[1])
         for key, (path, file) in pictures.items():
             where = self._place(file) if file else f"{self._place(labels / key)}.txt"
             try:
-                lines = read_text(file).splitlines() if file else []
+                lines = read_lines(file) if file else []
+                if len(lines) > MAX_LINES:
+                    raise OSError(f"more than {MAX_LINES:,} lines")
             except OSError as error:
                 problems.append(Problem(where, "", "", f"unreadable annotation, {error}"))
                 continue
@@ -140,6 +146,9 @@ class YoloFolder:
                 doubts += _six_numbers(dict(numbered), rows, where)
             place = path.relative_to(images).as_posix()
             annotations.append(annotate(path, place, where, rows, bad, noun="line", fractions=True, lost=lost))
+        if others := [path for path in files_below(labels, *OTHER_LABELS) if stem(path, labels) in pictures]:
+            reason = f"unused annotations, labels are read from .txt files, {counted(len(others), 'file')}"
+            doubts.append(Problem(self._place(others[0]), "", "", reason))
         unread = {stem(path, images): path for path in files_below(images, *OTHER_SUFFIXES)}
         alike = {rough(key): path for key, (path, _) in pictures.items()} if strays else {}
         missing = []
@@ -156,8 +165,8 @@ class YoloFolder:
             doubts.append(Problem(self._place(images), "", "", reason))
         return AnnotatedSet(name, self.class_names, annotations, tuple(problems), tuple(missing), tuple(doubts))
 
-    def _unused(self, split: str) -> list[Problem]:
-        """What seems to be said about a split, and is not read."""
+    def _unused(self, split: str, labels: Path | None) -> list[Problem]:
+        """What seems to be said about a split, and is not read; `labels` are those of an image called classes."""
         used = {labels for _, labels in self._folders.values()}
         folders = (path for path in listed(self.folder / "labels") if path.is_dir() and path not in used)
         doubts = [
@@ -171,6 +180,11 @@ class YoloFolder:
             others = (path for path in listed(self.folder) if path.name.lower().endswith(NAMES))
             reason = f"unused file, the names of the classes are read from {YAML}"
             return doubts + [Problem(path.name, "", "", reason) for path in others]
+        for path in (folder / FILE_NAME for folder in (self.folder, self.folder / "labels", self._folders[split][1])):
+            with suppress(InputError):
+                if path != labels and read_class_names(path) not in (None, self.class_names):
+                    reason = f"other class names, than in {YAML}, which is used"
+                    doubts.append(Problem(self._place(path), "", "", reason))
         place = self._place(self._folders[split][0])
         reason = f"unused path, the images are those in {place}"
         paths = other_paths(self._yaml, split, PurePosixPath(place))
@@ -188,7 +202,7 @@ class YoloFolder:
 def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Where the images and the labels of each split are, in either layout, by name; valid is val."""
     folders: dict[str, tuple[Path, Path]] = {}
-    parts = [path for path in listed(folder) if (path / "images").is_dir()]
+    parts = [path for path in listed(folder) if (path / "images").is_dir() and not _has_splits(path)]
     if any((path / "labels").is_dir() for path in parts):  # Roboflow's
         parts = [path for path in parts if path.name in USUAL_SPLITS or (path / "labels").is_dir()]
         names = {path: path.name for path in parts}
@@ -202,15 +216,23 @@ def _split_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
     if not folders:
         what = "no folder images/SPLIT in it" if folder.is_dir() else "no such folder"
         what = "a file, not the folder of a dataset" if folder.is_file() else what
-        raise InputError(f"{folder}: {what}; a YOLO dataset has images/train and labels/train")
+        hint = elsewhere(folder, _has_splits)
+        if file_names(folder / "images", SUFFIXES):  # as Label Studio exports them
+            hint = ": move the files in images to images/train, and those in labels to labels/train"
+        raise InputError(f"{folder}: {what}; a YOLO dataset has images/train and labels/train{hint}")
     return {name: folders[name] for name in sorted(folders)}
+
+
+def _has_splits(folder: Path) -> bool:
+    """Whether a folder is a dataset, and no split of one."""
+    return any((folder / "images" / split).is_dir() for split in USUAL_SPLITS)
 
 
 def _read_object(num_classes: int, num_keypoints: int | None, words: list[str]) -> tuple[int, Box, bool]:
     word, *numbers = words
     class_id = _class_id(word)
-    if not numbers and ("," in word or ";" in word):
-        raise BadObjectError(word, "no spaces, which separate the numbers of a line")
+    if "," in word or ";" in word:
+        raise BadObjectError(word, "a comma or a semicolon, spaces alone separate the numbers of a line")
     if class_id is None or class_id >= num_classes:
         raise BadObjectError(f"class {word}", f"unknown class, the classes are 0 to {num_classes - 1}")
     if num_keypoints is not None and len(numbers) == 4 + num_keypoints:
@@ -252,9 +274,16 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
         split: the name of the split.
         class_names: written to `data.yaml`.
         pictures: what it has.
+
+    Raises:
+        InputError: the split has a name that `data.yaml` needs itself, or there is a `data.yaml` that cannot be read.
     """
     import yaml
 
+    if split in KEYS:
+        raise InputError(
+            f"a YOLO dataset has no split '{split}', which {YAML} has another meaning for: name it otherwise"
+        )
     images, labels = folder / "images" / split, folder / "labels" / split
     for part in (images, labels):
         part.mkdir(parents=True, exist_ok=True)
