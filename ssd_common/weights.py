@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +127,16 @@ def check_weights(
         shapes = parameter_shapes(model_config)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+    missing, unknown = [name for name in shapes if name not in weights], sorted(set(weights) - set(shapes))
+    lacks = f"{_counted([(source_names or {}).get(name, name) for name in missing])} missing" if missing else ""
+    if unknown:
+        strange = _counted(unknown, " does", " do") + " not belong to the model" + (f", and {lacks}" if lacks else "")
+        own = "a network that was changed is saved and loaded by its framework, torch.save or save_parameters"
+        raise InputError(f"{source}: {strange}: {own}")
+    if missing:
+        raise InputError(f"{source}: {lacks}; is it a TinySSD of {model_config.num_classes} classes?")
     for name, shape in shapes.items():
         tensor = f"{source}: tensor {(source_names or {}).get(name, name)}"
-        if name not in weights:
-            raise InputError(f"{tensor} is missing; is it a TinySSD of {model_config.num_classes} classes?")
         if weights[name].shape != shape:
             raise InputError(f"{tensor} should be {shape}, found {weights[name].shape}")
         if weights[name].dtype.kind != "f":
@@ -139,9 +145,12 @@ def check_weights(
             raise InputError(f"{tensor} holds values that are not finite")
         if name.endswith("running_var") and (weights[name] < 0).any():
             raise InputError(f"{tensor} holds variances below 0")
-    unknown = sorted(set(weights) - set(shapes))
-    if unknown:
-        raise InputError(f"{source}: tensor {unknown[0]} does not belong to the model")
+
+
+def _counted(names: Sequence[str], one: str = " is", several: str = " are") -> str:
+    """Return "tensor a is" or "tensors a, b, c and 4 more are"."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"tensor{'s' * (len(names) > 1)} {', '.join(names[:3])}{more}{one if len(names) == 1 else several}"
 
 
 def check_velocity(velocity: Weights, weights: Weights, source: str) -> None:

@@ -41,13 +41,19 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             traceback.print_exc()
         else:
-            print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
+            _say(message)
         code = 2
     except KeyboardInterrupt as interrupt:  # or `Stopped`
-        with suppress(OSError):  # a terminal that is gone
-            print(f"{PROGRAM}: {printable(str(interrupt), sys.stderr.encoding) or 'interrupted'}", file=sys.stderr)
+        _say(str(interrupt) or "interrupted")
         code = getattr(interrupt, "code", 130)
     sys.exit(code)
+
+
+def _say(message: str) -> None:
+    """Print the line of an error."""
+    if sys.stderr is not None:  # None is one that was closed when the program began
+        with suppress(OSError):  # a terminal that is gone
+            print(f"{PROGRAM}: {printable(message, sys.stderr.encoding)}", file=sys.stderr)
 
 
 def _commands() -> tyro.extras.SubcommandApp:

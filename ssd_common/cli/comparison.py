@@ -120,7 +120,7 @@ def compare(
     said, weights = which_weights(weights) if weights else ([], None)
     start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
     devices = {name: framework.data.get_device(device) for name, framework in backends.items()}  # before a folder
-    with RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console()) as run:
+    with RunFolder(new_folder(out, f"compare-{training.name.partition(':')[0]}"), new_console(lasting=True)) as run:
         for line in said:
             run.log(line)
         result = compare_backends(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PROGRAM = "tinyssd"
 
 
-def _number(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
-    """Return how a number is read: tyro's own messages speak of literals, of bases, and of None."""
+def _value(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
+    """Return how a value is read: tyro's own messages speak of literals, of bases, and of None."""
 
     def read(values: list[str]) -> Any:
         try:
@@ -32,9 +32,15 @@ def _number(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveCon
         nargs=1,
         metavar=metavar,
         instance_from_str=read,
-        is_instance=lambda value: value is None or isinstance(value, (int, float)),
+        is_instance=lambda value: value is None or isinstance(value, (int, float, Path)),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+def _path(text: str) -> Path:
+    if not text:  # of a variable of the shell that is not set; Path("") is the current folder
+        raise ValueError
+    return Path(text)
 
 
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
@@ -45,12 +51,13 @@ OptionalAugmentation = Annotated[str | None, arg(metavar="none|flip|jitter|ssd|s
 DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
-OptionalPath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-Int = Annotated[int, _number("INT", int, "a whole number")]
-Float = Annotated[float, _number("FLOAT", float, "a number")]
-Seconds = Annotated[float, _number("SECONDS", float, "a number")]
-OptionalInt = Annotated[int | None, _number("INT", int, "a whole number"), arg(help_behavior_hint="")]
-OptionalFloat = Annotated[float | None, _number("FLOAT", float, "a number"), arg(help_behavior_hint="")]
+OptionalPath = Annotated[Path | None, _value("PATH", _path, "a path"), arg(help_behavior_hint="")]
+Int = Annotated[int, _value("INT", int, "a whole number")]
+Float = Annotated[float, _value("FLOAT", float, "a number")]
+Seconds = Annotated[float, _value("SECONDS", float, "a number")]
+Minutes = Annotated[float, _value("MINUTES", float, "a number")]
+OptionalInt = Annotated[int | None, _value("INT", int, "a whole number"), arg(help_behavior_hint="")]
+OptionalFloat = Annotated[float | None, _value("FLOAT", float, "a number"), arg(help_behavior_hint="")]
 
 
 def splits(data: str, data_dir: Path | None, limit: int | None, val_data: str | None = None) -> tuple[Dataset, Dataset]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional, arg
@@ -50,7 +50,9 @@ def launch(
         raise InputError(f"--timeout must be a number of seconds, or 0 for none, got {timeout}")
     if not command or command[0] not in VERBS:
         raise InputError("launch starts train, eval or predict: tinyssd launch --workers 2 -- train --data ...")
-    verb: Callable[..., None] = wraps(VERBS[command[0]])(lambda *_, **__: None)  # wrong flags are said here, once
-    tyro.cli(verb, prog=f"{PROGRAM} launch -- {command[0]}", args=command[1:])
+    verb: Callable[..., Any] = wraps(VERBS[command[0]])(lambda *_, **flags: flags)  # wrong flags are said here, once
+    flags = tyro.cli(verb, prog=f"{PROGRAM} launch -- {command[0]}", args=command[1:])
+    if flags["backend"] not in (None, backend):
+        raise InputError(f"--backend {flags['backend']}: the processes have {backend}; name it before the --, once")
     code = "from ssd_common.cli import main; main()"
     return run_job(job(backend, workers, servers, free_port(port)), code, [*command, "--distributed"], timeout)

@@ -12,6 +12,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from ssd_common.cli.flags import (
     Device,
+    Minutes,
     OptionalAugmentation,
     OptionalBackend,
     OptionalFloat,
@@ -100,7 +101,7 @@ def train(
     out: OptionalPath = None,
     weights: OptionalPath = None,
     resume: OptionalPath = None,
-    save_every: Annotated[float, arg(metavar="MINUTES")] = 10.0,
+    save_every: Minutes = 10.0,
     distributed: FlagCreatePairsOff[bool] = False,
 ) -> int:
     """Train a detector and write a run folder.
@@ -143,8 +144,11 @@ def train(
         if group.rank:
             follow_run(load_backend(backend or ""), data_dir, device, compile or None, group)
             return 0
+        console = new_console(lasting=True)
         if not 0 <= save_every < float("inf"):
             raise InputError(f"--save-every must be a number of minutes, or 0 for never, got {save_every}")
+        if out is not None and resume is None:
+            new_folder(out, "")  # refused at once, before anything is read
         remarks = []
         if resume is not None:
             own = {"data": data, "val_data": val_data, "preset": preset, "config": config, "limit": limit}
@@ -159,15 +163,23 @@ def train(
             elif out is not None:
                 raise InputError("--out cannot be changed with --resume; leave it out")
         if resume is not None:
-            run = stack.enter_context(RunFolder(resume, new_console()))  # nobody else writes what is read now
+            run = stack.enter_context(RunFolder(resume, console))  # nobody else writes what is read now
             start, run.rows = resumed_checkpoint(resume, configuration.epochs)
             run_config = start.run
         else:
             run_config = _run_config(backend, data, val_data, limit, preset, config, configuration, weights)
+        file = config or (resume / CONFIG if resume else None)
+        if file and not backend and run_config.backend not in ("", *BACKENDS):
+            raise InputError(f"{file}: unknown backend {run_config.backend!r}; the backends are {', '.join(BACKENDS)}")
         backend = backend or run_config.backend or "torch"
-        if config and backend not in BACKENDS:
-            raise InputError(f"{config}: unknown backend {backend!r}; the backends are {', '.join(BACKENDS)}")
-        training, validation = splits(run_config.data, data_dir, run_config.limit or None, run_config.val_data or None)
+        try:
+            training, validation = splits(
+                run_config.data, data_dir, run_config.limit or None, run_config.val_data or None
+            )
+        except InputError as error:
+            if file and data is None:  # a relative path, perhaps, that is meant from another folder
+                raise InputError(f"{file}: data = {run_config.data!r}: {error}") from None
+            raise
         if resume is not None:
             check_classes(resume, start.config.model, training)
         framework = load_backend(backend)
@@ -176,7 +188,7 @@ def train(
         if resume is None:
             start = first_checkpoint(run_config, training, weights, get_preset(preset) if preset else None)
             name = f"{backend}-{training.name.partition(':')[0]}"
-            run = stack.enter_context(RunFolder(new_folder(out, name), new_console()))
+            run = stack.enter_context(RunFolder(new_folder(out, name), console))
         elif run_config.threads not in (0, threads()):
             remarks = [
                 f"trained with {run_config.threads} threads before, now with {threads()}: the numbers are rounded "

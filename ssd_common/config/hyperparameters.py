@@ -110,6 +110,20 @@ class ModelConfig:
         return sum(size * size * self.anchors.per_unit(i) for i, size in enumerate(self.feature_map_sizes))
 
 
+LARGEST = 1e38
+"""The frameworks compute in float32, which has no number much above."""
+
+
+def _check_number(name: str, value: float, is_positive: bool) -> None:
+    name = name.replace("_", "-")
+    if not (value > 0 if is_positive else value >= 0):
+        raise InputError(
+            f"{name} must be {'a positive number' if is_positive else 'a number of at least 0'}, got {value}"
+        )
+    if value > LARGEST:
+        raise InputError(f"{name} must be at most {LARGEST:g}, got {value}")
+
+
 @dataclass(frozen=True)
 class LossConfig:
     """Which losses `calc_loss` adds up."""
@@ -134,12 +148,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.negatives_per_positive < 0:
             raise InputError(f"negatives-per-positive must not be negative, got {self.negatives_per_positive}")
-        for name in ("alpha", "sigma"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
-        for name in ("gamma", "cls_weight", "bbox_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name.replace('_', '-')} must not be negative, got {getattr(self, name)}")
+        for name in ("alpha", "sigma", "gamma", "cls_weight", "bbox_weight"):
+            _check_number(name, getattr(self, name), is_positive=name in ("alpha", "sigma"))
 
 
 @dataclass(frozen=True)
@@ -174,14 +184,10 @@ class TrainConfig:
         for name, low in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise InputError(f"{name.replace('_', '-')} must be at least {low}, got {getattr(self, name)}")
-        if not 0 < self.lr < float("inf"):
-            raise InputError(f"lr must be a positive number, got {self.lr}")
-        if not 0 < self.init_magnitude < float("inf"):
-            raise InputError(f"init-magnitude must be a positive number, got {self.init_magnitude}")
+        for name in ("lr", "init_magnitude", "weight_decay"):
+            _check_number(name, getattr(self, name), is_positive=name != "weight_decay")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum}")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise InputError(f"weight-decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with naming(path):
             os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename == str(temporary):  # a name that nobody knows
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -47,12 +49,43 @@ def progress_bar(console: Console, label: str) -> Callable[[Iterable[Any]], Iter
     return show
 
 
-def new_console() -> Console:
-    """Return the console that results are printed to; a file or a pipe is as wide as the widest table."""
+def new_console(lasting: bool = False) -> Console:
+    """Return the console that results are printed to; a file or a pipe is as wide as the widest table.
+
+    Args:
+        lasting: do not fail when standard output does: its terminal or pipe is closed, its disk is full.
+    """
     from rich.console import Console
 
-    # Without emoji=False, the middle of voc:v:train is a hand.
-    return Console(emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 110)
+    # Without emoji=False, the middle of voc:v:train is a hand. A closed standard output is None.
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    file = _Lasting(sys.stdout) if lasting and sys.stdout else None
+    return Console(file=file, emoji=False, width=None if is_terminal else 110)  # type: ignore[arg-type]
+
+
+class _Lasting:
+    """A stream, and nothing instead of it from its first error on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return self._try(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except OSError:  # of this and of everything that is written later, by Python at its end, too
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 def visible(text: str) -> str:
@@ -64,6 +97,14 @@ def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     # A byte that is no UTF-8 came from the file system as U+DC00 + byte.
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
+
+
+def quoted(path: str) -> str:
+    """Return a path as a shell takes it on a command line: a name that begins like a flag, or cannot be shown, too."""
+    path = f"./{path}" if path.startswith("-") else path
+    if visible(path) == path:
+        return shlex.quote(path)
+    return "$'" + visible(path.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def printable(text: str, encoding: str | None) -> str:

@@ -10,6 +10,8 @@ from ssd_common.errors import InputError
 def check_output_folder(path: Path) -> None:
     """Raise InputError if `path`, or a folder above it, is a file."""
     for part in (path, *path.parents):
+        if part.is_symlink() and not part.exists():
+            raise InputError(f"--out {path}: {part} is a link to {part.readlink()}, which is not there; name a folder")
         if part.exists() and not part.is_dir():
             raise InputError(f"--out {path}: {part} is a file; name a folder")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
+from ssd_common.backends import BACKENDS
 from ssd_common.checkpoints.checkpoint import Checkpoint, encode_checkpoint
 from ssd_common.config import RunConfig
 from ssd_common.config.run import to_table
@@ -41,7 +43,7 @@ COLUMNS = (
 """Columns of `results.csv`."""
 
 
-CONFIG, LAST = "config.toml", "weights/last.safetensors"
+CONFIG, LAST, BEST = "config.toml", "weights/last.safetensors", "weights/best.safetensors"
 IMAGES = ("results.png", "val_detections.png")
 """What is drawn when all epochs are trained."""
 
@@ -62,10 +64,10 @@ class RunFolder:
         self.saved = ""  # how much training `last.safetensors` has, "" for none
         path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            stack.enter_context(locked(path))
+            self._check = stack.enter_context(locked(path))
             for stale in (*path.glob(".*.tmp"), *path.glob("weights/.*.tmp")):  # of a writer that was killed
                 stale.unlink()
-            self._log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8"))
+            self._log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8", errors="backslashreplace"))
             self._open = stack.pop_all()
 
     def __enter__(self) -> RunFolder:
@@ -87,7 +89,7 @@ class RunFolder:
 
     def write_config(self, run_config: RunConfig) -> None:
         """Write `config.toml`."""
-        write_atomically(self.path / CONFIG, tomli_w.dumps(to_table(run_config)).encode())
+        self.write(CONFIG, tomli_w.dumps(to_table(run_config)).encode())
 
     def record(self, row: Row) -> None:
         """Add the row of an epoch to `results.csv`."""
@@ -96,17 +98,26 @@ class RunFolder:
 
     def write_rows(self) -> None:
         """Write `results.csv`."""
-        write_atomically(self.path / "results.csv", format_rows(self.rows).encode())
+        self.write("results.csv", format_rows(self.rows).encode())
 
     def save(self, checkpoint: Checkpoint, best: bool) -> None:
         """Write `weights/last.safetensors`, and `weights/best.safetensors` if these are the best so far."""
-        last = self.path / LAST
-        encoded = encode_checkpoint(checkpoint, str(last))
+        encoded = encode_checkpoint(checkpoint, str(self.path / LAST))
         # The best first: a run stopped in between goes on before this epoch, and finds it the best once more.
         if best:
-            write_atomically(last.with_name("best.safetensors"), encoded)
-        write_atomically(last, encoded)
+            self.write(BEST, encoded)
+        self.write(LAST, encoded)
         self.saved = counted(checkpoint.step, "step")
+
+    def write(self, name: str, payload: bytes) -> Path:
+        """Write a file of the folder, see `write_atomically`, and return its path.
+
+        Raises:
+            InputError: the folder is not there any more, or another process may write to it.
+        """
+        self._check()
+        write_atomically(self.path / name, payload)
+        return self.path / name
 
 
 def new_folder(out: Path | None, name: str) -> Path:
@@ -126,7 +137,7 @@ def new_folder(out: Path | None, name: str) -> Path:
     check_output_folder(out)
     if (out / CONFIG).exists():
         raise InputError(f"--out {out}: there is a run in this folder; name another, or continue it with --resume")
-    if (out / "report.json").exists():
+    if any((out / name).exists() for name in ("report.json", *(f"{name}/{CONFIG}" for name in BACKENDS))):
         raise InputError(f"--out {out}: there is a comparison in this folder; name another")
     return out
 
@@ -147,16 +158,23 @@ def read_rows(path: Path) -> list[Row]:
         InputError: the file is missing, or a row has a value that is not a number.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; is its folder a run?")
+        problem = "not a file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {problem}; is its folder a run?")
     rows = []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:  # a spreadsheet writes a mark first
         reader = csv.DictReader(file)
         try:
             for text in reader:
+                for name in COLUMNS:
+                    if text.get(name) is None:
+                        raise ValueError(f"it has no {name}; the columns are {','.join(COLUMNS)}")
                 row: Row = {name: None if text[name] == "" else float(text[name]) for name in COLUMNS}
+                if row["loss"] is None or math.isinf(row["loss"]):  # others are compared with it
+                    raise ValueError(f"the loss is {text['loss'] or 'empty'}")
                 rows.append(row | {"epoch": int(text["epoch"])})
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise InputError(f"{path}, line {reader.line_num}: not a row of results ({str(error)[:200]})") from None
+        except (ValueError, csv.Error) as error:
+            problem = f"not a row of results ({str(error)[:200]}); put the file back as it was"
+            raise InputError(f"{path}, line {reader.line_num}: {problem}") from None
     return rows
 
 

@@ -10,11 +10,10 @@ from typing import Any, SupportsFloat
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import load_checkpoint
 from ssd_common.data import DataSource
-from ssd_common.errors import InputError
 from ssd_common.group import Group
 from ssd_common.metrics import EpochMeter
 from ssd_common.runs.stop import Stop, Stopped, stop_signals
-from ssd_common.runs.train import make_both, measure
+from ssd_common.runs.train import agree_on_images, make_both, measure
 from ssd_common.runs.watch import steps_per_epoch
 
 
@@ -40,19 +39,17 @@ def follow_run(backend: Backend, data_dir: Path | None, device: str, compile: bo
 def _follow(
     backend: Backend, data_dir: Path | None, device: Any, compile: bool | None, group: Group, stop: Stop
 ) -> None:
-    stop.waits = True  # for process 0: all stop at the same step
+    stop.waits = stop.is_silent = True  # for process 0: all stop at the same step, and it says so
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "start.safetensors"
         path.write_bytes(group.broadcast())
         start = load_checkpoint(path)
-    *counts_of_first, measures_first = group.collect([])
+    (measures_first,) = group.collect([])
     with group.together():
         source = DataSource(start.run.data, data_dir)
         data = source.load("train", start.run.limit or None)
         val = (DataSource(start.run.val_data, data_dir) if start.run.val_data else source).load("val")
-        for images, count in zip((data, val), counts_of_first, strict=True):
-            if len(images) != count:
-                raise InputError(f"process {group.rank}: {images.name} has other images here than for process 0")
+    agree_on_images(data, val, group)
     steps = steps_per_epoch(data, start)
     net, trainer = make_both(backend, start, steps, device, compile)
     counts = iter([start.step % steps])  # of the epoch that goes on; the others begin at 0

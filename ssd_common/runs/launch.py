@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 
 from ssd_common.errors import InputError
 from ssd_common.machine import threads
-from ssd_common.runs.stop import Stopped
+from ssd_common.runs.stop import SIGNALS, Stopped
 
 GRACE = 10.0
 """Seconds that a process has to end by itself before it is killed."""
@@ -83,9 +83,10 @@ def run_job(processes: Mapping[str, Mapping[str, str]], code: str, arguments: Se
     """
     running: dict[str, subprocess.Popen] = {}
     asked: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda n, _: asked.append(n))
     again = AGAIN.get(arguments[0], "") if arguments else ""
     end = time.monotonic() + timeout if timeout else float("inf")
     try:

@@ -13,7 +13,8 @@ from ssd_common.config import Config, ModelConfig, RunConfig, read_run_config
 from ssd_common.config.tables import differences
 from ssd_common.data.dataset import Dataset
 from ssd_common.errors import InputError
-from ssd_common.runs.folder import CONFIG, IMAGES, LAST, Row, read_rows
+from ssd_common.output.console import quoted
+from ssd_common.runs.folder import BEST, CONFIG, IMAGES, LAST, Row, read_rows
 from ssd_common.weights import initial_weights
 
 
@@ -84,6 +85,8 @@ def check_classes(path: Path, model_config: ModelConfig, data: Dataset, hint: st
 
 def check_run(folder: Path) -> None:
     """Raise InputError unless a folder is a run that can go on."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {'a file' if folder.exists() else 'no such folder'}; name the folder of a run")
     if not (folder / CONFIG).exists() and not (folder / LAST).exists():
         raise InputError(f"{folder / CONFIG}: no such configuration file; is its folder a run?")
 
@@ -94,6 +97,22 @@ def changed_by(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     changed = differences(change_config(config, changes), config)
     changed.pop("train.epochs", None)
     return changed
+
+
+def _last_checkpoint(folder: Path) -> Checkpoint:
+    """Return the last checkpoint of a run; if there is none that can be read, the error says how to go on without."""
+    try:
+        return load_checkpoint(folder / LAST)
+    except InputError as error:
+        if not ((folder / BEST).is_file() and (folder / CONFIG).is_file()):
+            raise
+        raise InputError(f"{error}; {new_run(folder, BEST)} starts a new run from the best weights") from None
+
+
+def new_run(folder: Path, weights: str) -> str:
+    """Return the command that starts a new run from the configuration and some weights of another."""
+    config, file = (quoted(str(folder / name)) for name in (CONFIG, weights))
+    return f"tinyssd train --config {config} --weights {file}"
 
 
 def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, list[Row]]:
@@ -113,7 +132,7 @@ def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, li
     table, file = folder / "results.csv", folder / CONFIG
     rows = read_rows(table) if table.exists() else []
     if (folder / LAST).exists() or rows:
-        start = load_checkpoint(folder / LAST)
+        start = _last_checkpoint(folder)
         run_config = read_run_config(file) if file.exists() else start.run
     else:
         run_config = read_run_config(file)
@@ -132,6 +151,6 @@ def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, li
     if found != list(range(1, start.epoch + 1)):
         raise InputError(
             f"{table}: not the rows of the epochs 1 to {start.epoch}, which the weights have seen; "
-            "put the file back, or start a new run with --weights"
+            f"put the file back, or start a new run: {new_run(folder, LAST)}"
         )
     return dataclasses.replace(start, run=run_config), known

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from ssd_common.output.console import quoted
 from ssd_common.runs.folder import RunFolder
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+AGAIN = 0.5
+"""Seconds within which two signals are one wish: `timeout` and a closed terminal send two. Two Ctrl-C are two wishes."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -27,6 +31,8 @@ class Stop:
     def __init__(self) -> None:
         self.signal = 0
         self.waits = False
+        self.is_silent = False
+        self._asked_at = 0.0
 
     def check(self) -> None:
         """Raise Stopped if a signal has come."""
@@ -34,12 +40,17 @@ class Stop:
             raise Stopped(self.signal)
 
     def ask(self, number: int, _: object = None) -> None:
-        """Take a signal: stop at the end of the step at work, or else at once. A second signal ends the process."""
-        for name in SIGNALS:
-            signal.signal(name, signal.SIG_DFL)
-        self.signal = number
+        """Take a signal: stop at the end of the step at work, or else at once. A later signal ends the process."""
+        if self.signal:
+            if number == self.signal == signal.SIGINT or time.monotonic() - self._asked_at > AGAIN:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
+        self.signal, self._asked_at = number, time.monotonic()
         if not self.waits:
             self.check()
+        if self.is_silent:
+            return
         with suppress(OSError):  # not print: the signal may have come in the middle of it
             os.write(2, b"\ntinyssd: stopping after this step; a second signal ends the program at once\n")
 
@@ -63,7 +74,7 @@ def stoppable(run: RunFolder, flags: Sequence[str] = ()) -> Iterator[Stop]:
         except Stopped as stopped:
             with suppress(OSError):  # a terminal that is gone takes no line
                 run.log(f"stopped by {stopped.name}; saved: {run.saved or 'nothing'}")
-            command = shlex.join(["tinyssd", "train", "--resume", str(run.path), *flags])
+            command = " ".join(["tinyssd train --resume", quoted(str(run.path)), *map(shlex.quote, flags)])
             told = f"stopped by {stopped.name}" + (f"; to go on: {command}" if run.saved else "")
             raise Stopped(stop.signal, told) from None
 

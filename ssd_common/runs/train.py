@@ -81,7 +81,7 @@ def train_run(
     undrawn = bool(run.rows) and start.epoch >= config.epochs  # only the images are missing
     if group.size > 1:
         group.broadcast(encode_checkpoint(start, str(run.path)))
-        group.collect([len(data), len(val), unmeasured or undrawn])
+        group.collect([unmeasured or undrawn])
     if not run.rows and not start.step:  # a run that is stopped in its first epoch can go on, too
         run.save(start, best=True)
         run.write_rows()
@@ -91,6 +91,7 @@ def train_run(
         if start.epoch < config.epochs and isinstance(val, AnnotatedDataset):
             for index in progress_bar(run.console, "validation images")(range(len(val))):
                 val[index]
+    agree_on_images(data, val, group)
     net, trainer = make_both(backend, start, steps, device, compile)
     trained = Trained(start, run.rows, [])
     if unmeasured:
@@ -117,6 +118,12 @@ def train_run(
             for line in filter(None, (describe_skipped(data), describe_skipped(val))):
                 run.log(line)
     return trained
+
+
+def agree_on_images(data: Dataset, val: Dataset, group: Group) -> None:
+    """Raise InputError in all processes unless each has as many images."""
+    for images in (data, val):
+        group.agree(len(images), f"images of {images.name}")
 
 
 def make_both(

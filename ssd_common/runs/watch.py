@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, SupportsFloat
@@ -19,8 +18,7 @@ from ssd_common.data.sampling import Batch, epoch_order
 from ssd_common.errors import InputError
 from ssd_common.group import ALONE, Group
 from ssd_common.metrics import EpochMeter
-from ssd_common.output.atomic import write_atomically
-from ssd_common.output.console import progress_bar
+from ssd_common.output.console import progress_bar, quoted
 from ssd_common.runs.folder import RunFolder
 from ssd_common.runs.stop import Stop
 
@@ -143,15 +141,15 @@ class Watch:
     def _diverge(self, what: str) -> None:
         """Keep the batch at work, and raise InputError."""
         epoch, step = self._position()
-        train, path = self.checkpoint.config.train, self._run.path / "diverged.npz"
+        train = self.checkpoint.config.train
         indices = epoch_order(len(self._data), train.batch_size, train.seed, epoch)[step]
         names = image_names(self._data, indices.tolist())
         content, (images, labels) = io.BytesIO(), self._batch
         np.savez(content, images=images, labels=labels, indices=indices, names=np.array(names))
-        write_atomically(path, content.getvalue())
+        path = self._run.write("diverged.npz", content.getvalue())
         self._run.log(f"{what} in {self._place()}; the images: {', '.join(names)}")
         names = names[:3] + [f"{len(names) - 3} more"] * (len(names) > 3)
-        again = f"tinyssd train --resume {shlex.quote(str(self._run.path))} --lr {train.lr / 10:g}"
+        again = f"tinyssd train --resume {quoted(str(self._run.path))} --lr {train.lr / 10:g}"
         raise InputError(
             f"{self._backend.name}: {what} in {self._place()} (images {', '.join(names)}; the batch is in {path}): "
             f"lower --lr; {again} starts a new run from the weights after {self._run.saved}, the last that are saved"
@@ -176,7 +174,8 @@ def steps_per_epoch(data: Dataset, start: Checkpoint) -> int:
     """Return how many batches an epoch has.
 
     Raises:
-        InputError: the checkpoint was stopped inside an epoch that has other batches.
+        InputError: the checkpoint was trained on another number of images. Of one that was stopped inside an epoch only
+            the number of its batches is known.
     """
     steps = math.ceil(len(data) / start.config.train.batch_size)
     if start.step and start.step // steps != start.epoch:
@@ -184,5 +183,11 @@ def steps_per_epoch(data: Dataset, start: Checkpoint) -> int:
             f"{data.name}: has {counted(len(data), 'image')} now, and so {counted(steps, 'step')} an epoch, but "
             f"{counted(start.epoch, 'epoch')} and {counted(start.step, 'step')} are trained: put the images back, or "
             "start a new run with --weights"
+        )
+    seen = int(start.sums.get("examples", 0)) if start.step % steps == 0 else 0
+    if seen not in (0, len(data)):
+        raise InputError(
+            f"{data.name}: has {counted(len(data), 'image')} now, but {seen} in the last epoch that was trained: "
+            "put the images back, or start a new run with --weights"
         )
     return steps

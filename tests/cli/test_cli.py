@@ -46,6 +46,8 @@ def test_the_help_of_the_program_names_every_verb(capsys):
         ("", ["train, launch, eval, predict, compare, convert, export, info, data"]),
         ("trian", ["trian", "train, launch, eval, predict, compare, convert, export, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
+        ("train --save-every 10m", ["--save-every: '10m' is not a number"]),
+        ("train --out=", ["--out: '' is not a path"]),
         ("train --epochs many", ["--epochs: 'many' is not a whole number"]),
         ("launch --workers two -- train", ["--workers: 'two' is not a whole number"]),
         ("compare --limit all", ["--limit: 'all' is not a whole number"]),

@@ -103,10 +103,11 @@ def test_a_job_that_is_told_to_stop_saves_first_and_has_measured_as_one_process_
             best = load_checkpoint(out / "weights/best.safetensors")
             rows = [row for row in read_rows(out / "results.csv") if row["epoch"] == best.epoch]
         before = trained_steps(out)
-        launched.terminate()
-        said, _ = launched.communicate(timeout=30)
-    assert launched.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM; saved: " in said
+        launched.send_signal(signal.SIGHUP)
+        said, told = launched.communicate(timeout=30)
+    assert launched.returncode == 128 + signal.SIGHUP
+    assert "stopped by SIGHUP; saved: " in said
+    assert told.count("stopping after this step") <= 1, told  # not once for each process
     assert trained_steps(out) >= before
     val, config = load_dataset("synthetic:val"), best.config
     net = backend.weights.make_net(config.model, best.weights)
@@ -169,6 +170,11 @@ MISTAKES = [
         ["train"],
         {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
         "several processes were started, and each would work by itself; add --distributed",
+    ),
+    (
+        ["launch", "--", "train", "--backend", "mxnet"],
+        {},
+        "--backend mxnet: the processes have torch; name it before the --, once",
     ),
     (
         ["train", "--distributed", "--backend", "torch"],

@@ -9,7 +9,7 @@ import ssd_common.weights
 from ssd_common.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ssd_common.config import BOOK, STRAIGHT_DOPE, AnchorConfig, Config, ModelConfig, RunConfig, TrainConfig
 from ssd_common.errors import InputError
-from ssd_common.weights import count_parameters, initial_weights, map_size, parameter_shapes
+from ssd_common.weights import check_weights, count_parameters, initial_weights, map_size, parameter_shapes
 
 ANCHORS = AnchorConfig(sizes=((0.1,), (0.2, 0.3, 0.4), (0.5,), (0.6, 0.7), (0.8,)), ratios=((1.0, 3.0),) * 5)
 MODELS = {
@@ -217,7 +217,12 @@ def test_what_came_out_of_a_network_is_no_longer_part_of_it(backend):
         ("cls_0.bias", np.zeros(12), "cls_0.bias should be (8,), found (12,)"),
         ("bbox_4.bias", None, "bbox_4.bias is missing; is it a TinySSD of 1 classes?"),
         ("blk_2.1.running_var", np.full(128, np.nan), "blk_2.1.running_var holds values that are not finite"),
-        ("blk_9.0.bias", np.zeros(3), "blk_9.0.bias does not belong to the model"),
+        (
+            "blk_9.0.bias",
+            np.zeros(3),
+            "blk_9.0.bias does not belong to the model: a network that was changed is saved and loaded by its "
+            "framework, torch.save or save_parameters",
+        ),
     ],
     ids=["shape", "classes", "missing", "not finite", "unknown"],
 )
@@ -231,6 +236,17 @@ def test_weights_of_another_model_are_refused_by_name(name, value, message, back
             refuse()
         assert str(error.value).endswith(f": tensor {message}")
     assert not list(tmp_path.iterdir())
+
+
+def test_all_that_differs_in_a_changed_network_is_named():
+    weights = random_weights(TINY, "float32")
+    changed = {name.replace("blk_1", "stage").replace("cls_0", "head"): value for name, value in weights.items()}
+    with pytest.raises(InputError) as error:
+        check_weights(changed, TINY, "net")
+    assert str(error.value).startswith(
+        "net: tensors head.bias, head.weight, stage.0.bias and 11 more do not belong to the model, and tensors "
+        "cls_0.weight, cls_0.bias, blk_1.0.weight and 11 more are missing: a network that was changed"
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile's own, about torch.jit

@@ -1,6 +1,7 @@
 """The run folder: whole files or none, a table that reads back as written, the best weights kept."""
 
 import csv
+import errno
 import io
 import math
 import os
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -92,6 +95,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(step, error, tm
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 from ssd_common.output.atomic import write_atomically
 
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -143,6 +148,8 @@ def test_a_folder_that_holds_a_run_is_refused(run):
 LOCKING = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 from ssd_common.output.lock import locked
 
 with locked(Path(sys.argv[1])):
@@ -178,6 +185,52 @@ def test_the_lock_of_a_writer_that_was_killed_stops_nobody_and_its_temporary_fil
         other.kill()
     with RunFolder(run.path, run.console):
         assert not any(path.exists() for path in stale)
+
+
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_a_run_whose_folder_was_taken_away_writes_into_no_other(begun_anew, run, weights):
+    play(run, weights, [(1.0, 0.5)])
+    old = run.path.rename(run.path.with_name("renamed"))
+    if begun_anew:
+        other = RunFolder(run.path, run.console)
+        other.write_rows()
+    with pytest.raises(InputError, match="was removed or renamed while this process was writing to it"):
+        play(run, weights, [(1.0, 0.5)], start=1)
+    assert kept_epochs(SimpleNamespace(path=old)) == {"best": 1, "last": 1}
+    run.close()
+    assert run.path.exists() == begun_anew
+    if begun_anew:
+        assert read_rows(run.path / "results.csv") == []
+        with pytest.raises(InputError, match="is writing to this folder"):  # the other's lock is still there
+            RunFolder(run.path, run.console)
+        other.close()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(InputError, match=r"run/\.lock: cannot be locked \(No locks available\): its file system has"):
+        RunFolder(tmp_path / "run", Console(quiet=True))
+
+
+def test_a_folder_that_holds_a_comparison_that_was_not_finished_is_refused(tmp_path):
+    (tmp_path / "two" / "mxnet").mkdir(parents=True)
+    (tmp_path / "two" / "mxnet" / "config.toml").touch()
+    with pytest.raises(InputError, match="there is a comparison in this folder"):
+        new_folder(tmp_path / "two", "")
+
+
+def test_a_link_to_nothing_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to("gone")
+    for below in (".", "more"):
+        with pytest.raises(InputError, match=r"link is a link to gone, which is not there; name a folder"):
+            check_output_folder(tmp_path / "link" / below)
+
+
+def test_a_file_that_cannot_be_replaced_is_named_and_not_the_one_beside_it(tmp_path):
+    (tmp_path / "results.png").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomically(tmp_path / "results.png", b"")
+    assert error.value.filename == str(tmp_path / "results.png")
 
 
 @pytest.mark.parametrize("below", [".", "more", "more/and/more"])
@@ -234,6 +287,31 @@ def test_a_damaged_table_names_its_line(old, new, tmp_path):
     (tmp_path / "results.csv").write_text(text.replace(old, new, 1))
     with pytest.raises(InputError, match=r"results\.csv, line 2: not a row of results"):
         read_rows(tmp_path / "results.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (",val_ap,", ",", "it has no val_ap; the columns are epoch,loss,"),
+        (",", ";", "it has no epoch; the columns are epoch,loss,"),
+        (f",{ROW['data_seconds']}", "", "it has no data_seconds; the columns are epoch,loss,"),
+        (f"1,{ROW['loss']}", "1,", "the loss is empty"),
+        (f"1,{ROW['loss']}", "1,inf", "the loss is inf"),
+    ],
+)
+def test_a_damaged_table_says_what_is_wrong(old, new, problem, tmp_path):
+    table = tmp_path / "results.csv"
+    table.write_text(format_rows([ROW]).replace(old, new))
+    with pytest.raises(InputError) as error:
+        read_rows(table)
+    assert str(error.value).startswith(f"{table}, line 2: not a row of results ({problem}")
+    assert str(error.value).endswith("); put the file back as it was")
+
+
+def test_a_table_that_a_spreadsheet_has_saved_is_read(tmp_path):
+    table = tmp_path / "results.csv"
+    table.write_text(format_rows([ROW]).replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    assert read_rows(table) == [ROW]
 
 
 def test_a_missing_table_is_named(tmp_path):

@@ -5,8 +5,13 @@ import errno
 import io
 import math
 import os
+import pty
+import re
 import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +23,11 @@ from ssd_common.cli import main
 from ssd_common.config import AUGMENTATIONS, Config, RunConfig, TrainConfig
 from ssd_common.data import load_dataset
 from ssd_common.data.annotated import image_names
+from ssd_common.data.dataset import counted
 from ssd_common.errors import InputError
 from ssd_common.machine import threads
 from ssd_common.output.atomic import write_atomically
+from ssd_common.output.console import quoted
 from ssd_common.runs import watch
 from ssd_common.runs.folder import COLUMNS, RunFolder, read_rows
 from ssd_common.runs.start import resumed_checkpoint
@@ -28,7 +35,7 @@ from ssd_common.runs.stop import Stop, Stopped, stoppable
 from ssd_common.runs.train import train_run
 from ssd_common.weights import initial_weights
 from tests.data.data_cases import voc_object, voc_xml, write_voc
-from tests.runs.run_cases import MODEL, play
+from tests.runs.run_cases import MODEL, SUMS, play
 
 UNTIMED = [name for name in COLUMNS if name not in ("examples_per_second", "data_seconds")]
 
@@ -148,6 +155,13 @@ def test_steps_of_another_dataset_are_not_gone_on_with(run, weights):
 # When it is saved.
 
 
+def test_another_number_of_images_is_noticed_though_an_epoch_has_as_many_steps(run, weights):
+    config = Config(MODEL, TrainConfig(epochs=9, batch_size=4))
+    begin = Checkpoint(weights, RunConfig(config), epoch=2, step=2, sums=SUMS | {"examples": 3})
+    with pytest.raises(InputError, match=r"has 4 images now, but 3 in the last epoch that was trained: put the images"):
+        play(run, weights, [([1] * 4, 0.5)], begin=begin)
+
+
 def test_a_run_is_saved_every_few_minutes(run, weights, monkeypatch):
     now, saved = [0.0], []
     monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -172,7 +186,7 @@ def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, 
     def step():
         if len(steps) == 1:
             signal.raise_signal(getattr(signal, name))
-            assert {signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)} == {signal.SIG_DFL}
+            signal.raise_signal(signal.SIGHUP)  # as `timeout`, a closed terminal and systemd do: two within a moment
         steps.append(1)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -188,6 +202,81 @@ def test_a_signal_waits_for_the_step_and_then_saves_and_says_how_to_go_on(name, 
     assert capfd.readouterr().err.splitlines() == ["", told]
     assert str(stopped.value) == f"stopped by {name}; to go on: tinyssd train --resume {run.path} --device cpu"
     assert printed(run).splitlines()[-1] == f"stopped by {name}; saved: 2 steps"
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", "-dash", "$HOME `x`", "new\nline", "esc\x1b[1m\\ it's", os.fsdecode(b"no\xffutf8"), "grün"]
+)
+def test_a_path_in_a_command_is_the_path_that_the_shell_passes_on(name):
+    command = f"printf %s {quoted(name)}"
+    assert command.isprintable()
+    passed = subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
+    assert Path(os.fsdecode(passed)) == Path(name)
+
+
+def test_the_log_keeps_a_name_that_is_not_utf_8(run):
+    run.log("wrote " + os.fsdecode(b"no\xff"))
+    assert (run.path / "log.txt").read_text() == "wrote no\\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("second", "seconds", "code"), [("TERM", 0.0, 0), ("TERM", 1.0, -signal.SIGTERM), ("INT", 0.0, -signal.SIGINT)]
+)
+def test_a_second_signal_ends_the_program_at_once_unless_it_is_the_same_wish(second, seconds, code):
+    program = f"""
+import signal, time
+from ssd_common.runs.stop import stop_signals
+
+with stop_signals() as stop:
+    stop.waits = True
+    signal.raise_signal(signal.SIGINT)
+    time.sleep({seconds})
+    signal.raise_signal(signal.SIG{second})
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == code
+
+
+@pytest.mark.backend("torch")
+def test_a_run_whose_terminal_is_closed_saves_its_steps(tmp_path):
+    out, flags = tmp_path / "run", ["--image-size", "64", "--batch-size", "2", "--save-every", "0"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-m", "ssd_common", "train", *flags, "--out", str(out)]
+        os.execv(sys.executable, command)
+    shown = b""
+    while not re.search(rb"torch epoch.* [1-9][0-9]*/500", shown, re.DOTALL):  # the bar has counted a step
+        shown += os.read(terminal, 10_000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    step = load_checkpoint(out / "weights" / "last.safetensors").step
+    assert step > 0
+    assert (out / "log.txt").read_text().splitlines()[-1] == f"stopped by SIGHUP; saved: {counted(step, 'step')}"
+
+
+@pytest.mark.parametrize("output", ["closed", "full", "pipe"])
+def test_a_run_goes_on_when_nobody_reads_what_it_prints(output, tmp_path):
+    program = f"""
+from pathlib import Path
+from ssd_common.output.console import new_console
+from ssd_common.runs.folder import RunFolder
+
+with RunFolder(Path({str(tmp_path)!r}), new_console(lasting=True)) as run:
+    for i in range(3):
+        run.log(f"line {{i}}")
+"""
+    command = [sys.executable, "-c", program]
+    if output == "pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        os.close(writer)
+    else:
+        shell = f'exec "$@" {">&-" if output == "closed" else "> /dev/full"}'
+        done = subprocess.run(
+            ["bash", "-c", shell, "bash", *command], stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "log.txt").read_text() == "line 0\nline 1\nline 2\n"
 
 
 def test_a_signal_that_the_process_ignores_stays_ignored_and_handlers_come_back(run):
