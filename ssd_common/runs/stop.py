@@ -14,7 +14,7 @@ from ssd_common.runs.folder import RunFolder
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 AGAIN = 0.5
-"""Seconds within which two signals are one wish: `timeout` and a closed terminal send two. Two Ctrl-C are two wishes."""
+"""Seconds within which two signals are one wish: `timeout` and a closed terminal send two. Two Ctrl-C are two."""
 
 
 class Stopped(KeyboardInterrupt):
