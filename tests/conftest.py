@@ -4,6 +4,7 @@ import atexit
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -49,6 +50,14 @@ def pytest_runtest_setup(item):
                 if name in REQUIRED:
                     pytest.fail(reason, pytrace=False)
                 pytest.skip(reason)
+
+
+@pytest.fixture
+def hangup_counts():
+    """SIGHUP does what it does by itself in the processes that a test starts; `nohup` lets them ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.backend(name)) for name in BACKENDS])

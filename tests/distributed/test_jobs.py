@@ -93,6 +93,7 @@ def test_a_killed_worker_ends_the_job_and_its_run_goes_on_in_one_process(backend
 
 
 @NEEDS_PROC
+@pytest.mark.usefixtures("hangup_counts")
 def test_a_job_that_is_told_to_stop_saves_first_and_has_measured_as_one_process_does(backend, tmp_path):
     out = tmp_path / "run"
     with training_job(backend, out) as (launched, _):
