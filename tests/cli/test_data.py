@@ -125,8 +125,8 @@ def test_the_validation_pictures_may_be_another_data_set(tiny: Path, tmp_path: P
 
 
 def test_each_annotation_is_read_once_for_both_splits(voc: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, asked = formats.voc._read_document, []
-    monkeypatch.setattr(formats.voc, "_read_document", lambda path, file: asked.append(path.stem) or read(path, file))
+    read, asked = formats.voc.read_document, []
+    monkeypatch.setattr(formats.voc, "read_document", lambda path, file: asked.append(path.stem) or read(path, file))
     training, validation = splits(voc, None, None)
     assert (len(training), len(validation)) == (2, 1)
     assert sorted(asked) == ["four", "one", "three", "two"]

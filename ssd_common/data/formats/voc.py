@@ -8,17 +8,11 @@ Source of the format: "The PASCAL Visual Object Classes Challenge 2012 Developme
 
 from __future__ import annotations
 
-import codecs
-import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
 
 from ssd_common.data.formats.annotations import (
-    SIDES,
     AnnotatedSet,
     BadObjectError,
     Box,
@@ -30,55 +24,15 @@ from ssd_common.data.formats.annotations import (
     read_flag,
     read_rows,
 )
-from ssd_common.data.formats.class_names import FILE_NAME, clean_name, read_class_names
-from ssd_common.data.formats.files import (
-    decoded,
-    elsewhere,
-    files_below,
-    listed,
-    normal,
-    read_bytes,
-    read_lines,
-    rough,
-    stem,
-)
+from ssd_common.data.formats.class_names import FILE_NAME, read_class_names
+from ssd_common.data.formats.files import elsewhere, files_below, listed, normal, read_lines, rough, stem
+from ssd_common.data.formats.voc_xml import Document, Object, encode_document, read_document
 from ssd_common.data.transforms import SUFFIXES
 from ssd_common.errors import InputError
 from ssd_common.output.atomic import write_atomically
 
-KNOWN_TAGS = ("name", "bndbox", "difficult")
-PICTURE_TAGS = ("folder", "filename", "path", "size", "object")
-SAYS_NOTHING = ("", "0", "Unspecified", "Unknown")  # what tools write into the fields that nobody filled in
-ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["'][^>]*\?>""")
-OF_ONE_BYTE = ("ascii", "iso8859", "cp125", "latin")
-"""How encodings begin in which a text that is valid UTF-8 by accident is hardly ever one; it was declared wrongly."""
-WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}
-NOT_OF_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")  # nor are they fast
 LISTS, PICTURES = "ImageSets/Main", "JPEGImages"
 CLASS_FLAGS = ("-1", "0", "1")  # behind an ID in the list of a single class
-MAX_DEPTH = 100  # elements in elements
-OBJECT_FIELDS = {"pose": "Unspecified", "truncated": "0"}  # what readers of the format expect to find
-
-
-class Object(NamedTuple):
-    """An object as the XML has it."""
-
-    name: str
-    corners: tuple[str | None, ...]
-    """The texts of xmin, ymin, xmax, ymax; empty if there is no box."""
-    difficult: str | None
-    repeated: str
-    """What it has more than one of: a name, a box, or a side of the box."""
-
-
-class Document(NamedTuple):
-    """An annotation as the XML has it."""
-
-    size: tuple[int, int] | None
-    objects: list[Object]
-    lost: frozenset[str]
-    picture: str
-    """The name of its image, without extension, as it has it."""
 
 
 class VocFolder:
@@ -117,7 +71,7 @@ class VocFolder:
     @cached_property
     def _documents(self) -> dict[str, Document | Problem]:
         """What each annotation says, by ID, or why it cannot be read."""
-        return {key: _read_document(path, f"Annotations/{key}.xml") for key, path in self._files.items()}
+        return {key: read_document(path, f"Annotations/{key}.xml") for key, path in self._files.items()}
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -200,88 +154,6 @@ def _missing(folder: Path) -> list[str]:
     return [part for part in ("Annotations", PICTURES) if not (folder / part).is_dir()]
 
 
-class _Builder(ET.TreeBuilder):
-    """Names elements in lower case and without namespace; reads no entities, of which bombs are made, and no depths."""
-
-    depth = 0
-
-    def start(self, tag: str, attributes: dict[str, str], /) -> ET.Element:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
-        return super().start(tag.rpartition("}")[2].lower(), attributes)
-
-    def end(self, tag: str, /) -> ET.Element:
-        self.depth -= 1
-        return super().end(tag.rpartition("}")[2].lower())
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError(f"document type {name}: entities are not read")
-
-
-def _read_document(path: Path, file: str) -> Document | Problem:
-    try:
-        parser = ET.XMLParser(target=_Builder())
-        parser.feed(_decoded(read_bytes(path)))
-        root = parser.close()
-        if root.tag != "annotation":
-            raise ValueError(f"begins with <{root.tag[:40]}>, not with <annotation>")
-    except (ET.ParseError, ValueError, LookupError, OSError) as error:
-        return Problem(file, "", "", f"unreadable annotation, {error}")
-    lost = {field.tag for field in root if field.tag not in PICTURE_TAGS and _says(field)}
-    lost -= {field.tag for field in root if field.find(".//object") is not None}  # <objects>, which is read
-    objects = []
-    for element in root.iter("object"):
-        box = element.find("bndbox")
-        corners = () if box is None else tuple(box.findtext(side) for side in SIDES)
-        paths = ("name", "bndbox", *(f"bndbox/{side}" for side in SIDES))
-        repeated = next((path for path in paths if len(element.findall(path)) > 1), "").rpartition("/")[2]
-        name = clean_name(element.findtext("name") or "")
-        objects.append(Object(name, corners, element.findtext("difficult"), repeated))
-        lost |= {field.tag for field in element if field.tag not in KNOWN_TAGS and _says(field)}
-    try:
-        size = int(float(root.findtext("size/width") or 0)), int(float(root.findtext("size/height") or 0))
-    except (ValueError, OverflowError):
-        size = 0, 0  # nothing is made of it: the image knows its size
-    picture = normal((root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2])
-    folder = file.removeprefix("Annotations/").rpartition("/")[0]
-    key = f"{folder}/" * bool(folder) + (picture.rpartition(".")[0] or picture)
-    return Document(size if min(size) > 0 else None, objects, frozenset(lost), key)
-
-
-def _decoded(content: bytes) -> bytes | str:
-    """The content of an XML file; as text if it is in an encoding that Python can read, and XML parsers cannot."""
-    if not content.strip():
-        raise ValueError("the file is empty")
-    if b"\0" in content[:4] or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content
-    content = content.removeprefix(codecs.BOM_UTF8)
-    declared = ENCODING.match(content)
-    if declared is None:
-        return decoded(content)  # of what is no UTF-8, an XML parser has no clear words
-    encoding = declared[1].decode().lower()
-    content = b" " * declared.end() + content[declared.end() :]  # messages count bytes
-    try:
-        name = codecs.lookup(encoding).name
-        if name.replace("_", "-") in NOT_OF_FILES:
-            raise LookupError
-        if not name.startswith(OF_ONE_BYTE):
-            # .NET writes UTF-8 and declares UTF-16: what declares it in single bytes is none.
-            return decoded(content) if name.startswith("utf") else content.decode(WIDER.get(name, name))
-        with suppress(OSError):
-            return decoded(content)
-        return content.decode(name)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} is not {encoding}: save the file as UTF-8") from error
-    except LookupError:
-        raise ValueError(f"unknown encoding {encoding}: save the file as UTF-8") from None
-
-
-def _says(field: ET.Element) -> bool:
-    """Whether somebody filled in a field, or a field within it."""
-    return any((inner.text or "").strip() not in SAYS_NOTHING for inner in field.iter())
-
-
 def _read_object(class_ids: Mapping[str, int], item: Object) -> tuple[int, Box, bool]:
     if item.name not in class_ids:
         raise BadObjectError(item.name, "unknown class" if item.name else "no class name")
@@ -319,21 +191,8 @@ def write_voc(folder: Path, split: str, class_names: Sequence[str], pictures: It
     write_atomically(folder / FILE_NAME, "".join(f"{name}\n" for name in class_names).encode())
     ids = []
     for picture in pictures:
-        root = ET.Element("annotation")
-        _add(root, {"folder": PICTURES, "filename": picture.name})
-        _add(ET.SubElement(root, "size"), {"width": str(picture.width), "height": str(picture.height), "depth": "3"})
-        for class_id, box, ignored in zip(picture.class_ids, picture.boxes.tolist(), picture.ignored, strict=True):
-            element = ET.SubElement(root, "object")
-            _add(element, {"name": class_names[class_id], **OBJECT_FIELDS, "difficult": str(int(ignored))})
-            corners = {side: f"{value:.15g}" for side, value in zip(SIDES, box, strict=True)}
-            _add(ET.SubElement(element, "bndbox"), corners)
-        ET.indent(root, "\t")
-        (folder / "Annotations" / f"{picture.stem}.xml").write_bytes(ET.tostring(root, "utf-8"))
+        xml = encode_document(picture, PICTURES, class_names)
+        (folder / "Annotations" / f"{picture.stem}.xml").write_bytes(xml)
         picture.copy_to(folder / PICTURES)
         ids.append(picture.stem)
     write_atomically(folder / LISTS / f"{split}.txt", "".join(f"{stem}\n" for stem in ids).encode())
-
-
-def _add(element: ET.Element, fields: Mapping[str, str]) -> None:
-    for tag, text in fields.items():
-        ET.SubElement(element, tag).text = text
