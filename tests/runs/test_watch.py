@@ -225,6 +225,7 @@ def test_a_second_signal_ends_the_program_at_once_unless_it_is_the_same_wish(sec
 import signal, time
 from ssd_common.runs.stop import stop_signals
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
 with stop_signals() as stop:
     stop.waits = True
     signal.raise_signal(signal.SIGINT)
