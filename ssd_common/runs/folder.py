@@ -58,7 +58,7 @@ class RunFolder:
         """Make the folder and lock it; `rows` are those of the epochs before, if the run goes on.
 
         Raises:
-            InputError: another process is writing to it.
+            InputError: another process is writing to it, or its log is no file.
         """
         self.path, self.console, self.rows = path, console, list(rows)
         self.saved = ""  # how much training `last.safetensors` has, "" for none
@@ -67,7 +67,10 @@ class RunFolder:
             self._check = stack.enter_context(locked(path))
             for stale in (*path.glob(".*.tmp"), *path.glob("weights/.*.tmp")):  # of a writer that was killed
                 stale.unlink()
-            self._log = stack.enter_context((path / "log.txt").open("a", encoding="utf-8", errors="backslashreplace"))
+            log = path / "log.txt"
+            if log.exists() and not log.is_file():  # a pipe would be waited for
+                raise InputError(f"{log}: a folder, a pipe or a device, not a file: take it away")
+            self._log = stack.enter_context(log.open("a", encoding="utf-8", errors="backslashreplace"))
             self._open = stack.pop_all()
 
     def __enter__(self) -> RunFolder:

@@ -387,6 +387,12 @@ def test_a_run_whose_table_lacks_epochs_does_not_go_on(kept, run, weights):
         resumed_checkpoint(run.path, None)
 
 
+def test_a_pipe_in_the_place_of_the_log_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "log.txt")
+    with pytest.raises(InputError, match=r"log\.txt: a folder, a pipe or a device, not a file: take it away"):
+        RunFolder(tmp_path, Console())
+
+
 def test_weights_count_the_steps_of_all_epochs(run, weights):
     play(run, weights, [(1, 0.1), (1, 0.2)])
     assert load_checkpoint(run.path / "weights" / "last.safetensors").step == 2  # one image, so one batch an epoch
