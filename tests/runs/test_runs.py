@@ -25,7 +25,7 @@ from ssd_common.figures import detections as plotting
 from ssd_common.figures.detections import save_pictures
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
-from ssd_common.output.folders import check_output_folder
+from ssd_common.output.folders import check_file, check_output_folder
 from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows
 from ssd_common.runs.start import resumed_checkpoint
 from ssd_common.weights import initial_weights
@@ -224,6 +224,17 @@ def test_a_link_to_nothing_is_refused(tmp_path):
     for below in (".", "more"):
         with pytest.raises(InputError, match=r"link is a link to gone, which is not there; name a folder"):
             check_output_folder(tmp_path / "link" / below)
+
+
+def test_a_folder_without_permission_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # the tests may run as root
+    told = f"{tmp_path} cannot be written to (no permission); name another folder"
+    for check in (check_output_folder, lambda path: check_file("--json", path)):
+        with pytest.raises(InputError, match=re.escape(told)):
+            check(tmp_path / "new")
+    with pytest.raises(InputError, match=re.escape(told)):
+        check_output_folder(tmp_path / "more" / "new")
+    check_file("--json", Path(os.devnull))
 
 
 def test_a_file_that_cannot_be_replaced_is_named_and_not_the_one_beside_it(tmp_path):
