@@ -205,7 +205,7 @@ def _to_checkpoint(
             raise InputError(f"{path}: tensor {name} does not belong to the model: save the network without it")
         if array.dtype.kind != "f":
             raise InputError(f"{path}: tensor {name} is {array.dtype}, not floating point: save it as float32")
-        if array.itemsize > 4 and np.isfinite(array).all() and not np.isfinite(array.astype(np.float32)).all():
+        if np.isfinite(array).all() and np.abs(array).max(initial=0) > np.finfo(np.float32).max:
             raise InputError(f"{path}: tensor {name} holds values that float32 cannot: train again with a lower rate")
     weights = {name: arrays[names[name]] for name in _CANONICAL if names[name] in arrays}
     num_classes = _count_classes(weights, names, preset, path)
