@@ -8,11 +8,12 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from ssd_common.errors import InputError
-from ssd_common.machine import keep_freed_memory, no_garbage_collection
+from ssd_common.machine import keep_freed_memory, objects_to_stay
 
 if TYPE_CHECKING:
     import numpy as np
@@ -277,7 +278,8 @@ def load_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise InputError(f"unknown backend '{name}'; the backends are {', '.join(BACKENDS)}")
     try:
-        with no_garbage_collection():  # an import makes a million objects that stay
+        # PyTorch makes 180,000 objects, which Python would look through again and again.
+        with nullcontext() if BACKENDS[name] in sys.modules else objects_to_stay():
             package: Any = importlib.import_module(BACKENDS[name])
             for module in package.__all__:
                 importlib.import_module(f"{package.__name__}.{module}")

@@ -50,13 +50,14 @@ def keep_freed_memory(keep: bool = True) -> bool:
 
 
 @contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Let Python look for no garbage within the block, whose many new objects are all there to stay."""
+def objects_to_stay() -> Iterator[None]:
+    """Let Python look for no garbage within the block, nor later among what was made until its end: it is to stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if enabled:
             gc.enable()
 

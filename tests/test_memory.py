@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from ssd_common.machine import no_garbage_collection
+from ssd_common.backends import load_backend
+from ssd_common.machine import objects_to_stay
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
 
@@ -110,13 +111,23 @@ def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
     assert machine.keep_freed_memory() is False
 
 
+def test_garbage_is_collected_however_often_a_backend_is_loaded(backend):
+    frozen = gc.get_freeze_count()
+    kept = [[] for _ in range(1000)]
+    assert load_backend(backend.name) is backend
+    assert gc.get_freeze_count() < frozen + len(kept)
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_garbage_collector_rests_for_a_block_and_is_then_what_it_was(enabled):
     was = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
-        with no_garbage_collection():
+        frozen = gc.get_freeze_count()
+        with objects_to_stay():
             assert not gc.isenabled()
+            kept = [[] for _ in range(1000)]
+        assert gc.get_freeze_count() >= frozen + len(kept)
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if was else gc.disable)()
