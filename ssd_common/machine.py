@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -58,6 +59,7 @@ def objects_to_stay() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # what holds threads, such as a key-value store, is taken down as ever
         if enabled:
             gc.enable()
 
