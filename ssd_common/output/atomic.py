@@ -40,11 +40,10 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with naming(path):
-            os.replace(temporary, path)
+        os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename == str(temporary):  # a name that nobody knows
+        if str(error.filename) == str(temporary):  # a name that nobody knows
             error.filename = str(path)
         raise
     finally:
@@ -53,11 +52,11 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Give an error of the file system that names no file, as of a full disk, or a temporary one, this file's name."""
+    """Give an error of the file system that names no file, such as a full disk, the name of this one."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".tmp")):
+        if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
 

@@ -55,8 +55,6 @@ def new_console(lasting: bool = False) -> Console:
     Args:
         lasting: do not fail when standard output does: its terminal or pipe is closed, its disk is full.
     """
-    from rich.console import Console
-
     # Without emoji=False, the middle of voc:v:train is a hand. A closed standard output is None.
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     file = _Lasting(sys.stdout) if lasting and sys.stdout else None
