@@ -3,13 +3,15 @@
 MXNet's last release is of 2022. What it reads and numpy or Python have removed since, it gets here, and it alone:
 neither `numpy` nor `sys.modules` is altered. While a module of MXNet is loaded, its `__builtins__` are ours, the
 mapping in which Python looks up `__import__`. For that module `import numpy` therefore brings a copy of numpy's
-namespace with the missing names added, and `from distutils.version import ...` our own `_Version`. Both hold as well
-for the imports inside of MXNet's functions. After this module any `import mxnet` of the process does.
+namespace with the missing names added, and `from distutils.version import ...` our own `_Version`. `import scipy`
+brings two modules that load when they are used: they are slow to load, and few functions of MXNet need them. All this
+holds as well for the imports inside of MXNet's functions. After this module any `import mxnet` of the process does.
 """
 
 import builtins
 import functools
 import importlib
+import importlib.util
 import re
 import sys
 import types
@@ -106,14 +108,25 @@ class _Version:
         return self.numbers < other.numbers
 
 
+class _Later(types.ModuleType):
+    """Stands for a module, which is imported when MXNet first reads one of its names."""
+
+    def __getattr__(self, name):
+        """Return what the module has under a name."""
+        return getattr(importlib.import_module(self.__name__), name)
+
+
 _NUMPY = _numpy_of_2022()
+_SCIPY = types.SimpleNamespace(sparse=_Later("scipy.sparse"), stats=_Later("scipy.stats"))
 _DISTUTILS_VERSION = types.SimpleNamespace(LooseVersion=_Version, StrictVersion=_Version)
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
-    """Import for a module of MXNet: as ever, except for `numpy` itself and `distutils.version`."""
+    """Import for a module of MXNet: as ever, except for `numpy` itself, `distutils.version` and scipy."""
     if level == 0 and name == "distutils.version":
         return _DISTUTILS_VERSION
+    if level == 0 and name.partition(".")[0] == "scipy" and importlib.util.find_spec("scipy"):
+        return _SCIPY
     module = builtins.__import__(name, globals, locals, fromlist, level)
     return _NUMPY if module is numpy else module
 

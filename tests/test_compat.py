@@ -21,8 +21,7 @@ pytestmark = pytest.mark.backend("mxnet")
 SNAPSHOTS = """
 import builtins, json, sys
 import multiprocessing.pool, numpy, numpy.random, numpy.testing, requests  # what MXNet imports of others
-# MXNet imports these where they are there, and they far more of numpy and of others.
-sys.modules["scipy"] = sys.modules["onnx"] = None
+sys.modules["onnx"] = None  # MXNet imports it where it is there, and it far more of numpy and of others
 
 def snapshot():
     return [{name: id(value) for name, value in vars(module).items()} for module in (numpy, builtins)], {*sys.modules}
@@ -267,6 +266,13 @@ PROGRAMS = {
         numpy.testing.assert_array_equal(matrix.asnumpy(), numpy.diag([1.0, 2.0, 3.0]))
         numpy.testing.assert_array_equal(mx.nd.sparse.array(matrix.asscipy()).asnumpy(), matrix.asnumpy())
     """,
+    "a random generator's test": """
+        import sys
+        assert not [name for name in sys.modules if name.startswith("scipy.stats")]  # loads when it is used
+        draw = lambda count: mx.nd.random.uniform(shape=count).asnumpy()
+        buckets = [(i / 4, (i + 1) / 4) for i in range(4)]
+        assert mx.test_utils.chi_square_check(draw, buckets, [0.25] * 4, 4000)[0] > 1e-6
+    """,
     "the array API": """
         mx.npx.set_np()
         a = mx.np.array([[3.0, 1.0], [2.0, 4.0]])
@@ -304,6 +310,12 @@ def test_a_program_of_its_time_runs(name, tmp_path):
     source = f"import os, sys\nsys.path.insert(0, os.getcwd())\nos.chdir({str(tmp_path)!r})\n{TOP}{lines}"
     done = run_python(source, "-W", "error")
     assert done.returncode == 0, done.stderr
+
+
+def test_without_scipy_mxnet_says_that_it_needs_it():
+    program = "import sys; sys.modules['scipy'] = None\nfrom ssd_mxnet.compat import mxnet as mx\n"
+    program += "mx.nd.zeros((2, 2)).tostype('csr').asscipy()"
+    assert run_python(program).stderr.splitlines()[-1].startswith("ImportError: scipy")
 
 
 # What goes wrong
