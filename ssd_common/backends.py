@@ -300,6 +300,8 @@ def _what_to_do(name: str, error: Exception) -> str:
     if library in _SYSTEM_LIBRARIES:
         package = _SYSTEM_LIBRARIES[library]
         return f"backend '{name}' needs the system library {library}: apt-get install {package} (Debian, Ubuntu)"
+    if "failed to map segment" in reason:
+        return f"backend '{name}' does not fit into the memory of this process ({reason}): see `ulimit -v`"
     if sys.version_info[:2] > _NEWEST_PYTHON:
         newest = ".".join(map(str, _NEWEST_PYTHON))
         return (

@@ -126,7 +126,7 @@ def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, li
 
     Raises:
         InputError: the folder is not a run, or it has all its epochs and images; or its `config.toml` is not what the
-            weights were trained with.
+            weights were trained with; or its table has other epochs than they.
     """
     check_run(folder)
     table, file = folder / "results.csv", folder / CONFIG
@@ -143,14 +143,13 @@ def resumed_checkpoint(folder: Path, epochs: int | None) -> tuple[Checkpoint, li
         raise InputError(f"{file}: {name} is {value}, which is not what the weights were trained with; put it back")
     if epochs is not None:
         run_config = dataclasses.replace(run_config, config=change_config(run_config.config, {"epochs": epochs}))
-    known = rows[: start.epoch]
-    is_measured = len(known) == start.epoch
+    is_measured = len(rows) >= start.epoch
     if start.epoch >= run_config.config.train.epochs and is_measured and all((folder / n).exists() for n in IMAGES):
         raise InputError(f"{folder}: all {start.epoch} epochs are trained; ask for more with --epochs")
-    found = [row["epoch"] for row in known] + ([start.epoch] if start.sums and not is_measured else [])
+    found = [row["epoch"] for row in rows] + ([start.epoch] if start.sums and not is_measured else [])
     if found != list(range(1, start.epoch + 1)):
         raise InputError(
-            f"{table}: not the rows of the epochs 1 to {start.epoch}, which the weights have seen; "
-            f"put the file back, or start a new run: {new_run(folder, LAST)}"
+            f"{table}: not the rows of the epochs 1 to {start.epoch}, which {folder / LAST} has seen; put back the "
+            f"file that was changed, or start a new run: {new_run(folder, LAST)}"
         )
-    return dataclasses.replace(start, run=run_config), known
+    return dataclasses.replace(start, run=run_config), rows

@@ -115,6 +115,11 @@ def run_main(arguments, cwd, *, packages="", **how):
         ),
         (
             "torch",
+            "ImportError('libtorch_cpu.so: failed to map segment from shared object')",
+            ["backend 'torch' does not fit into the memory of this process (libtorch_cpu.so: ", "): see `ulimit -v`"],
+        ),
+        (
+            "torch",
             "RuntimeError('operator torchvision::nms does not exist')",
             ["(operator torchvision::nms does not exist): pip install --force-reinstall torch torchvision"],
         ),
@@ -130,6 +135,7 @@ def run_main(arguments, cwd, *, packages="", **how):
         "no requests",
         "no libquadmath",
         "no libcudart",
+        "no memory",
         "torch and torchvision",
         "broken mxnet",
     ],

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from ssd_common.figures.detections import save_pictures
 from ssd_common.output.atomic import write_atomically
 from ssd_common.output.console import progress_bar
 from ssd_common.output.folders import check_file, check_output_folder
-from ssd_common.runs.folder import COLUMNS, RunFolder, format_rows, new_folder, read_rows
+from ssd_common.runs.folder import BEST, COLUMNS, LAST, RunFolder, format_rows, new_folder, read_rows
 from ssd_common.runs.start import resumed_checkpoint
 from ssd_common.weights import initial_weights
 from tests.runs.run_cases import MODEL, kept_epochs, play
@@ -396,6 +397,15 @@ def test_a_run_whose_table_lacks_epochs_does_not_go_on(kept, run, weights):
     table.write_text("".join(lines[: kept + 1] if kept < 3 else [lines[0], lines[2], lines[1]]))
     with pytest.raises(InputError, match=r"results\.csv: not the rows of the epochs 1 to [23], which"):
         resumed_checkpoint(run.path, None)
+
+
+def test_a_run_with_the_weights_of_an_earlier_epoch_loses_no_row(run, weights):
+    play(run, weights, [(1, 0.5), (1, 0.1), (1, 0.1)])
+    shutil.copyfile(run.path / BEST, run.path / LAST)
+    table = (run.path / "results.csv").read_text()
+    with pytest.raises(InputError, match=r"the epochs 1 to 1, which .*last\.safetensors has seen; put back the file"):
+        resumed_checkpoint(run.path, None)
+    assert (run.path / "results.csv").read_text() == table
 
 
 def test_a_pipe_in_the_place_of_the_log_is_refused(tmp_path):
