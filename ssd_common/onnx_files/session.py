@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ssd_common.onnx_files.graph import DETECTIONS, INPUT, RAW_OUTPUTS, dimensio
 from ssd_common.onnx_files.metadata import from_metadata, is_sealed
 
 _FATAL = 4  # the only messages that ONNX Runtime prints by itself
+_OUTSIDE = b"\x0a\x08location"  # begins the name of a file that holds a tensor
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class OnnxNet:
     """A network that ONNX Runtime runs, and what its file says of it."""
 
     session: Any
+    source: str
+    """The file's name, for messages."""
     run: RunConfig
     """The configuration that it was exported with."""
     sha256: str
@@ -38,9 +42,28 @@ class OnnxNet:
         return [output.name for output in self.session.get_outputs()] == [DETECTIONS]
 
     def forward(self, X: Array) -> list[Array]:
-        """Return what the file returns for a batch of images `(batch, 3, height, width)`."""
-        arrays: list[Array] = self.session.run(None, {INPUT: np.ascontiguousarray(X, np.float32)})
+        """Return what the file returns for a batch of images `(batch, 3, height, width)`.
+
+        Raises:
+            InputError: the file cannot be run on such images, or returns something else than its metadata say.
+        """
+        try:
+            arrays: list[Array] = self.session.run(None, {INPUT: np.ascontiguousarray(X, np.float32)})
+        except Exception as error:  # of a dozen kinds, without a common base
+            raise InputError(f"{self.source}: ONNX Runtime cannot run it ({_reason(error)}); export it again") from None
+        self._check(arrays, len(X))
         return arrays
+
+    def _check(self, arrays: Sequence[Array], batch: int) -> None:
+        """Raise InputError unless the arrays have their shapes, and detections the classes of the model."""
+        classes = self.run.config.model.num_classes
+        count = arrays[0].shape[1] if arrays[0].ndim == 3 else 0
+        raw = [(1, count, 4), (batch, count, classes + 1), (batch, count * 4)]
+        shapes = [array.shape for array in arrays]
+        if shapes != ([(batch, count, 6)] if self.has_detection else raw):
+            raise InputError(f"{self.source}: it returns arrays of other shapes than its metadata say; export it again")
+        if self.has_detection and not np.isin(arrays[0][..., 0], np.arange(-1, classes)).all():
+            raise InputError(f"{self.source}: it detects classes that its metadata do not name; export it again")
 
     def detect(self, X: Array) -> list[Detections]:
         """Return the detections in each image of a batch, best score first: `(n, 6)` as `predict` of a backend.
@@ -60,8 +83,8 @@ def load_onnx(path: Path) -> OnnxNet:
     """Return the network in an ONNX file that `tinyssd export` wrote.
 
     Raises:
-        InputError: the file is missing, is not ONNX, is not one of this package, is damaged, or has a graph that this
-            ONNX Runtime cannot run; or ONNX Runtime is missing.
+        InputError: the file is missing, is not ONNX, is not one of this package, is damaged, has weights in another
+            file, or has a graph that this ONNX Runtime cannot run; or ONNX Runtime is missing.
     """
     first_bytes(path)
     return decode_onnx(path.read_bytes(), str(path))
@@ -74,12 +97,14 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
     sealed = is_sealed(payload)
     if sealed is False:
         raise InputError(f"{source}: the sha256 does not match; the file is damaged or was changed, export it again")
+    if _OUTSIDE in payload:
+        raise InputError(f"{source}: it has weights in another file, which no sha256 protects; export it again")
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL
     try:
         session = runtime.InferenceSession(payload, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # of a dozen kinds, without a common base
-        reason = " ".join(str(error).split())[:300]
+        reason = _reason(error)
         version = f"ONNX Runtime {runtime.__version__}"
         if "opset" in reason.lower() or sealed:
             message = f"{version} cannot run this file ({reason}): pip install --upgrade onnxruntime"
@@ -91,11 +116,16 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
         run = from_metadata(metadata, source)
         if sealed is None:
             raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
-        net = OnnxNet(session, run, metadata["sha256"])
+        net = OnnxNet(session, source, run, metadata["sha256"])
         _check_graph(net, source)
     except UnicodeDecodeError:
         raise InputError(f"{source}: it has names that are not UTF-8; export it again") from None
     return net
+
+
+def _reason(error: Exception) -> str:
+    """Return what ONNX Runtime says, in one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def _check_graph(net: OnnxNet, source: str) -> None:

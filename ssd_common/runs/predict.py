@@ -135,7 +135,8 @@ def predict_files(
 
     Raises:
         InputError: `out` is a file, is written to by another process, or has the detections of other weights, of
-            another threshold or of the other framework; or an image cannot be read.
+            another threshold or of the other framework; an image cannot be read; or the weights detect a box that is
+            not finite.
     """
     names, sha256 = [os.fspath(path) for path in paths], sha256 or _detector_sha256(checkpoint)
     group.agree(sha256, "weights")
@@ -232,6 +233,12 @@ def _detector_sha256(checkpoint: Checkpoint) -> str:
 def _object(path: str, row: Detections, names: Sequence[str], height: int, width: int) -> dict[str, Any]:
     """Return a detection as it is written: corners in pixels of the original image."""
     corners = row[2:6].astype(float) * (width, height, width, height)
+    if not np.isfinite(corners).all():
+        box = ", ".join(map(str, corners))
+        raise InputError(
+            f"{path}: a detected box is not finite ({box}); the weights come from a training that "
+            "diverged: train again with a lower --lr"
+        )
     return {
         "image": path,
         "label": names[int(row[0])],

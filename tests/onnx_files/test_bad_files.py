@@ -10,7 +10,7 @@ import pytest
 from ssd_common.errors import InputError
 from ssd_common.onnx_files import check_packages, decode_onnx, encode_onnx, load_onnx
 from ssd_common.onnx_files.metadata import PLACEHOLDER, is_sealed, seal
-from tests.onnx_files.onnx_cases import CHECKPOINT, content, graph
+from tests.onnx_files.onnx_cases import CHECKPOINT, content, graph, images
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -27,9 +27,9 @@ def message(payload):
     return text
 
 
-def changed(change):
+def changed(change, with_detection=False):
     """Return our file with a change, sealed anew: as a program that knows nothing of the seal could not do it."""
-    model = onnx.load_from_string(content("mxnet"))
+    model = onnx.load_from_string(content("mxnet", with_detection))
     change(model)
     for entry in model.metadata_props:
         if entry.key == "sha256":
@@ -127,6 +127,60 @@ def test_a_graph_of_another_model_is_refused(change):
         set_metadata(run=to_metadata(run, {}, "")["run"])(model)
 
     assert "the graph is not that of the model in its metadata" in message(changed(swap))
+
+
+@pytest.mark.parametrize("location", ["beside.bin", "../outside.bin", "/dev/zero"])
+def test_weights_in_another_file_are_refused(location, tmp_path, monkeypatch):
+    """ONNX Runtime looks for that file where the program runs."""
+
+    def move(model):
+        tensor = model.graph.initializer[0]
+        (tmp_path / "beside.bin").write_bytes(tensor.raw_data)
+        for key, value in {"location": location, "offset": "0", "length": str(len(tensor.raw_data))}.items():
+            tensor.external_data.add(key=key, value=value)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.ClearField("raw_data")
+
+    monkeypatch.chdir(tmp_path)
+    assert "it has weights in another file" in message(changed(move))
+
+
+def behind(operator, *constants, **attributes):
+    """Return a change that puts an operator behind the last output of the graph."""
+
+    def change(model):
+        name = model.graph.output[-1].name
+        for other in model.graph.node:
+            other.output[:] = ["before" if kept == name else kept for kept in other.output]
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, f"c{i}") for i, value in enumerate(constants)
+        )
+        inputs = ["before", *(f"c{i}" for i in range(len(constants)))]
+        model.graph.node.append(onnx.helper.make_node(operator, inputs, [name], **attributes))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "with_detection", "words"),
+    [
+        (behind("ScatterElements", np.array([[10**6]]), np.float32([[0]])), False, "ONNX Runtime cannot run it ("),
+        (
+            behind("Compress", np.array([True, True]), axis=1),
+            False,
+            "it returns arrays of other shapes than its metadata say",
+        ),
+        (behind("Add", np.float32([5, 0, 0, 0, 0, 0])), True, "it detects classes that its metadata do not name"),
+        (behind("Mul", np.float32([np.nan, 1, 1, 1, 1, 1])), True, "it detects classes that its metadata do not name"),
+    ],
+    ids=["cannot be run", "shapes", "classes", "no class"],
+)
+def test_a_graph_that_fails_or_returns_something_else_is_one_line(change, with_detection, words):
+    net = decode_onnx(changed(change, with_detection), "w.onnx")
+    with pytest.raises(InputError) as caught:
+        net.detect(images(2))
+    assert str(caught.value).startswith(f"w.onnx: {words}")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_opset_that_onnx_runtime_lacks_is_one_line_that_says_so():

@@ -95,6 +95,18 @@ def test_no_more_than_a_batch_of_images_is_in_memory(images, tmp_path):
     assert 32 * one < peak < 80 * one
 
 
+def test_a_box_that_is_not_finite_is_refused_because_json_has_no_such_number(images, tmp_path):
+    backend, paths, out = Fake(), images(3), tmp_path / "out"
+
+    def overflow(net, images, *_):
+        return [np.array([[1, 0.9, -np.inf, 0, np.inf, 1]], np.float32) for _ in images]
+
+    backend.predict.predict = overflow
+    with pytest.raises(InputError, match=rf"^{paths[0]}: a detected box is not finite \(-inf, 0\.0, inf, 10\.0\); the"):
+        next(run(paths, out, backend))
+    assert not out.exists()
+
+
 def test_an_image_that_cannot_be_read_does_not_spoil_its_batch(images, tmp_path):
     backend, paths = Fake(), images(5)
     paths[2].write_bytes(b"no image")
