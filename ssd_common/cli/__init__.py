@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 import warnings
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image, this program says itself
+    os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever a notebook has asked matplotlib for
     try:
+        _check_current_folder()
         code = _commands().cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         message = _message(error)
@@ -47,6 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
         _say(str(interrupt) or "interrupted")
         code = getattr(interrupt, "code", 130)
     sys.exit(code)
+
+
+def _check_current_folder() -> None:
+    """Raise InputError if the current folder was removed: the frameworks cannot be loaded then, and do not say why."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the current folder cannot be used ({error.strerror}): cd to another one") from None
 
 
 def _say(message: str) -> None:

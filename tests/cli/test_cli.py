@@ -172,6 +172,22 @@ def test_info_says_what_is_missing_and_goes_on(tmp_path):
     assert "in all: 5444" in done.stdout
 
 
+def test_a_current_folder_that_was_removed_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    program = "import os; os.rmdir(os.getcwd()); from ssd_common.cli import main; main(['info'])"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path / "gone", env=environment, capture_output=True, text=True, timeout=60)
+    words = "tinyssd: the current folder cannot be used (No such file or directory): cd to another one\n"
+    assert (done.returncode, done.stderr) == (2, words)
+
+
+def test_matplotlib_s_backend_of_another_program_is_not_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "of another program")
+    done = run_main("data show synthetic --count 2 --out sheet.png", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_debug_shows_the_traceback_of_bad_input(tmp_path):
     done = run_main("train --data banana --debug", tmp_path)
     assert "Traceback (most recent call last)" in done.stderr
