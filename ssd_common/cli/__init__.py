@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
+from itertools import pairwise
 
 import tyro
 
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever a notebook has asked matplotlib for
     try:
         _check_current_folder()
+        _check_none_is_empty(arguments)
         code = _commands().cli(prog=PROGRAM, description=DESCRIPTION, args=[a for a in arguments if a != "--debug"])
     except (InputError, OSError, MemoryError, RuntimeError) as error:
         message = _message(error)
@@ -58,6 +60,15 @@ def _check_current_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise InputError(f"the current folder cannot be used ({error.strerror}): cd to another one") from None
+
+
+def _check_none_is_empty(arguments: list[str]) -> None:
+    """Raise InputError for an empty argument: as a path it would be the current folder, as a dataset the default."""
+    for before, argument in pairwise(["", *arguments]):
+        flag, equals, value = argument.partition("=")
+        if not argument or (argument.startswith("--") and equals and not value):
+            where = f"{flag} is empty" if flag else f"the argument after {before or PROGRAM} is empty"
+            raise InputError(f"{where}; is a variable of the shell not set?")
 
 
 def _say(message: str) -> None:

@@ -37,12 +37,6 @@ def _value(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveCons
     )
 
 
-def _path(text: str) -> Path:
-    if not text:  # of a variable of the shell that is not set; Path("") is the current folder
-        raise ValueError
-    return Path(text)
-
-
 # Flags as the help shows them; values are checked where they are used, with the same message as in Python.
 BackendName = Annotated[str, arg(metavar="torch|mxnet")]
 OptionalBackend = Annotated[str | None, arg(metavar="torch|mxnet", help_behavior_hint="")]
@@ -51,7 +45,7 @@ OptionalAugmentation = Annotated[str | None, arg(metavar="none|flip|jitter|ssd|s
 DataSpec = Annotated[str, arg(metavar="SPEC")]
 OptionalSpec = Annotated[str | None, arg(metavar="SPEC", help_behavior_hint="")]
 Device = Annotated[str, arg(metavar="auto|cpu|gpu|gpu:1")]
-OptionalPath = Annotated[Path | None, _value("PATH", _path, "a path"), arg(help_behavior_hint="")]
+OptionalPath = Annotated[Path | None, _value("PATH", Path, "a path"), arg(help_behavior_hint="")]
 Int = Annotated[int, _value("INT", int, "a whole number")]
 Float = Annotated[float, _value("FLOAT", float, "a number")]
 Seconds = Annotated[float, _value("SECONDS", float, "a number")]

@@ -47,7 +47,6 @@ def test_the_help_of_the_program_names_every_verb(capsys):
         ("trian", ["trian", "train, launch, eval, predict, compare, convert, export, info, data"]),
         ("train --epoch 3", ["--epoch,", "Perhaps you meant", "--epochs INT"]),
         ("train --save-every 10m", ["--save-every: '10m' is not a number"]),
-        ("train --out=", ["--out: '' is not a path"]),
         ("train --epochs many", ["--epochs: 'many' is not a whole number"]),
         ("launch --workers two -- train", ["--workers: 'two' is not a whole number"]),
         ("compare --limit all", ["--limit: 'all' is not a whole number"]),
@@ -72,6 +71,25 @@ def test_wrong_usage_is_refused_with_what_would_be_right(arguments, words, monke
     assert "Traceback" not in err
     for word in words:
         assert word in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (["train", "--out="], "--out"),
+        (["train", "--data", ""], "the argument after --data"),
+        (["predict", ""], "the argument after predict"),
+        (["predict", "a.png", "--out", ""], "the argument after --out"),
+        (["launch", "--", "train", "--weights", ""], "the argument after --weights"),
+        ([""], "the argument after tinyssd"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_argument_is_refused_before_it_is_taken_for_the_current_folder(arguments, where, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"tinyssd: {where} is empty; is a variable of the shell not set?\n"
 
 
 # In a process of its own.
