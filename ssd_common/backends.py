@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 from ssd_common.machine import keep_freed_memory, objects_to_stay
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def load_backend(name: str) -> Backend:
 
 def _what_to_do(name: str, error: Exception) -> str:
     """Return in one line why the framework of a backend cannot be imported, and the command that changes it."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     library = reason.partition(":")[0]
     if library in _SYSTEM_LIBRARIES:
         package = _SYSTEM_LIBRARIES[library]

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can fix this", and words for files that are not what they are called."""
+"""The one exception that means "the user can fix this", and words for other errors and for files in another's place."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """The lines that a notebook prints: IPython asks the exception itself."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, in one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def stand_in(start: bytes) -> str:

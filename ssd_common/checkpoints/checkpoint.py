@@ -16,7 +16,7 @@ from safetensors.numpy import save as to_safetensors
 
 from ssd_common.config import Config, RunConfig
 from ssd_common.config.run import PARTS, from_table, to_table
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 from ssd_common.metrics import DIVISORS, SUMS
 from ssd_common.output.atomic import write_atomically
 from ssd_common.weights import Weights, check_velocity, check_weights
@@ -133,9 +133,8 @@ def read_safetensors(path: Path, *, widen: bool = False) -> tuple[dict[str, NDAr
             wide = _widened(path, [name for name, kind in kinds.items() if kind == "BF16"])
             return {name: wide[name] if name in wide else file.get_tensor(name) for name in kinds}, metadata
     except (safetensors.SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
         hint = ": take another copy" if isinstance(error, safetensors.SafetensorError) else ""
-        raise InputError(f"{path}: not a readable safetensors file ({reason}){hint}") from None
+        raise InputError(f"{path}: not a readable safetensors file ({one_line(error)}){hint}") from None
 
 
 def _widened(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:

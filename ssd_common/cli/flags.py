@@ -20,7 +20,10 @@ PROGRAM = "tinyssd"
 
 
 def _value(metavar: str, kind: Callable[[str], Any], what: str) -> PrimitiveConstructorSpec[Any]:
-    """Return how a value is read: tyro's own messages speak of literals, of bases, and of None."""
+    """Return how a value is read: tyro's own messages speak of literals, of bases, and of None.
+
+    And the text "None", which may be a file's name, would be no value.
+    """
 
     def read(values: list[str]) -> Any:
         try:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ssd_common.errors import InputError, stand_in
+from ssd_common.errors import InputError, one_line, stand_in
 
 # The formats of photographs and screenshots. Pillow knows forty more, and hands some of them (EPS) to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
@@ -114,7 +114,7 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
         pixels = f"{found[0]}, more than" if found else "more than"
         raise InputError(f"{name}: {pixels} the {MAX_PIXELS} allowed: make it smaller") from error
     except Exception as error:  # on a damaged file Pillow's parsers raise whatever they stumble on
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise InputError(f"{name}: cannot read the image ({reason}): replace it or leave it out") from error
     raise InputError(f"{name}: {width} x {height} pixels, more than the {allowed} allowed: make it smaller")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssd_common.backends import Backend
 from ssd_common.checkpoints.checkpoint import Checkpoint
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 from ssd_common.machine import versions
 from ssd_common.onnx_files.detection import append_detection
 from ssd_common.onnx_files.graph import tidy
@@ -77,8 +77,7 @@ def check_packages(*names: str) -> None:
         except ModuleNotFoundError:
             raise InputError(f"ONNX needs the package {name}, which is missing: pip install 'tinyssd[onnx]'") from None
         except Exception as error:  # a package that is there but broken raises whatever it stumbles on
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
-                f"ONNX needs the package {name}, which cannot be imported ({reason}): "
+                f"ONNX needs the package {name}, which cannot be imported ({one_line(error)}): "
                 f"pip install --force-reinstall {name}"
             ) from None

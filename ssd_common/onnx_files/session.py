@@ -15,7 +15,7 @@ from ssd_common.boxes import Array
 from ssd_common.checkpoints.first_bytes import first_bytes
 from ssd_common.config import PredictConfig, RunConfig
 from ssd_common.detection import Detections, multibox_detection
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 from ssd_common.onnx_files.export import check_packages
 from ssd_common.onnx_files.graph import DETECTIONS, INPUT, RAW_OUTPUTS, dimensions
 from ssd_common.onnx_files.metadata import from_metadata, is_sealed
@@ -50,7 +50,8 @@ class OnnxNet:
         try:
             arrays: list[Array] = self.session.run(None, {INPUT: np.ascontiguousarray(X, np.float32)})
         except Exception as error:  # of a dozen kinds, without a common base
-            raise InputError(f"{self.source}: ONNX Runtime cannot run it ({_reason(error)}); export it again") from None
+            reason = one_line(error)[:300]
+            raise InputError(f"{self.source}: ONNX Runtime cannot run it ({reason}); export it again") from None
         self._check(arrays, len(X))
         return arrays
 
@@ -104,7 +105,7 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
     try:
         session = runtime.InferenceSession(payload, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # of a dozen kinds, without a common base
-        reason = _reason(error)
+        reason = one_line(error)[:300]
         version = f"ONNX Runtime {runtime.__version__}"
         if "opset" in reason.lower() or sealed:
             message = f"{version} cannot run this file ({reason}): pip install --upgrade onnxruntime"
@@ -117,18 +118,13 @@ def decode_onnx(payload: bytes, source: str) -> OnnxNet:
         if sealed is None:
             raise InputError(f"{source}: the sha256 is missing; the file was changed, export it again")
         net = OnnxNet(session, source, run, metadata["sha256"])
-        _check_graph(net, source)
+        _check_graph(net)
     except UnicodeDecodeError:
         raise InputError(f"{source}: it has names that are not UTF-8; export it again") from None
     return net
 
 
-def _reason(error: Exception) -> str:
-    """Return what ONNX Runtime says, in one line."""
-    return " ".join(str(error).split())[:300]
-
-
-def _check_graph(net: OnnxNet, source: str) -> None:
+def _check_graph(net: OnnxNet) -> None:
     """Raise InputError unless the graph takes and returns what its configuration says."""
     (images, *more), outputs = net.session.get_inputs(), net.session.get_outputs()
     dynamic = isinstance(images.shape[2], str)
@@ -138,7 +134,7 @@ def _check_graph(net: OnnxNet, source: str) -> None:
     wrong = [name for name in found if name in expected and found[name] != expected[name]]
     if more or found.keys() != names or wrong:
         what = f"'{wrong[0]}' is {found[wrong[0]]}, not {expected[wrong[0]]}" if wrong else ", ".join(found)
-        raise InputError(f"{source}: the graph is not that of the model in its metadata ({what}); export it again")
+        raise InputError(f"{net.source}: the graph is not that of the model in its metadata ({what}); export it again")
 
 
 def _detect(anchors: Array, cls_preds: Array, bbox_preds: Array, predict_config: PredictConfig) -> NDArray[Any]:

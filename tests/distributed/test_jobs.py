@@ -29,7 +29,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="th
 def tinyssd(*arguments, environment=None):
     """Start the program with these arguments, its output in pipes."""
     command = [sys.executable, "-m", "ssd_common", *map(str, arguments)]
-    environment = os.environ | {"MPLBACKEND": "agg"} | (environment or {})
+    environment = os.environ | (environment or {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, text=True, **pipes)
 

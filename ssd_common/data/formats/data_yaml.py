@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ssd_common.data.formats.class_names import checked_class_names, clean_name
 from ssd_common.data.formats.files import read_text
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 
 YAML = "data.yaml"
 MAX_YAML, MAX_DEPTH = 1 << 20, 100  # characters, and lists in lists
@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> Top | None:
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())}): correct it") from error
+        raise InputError(f"{path}: not a readable YAML file ({one_line(error)}): correct it") from error
     return top
 
 

@@ -39,7 +39,7 @@ from ssd_common.data.formats.class_names import FILE_NAME, numbered_classes, rea
 from ssd_common.data.formats.data_yaml import YAML, Top, class_names_of, num_keypoints_of, other_paths, read_yaml
 from ssd_common.data.formats.files import elsewhere, file_names, files_below, listed, read_lines, read_text, rough, stem
 from ssd_common.data.transforms import OTHER_SUFFIXES, SUFFIXES
-from ssd_common.errors import InputError
+from ssd_common.errors import InputError, one_line
 from ssd_common.output.atomic import write_atomically
 
 CONVERT = "convert it to JPEG or PNG"
@@ -302,6 +302,6 @@ def write_yolo(folder: Path, split: str, class_names: Sequence[str], pictures: I
     try:
         own = yaml.safe_load(read_text(folder / YAML)) if (folder / YAML).exists() else {}
     except (ValueError, OSError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{folder / YAML}: cannot be added to ({' '.join(str(error).split())})") from error
+        raise InputError(f"{folder / YAML}: cannot be added to ({one_line(error)})") from error
     content = own | {split: f"images/{split}", "names": dict(enumerate(class_names))}
     write_atomically(folder / YAML, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
